@@ -1,0 +1,33 @@
+"""Sentiment intensity from speech alone, as scikit-learn estimators.
+
+``Pipeline.fit(wav_paths, labels)``: recordings go in, ordinal sentiment from -3 to +3 comes out,
+and every step in between can be swapped, searched, cloned, pickled and inspected.
+"""
+
+from sklearn_speechsent._version import __version__
+from sklearn_speechsent.features import (
+    MelFilterBank,
+    SlidingCMN,
+    SpeakerFeatureExtractor,
+    VoiceActivityDetector,
+)
+from sklearn_speechsent.pipeline import make_sentiment_pipeline
+from sklearn_speechsent.sentiment import (
+    OrdinalClassifier,
+    SpeechSentimentClassifier,
+    SpeechSentimentRegressor,
+)
+from sklearn_speechsent.utterances import UtteranceFrames
+
+__all__ = [
+    "MelFilterBank",
+    "OrdinalClassifier",
+    "SlidingCMN",
+    "SpeakerFeatureExtractor",
+    "SpeechSentimentClassifier",
+    "SpeechSentimentRegressor",
+    "UtteranceFrames",
+    "VoiceActivityDetector",
+    "__version__",
+    "make_sentiment_pipeline",
+]

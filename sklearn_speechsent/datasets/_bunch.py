@@ -1,0 +1,58 @@
+"""The one shape in which every loader hands over its corpus."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch
+
+
+def make_bunch(
+    frame: pd.DataFrame,
+    *,
+    levels: np.ndarray,
+    target_names: list[str],
+    descr: str,
+    as_frame: bool = False,
+    return_X_y: bool = False,
+    **extra: Any,
+) -> Bunch | tuple[Any, Any]:
+    """Turn a table of recordings into what scikit-learn's loaders return.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row per recording, with at least the columns ``file``, ``label`` and ``speaker``.
+    levels : ndarray of shape (n_levels,)
+        The levels of the scale in ascending order; their type is the type of the target.
+    target_names : list of str
+        One readable name per level.
+    descr : str
+        Description of the corpus.
+    as_frame : bool, default=False
+        Whether ``data`` and ``target`` are pandas objects.
+    return_X_y : bool, default=False
+        Whether to return only ``(data, target)``.
+    **extra : Any
+        Further fields of the Bunch.
+
+    Returns
+    -------
+    Bunch or tuple of (data, target)
+        Fields ``data``, ``target``, ``groups``, ``frame``, ``levels``, ``target_names``,
+        ``DESCR`` and those of `extra`.
+    """
+    data: Any = frame[["file"]] if as_frame else np.array(frame["file"].tolist(), dtype=str)
+    target: Any = frame["label"] if as_frame else frame["label"].to_numpy(dtype=levels.dtype)
+    if return_X_y:
+        return data, target
+    return Bunch(
+        data=data,
+        target=target,
+        groups=frame["speaker"].to_numpy(),
+        frame=frame,
+        levels=levels,
+        target_names=target_names,
+        DESCR=descr,
+        **extra,
+    )

@@ -1,0 +1,341 @@
+"""From recordings to log-mel frames."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
+
+from sklearn_speechsent import audio
+from sklearn_speechsent.features._base import FramesTransformer, cached, map_utterances
+from sklearn_speechsent.features._kaldi import log_mel_energies
+from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
+from sklearn_speechsent.utils.validation import check_labels
+from sklearn_speechsent.utterances import UtteranceFrames
+
+#: Part of every cache key: raise it when the same settings give other frames.
+_VERSION = 1
+
+
+def _extract(
+    identity: tuple[Any, ...], settings: dict[str, Any], recording: audio.Recording
+) -> NDArray[np.floating]:
+    """MFB of one recording. ``identity`` and ``settings`` are what the cache looks at."""
+    samples = audio.read(recording, settings["sample_rate"])
+    arguments = {name: value for name, value in settings.items() if name != "version"}
+    if len(samples) < settings["frame_length"]:
+        raise recording.error("it is shorter than one frame after resampling. Leave it out.")
+    return log_mel_energies(samples, **arguments)
+
+
+class MelFilterBank(FramesTransformer):
+    """Log-mel filter bank energies (MFB) of speech recordings.
+
+    Recordings are decoded, mixed down to one channel, resampled and cut into overlapping frames;
+    each frame becomes the logarithms of the energies in ``n_mels`` bands, after Kaldi's
+    conventions. Files are streamed: no more waveforms are held than there are threads.
+
+    Parameters
+    ----------
+    n_mels : int, default=80
+        Number of mel bands.
+    sample_rate : int, default=16000
+        Rate in Hz that recordings are resampled to, and that samples without a rate are at.
+    frame_length, frame_shift : float, default=0.025, 0.01
+        In seconds.
+    window : {"hamming", "povey"}, default="hamming"
+        Analysis window.
+    low_freq : float, default=20.0
+        Lower edge of the lowest band in Hz.
+    high_freq : float, optional
+        Upper edge of the highest band in Hz; None is the Nyquist frequency.
+    preemphasis : float, default=0.97
+        Coefficient of the first-order high-pass.
+    scale : float, default=32768.0
+        Samples in [-1, 1] are multiplied by it. Kaldi counts in 16-bit steps; at unit scale quiet
+        recordings lie on the floor of the logarithm.
+    dtype : {"float32", "float64"}, default="float32"
+        Working precision and type of the frames.
+    on_error : {"raise", "skip", "nan"}, default="raise"
+        What to do with a recording that cannot be used. ``"nan"`` keeps its row as a single frame
+        of NaN. ``"skip"`` leaves it out and is refused as soon as there is a y, which a
+        transformer cannot cut; use :func:`~sklearn_speechsent.audio.check_recordings` there. Both
+        warn and name what was wrong.
+    n_jobs : int, optional
+        Threads over recordings; -1 uses all cores.
+    memory : str or joblib.Memory, optional
+        Folder in which frames are kept per recording, by the file's path, size, time of change and
+        segment, and by the parameters. Cross-validation and grid search then decode each file
+        once.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Only if X was a 2-D array: samples per waveform.
+    n_skipped_ : int
+        Recordings that the last call left out or replaced by NaN.
+
+    See Also
+    --------
+    SlidingCMN : The usual next step.
+
+    References
+    ----------
+    .. [1] D. Povey et al., "The Kaldi speech recognition toolkit", ASRU 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent import MelFilterBank
+    >>> second = np.sin(np.arange(16000) / 10.0)
+    >>> MelFilterBank().fit_transform([second, second[:8000]])
+    UtteranceFrames(2 utterances, 146 frames of shape (80,), float32)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_mels": [Interval(Integral, 1, None, closed="left")],
+        "sample_rate": [Interval(Integral, 1, None, closed="left")],
+        "frame_length": [Interval(Real, 0, None, closed="neither")],
+        "frame_shift": [Interval(Real, 0, None, closed="neither")],
+        "window": [StrOptions({"hamming", "povey"})],
+        "low_freq": [Interval(Real, 0, None, closed="left")],
+        "high_freq": [Interval(Real, 0, None, closed="neither"), None],
+        "preemphasis": [Interval(Real, 0, 1, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "on_error": [StrOptions({"raise", "skip", "nan"})],
+        "n_jobs": [Integral, None],
+        "memory": [str, object, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_mels: int = 80,
+        *,
+        sample_rate: int = 16000,
+        frame_length: float = 0.025,
+        frame_shift: float = 0.01,
+        window: str = "hamming",
+        low_freq: float = 20.0,
+        high_freq: float | None = None,
+        preemphasis: float = 0.97,
+        scale: float = 32768.0,
+        dtype: str = "float32",
+        on_error: str = "raise",
+        n_jobs: int | None = None,
+        memory: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_mels = n_mels
+        self.sample_rate = sample_rate
+        self.frame_length = frame_length
+        self.frame_shift = frame_shift
+        self.window = window
+        self.low_freq = low_freq
+        self.high_freq = high_freq
+        self.preemphasis = preemphasis
+        self.scale = scale
+        self.dtype = dtype
+        self.on_error = on_error
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> MelFilterBank:
+        """Check the recordings and the labels without decoding anything.
+
+        Parameters
+        ----------
+        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
+            See :func:`~sklearn_speechsent.audio.as_recordings`.
+        y : array-like of shape (n,), optional
+            Only looked at, so that a wrong length, a missing value or a single level is an error
+            here rather than after the extraction.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        RecordingError
+            If a recording cannot be opened or is too short; the message names it.
+        ValueError
+            If ``y`` does not fit, or ``on_error="skip"`` while there is a ``y``.
+        """
+        self._prepare(X, y, reset=True)
+        return self
+
+    def transform(self, X: Any) -> UtteranceFrames:
+        """Extract the frames of every recording.
+
+        Parameters
+        ----------
+        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
+
+        Returns
+        -------
+        UtteranceFrames
+            Base of shape (n_frames, n_mels).
+
+        Raises
+        ------
+        RecordingError
+            If a recording cannot be used and ``on_error="raise"``.
+        """
+        return self._extract_all(*self._prepare(X, None, reset=False))
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> UtteranceFrames:
+        """Equal to ``fit(X, y).transform(X)``, looking at the files' headers once.
+
+        Parameters
+        ----------
+        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
+        y : array-like of shape (n,), optional
+
+        Returns
+        -------
+        UtteranceFrames
+        """
+        return self._extract_all(*self._prepare(X, y, reset=True))
+
+    def _prepare(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[list[audio.Recording], dict[int, audio.RecordingError]]:
+        """Recordings of X, and what is wrong with some of them as far as headers tell."""
+        if reset:
+            self._with_labels_ = y is not None
+        if self.on_error == "skip" and (y is not None or getattr(self, "_with_labels_", False)):
+            raise ValueError(
+                'on_error="skip" would leave rows out of X and not out of y. Cut both with the '
+                "mask of sklearn_speechsent.audio.check_recordings(X) before fitting, or keep the "
+                'rows with on_error="nan".'
+            )
+        n_features = None
+        if _is_table(X):
+            X = validate_data(self, X, reset=reset, dtype=[np.float32, np.float64])
+            n_features = X.shape[1]
+        recordings = audio.as_recordings(X)
+        if not recordings:
+            raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+        if y is not None:
+            check_labels(y, len(recordings))
+        problems: dict[int, audio.RecordingError] = {}
+        for recording in recordings:
+            try:
+                audio.probe(recording, self.sample_rate, self.frame_length)
+            except audio.RecordingError as exception:
+                problems[recording.row] = exception
+        if problems and n_features is not None:
+            raise ValueError(
+                f"Waveforms of {n_features} feature(s) (n_features={n_features} samples) are "
+                f"shorter than one frame of {self._samples(self.frame_length)} samples."
+            )
+        if self.on_error == "raise":
+            audio.raise_for_bad_recordings(list(problems.values()), len(recordings))
+        return recordings, problems
+
+    def _extract_all(
+        self, recordings: list[audio.Recording], problems: dict[int, audio.RecordingError]
+    ) -> UtteranceFrames:
+        settings = self._settings()
+        extract = cached(self.memory, _extract, ignore=["recording"])
+
+        def attempt(recording: audio.Recording) -> NDArray[np.floating] | audio.RecordingError:
+            if recording.row in problems:
+                return problems[recording.row]
+            try:
+                return extract(recording.identity(), settings, recording)
+            except audio.RecordingError as exception:
+                if self.on_error == "raise":
+                    raise
+                return exception
+
+        results = map_utterances(
+            attempt,
+            ((recording,) for recording in recordings),
+            n=len(recordings),
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            description="MFB",
+        )
+        bad = [result for result in results if isinstance(result, audio.RecordingError)]
+        self.n_skipped_ = len(bad)
+        if bad:
+            results = self._without(results, bad)
+        return UtteranceFrames.from_arrays(results, dtype=self.dtype, frontend=self._frontend())
+
+    def _without(self, results: list[Any], bad: list[audio.RecordingError]) -> list[Any]:
+        """Results with unusable recordings left out or kept as NaN, and a warning."""
+        if len(bad) == len(results):
+            audio.raise_for_bad_recordings(bad, len(results))
+        done = "left out" if self.on_error == "skip" else "kept as NaN"
+        shown = "\n  ".join(map(str, bad[:5]))
+        warnings.warn(
+            f"{len(bad)} of {len(results)} recordings were {done}:\n  {shown}", stacklevel=4
+        )
+        if self.on_error == "skip":
+            return [r for r in results if not isinstance(r, audio.RecordingError)]
+        blank = np.full((1, self.n_mels), np.nan, dtype=self.dtype)
+        return [blank if isinstance(r, audio.RecordingError) else r for r in results]
+
+    def _samples(self, seconds: float) -> int:
+        return max(1, int(self.sample_rate * seconds + 1e-6))
+
+    def _settings(self) -> dict[str, Any]:
+        """Arguments of the extraction; with the version, all that a cached result depends on."""
+        nyquist = self.sample_rate / 2
+        high_freq = nyquist if self.high_freq is None else float(self.high_freq)
+        if not self.low_freq < high_freq <= nyquist:
+            raise ValueError(
+                f"low_freq={self.low_freq} must be below high_freq={self.high_freq}, which must "
+                f"not exceed {nyquist:g} Hz, half of sample_rate={self.sample_rate}."
+            )
+        return {
+            "version": _VERSION,
+            "sample_rate": int(self.sample_rate),
+            "n_mels": int(self.n_mels),
+            "frame_length": self._samples(self.frame_length),
+            "frame_shift": self._samples(self.frame_shift),
+            "window": self.window,
+            "low_freq": float(self.low_freq),
+            "high_freq": high_freq,
+            "preemphasis": float(self.preemphasis),
+            "scale": float(self.scale),
+            "dtype": self.dtype,
+        }
+
+    def _frontend(self) -> dict[str, Any]:
+        settings = self._settings()
+        del settings["version"], settings["dtype"]
+        settings["frame_length"] = float(self.frame_length)
+        settings["frame_shift"] = float(self.frame_shift)
+        return settings
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True
+        return tags
+
+
+def _is_table(X: Any) -> bool:
+    """Whether X is a batch of equal-length waveforms, one a row."""
+    if isinstance(X, pd.DataFrame):
+        return "file" not in X.columns and all(dtype.kind in "fiub" for dtype in X.dtypes)
+    if hasattr(X, "toarray"):
+        return True
+    if isinstance(X, (list, tuple)):
+        is_list_of_rows = bool(X) and all(isinstance(row, (list, tuple)) for row in X)
+        return is_list_of_rows and all(np.ndim(value) == 0 for value in X[0]) and len(X[0]) != 2
+    return hasattr(X, "dtype") and getattr(X, "ndim", 0) != 1 and np.asarray(X).dtype.kind != "U"

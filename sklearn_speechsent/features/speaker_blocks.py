@@ -1,0 +1,353 @@
+"""Frozen lower blocks of a speaker network as a feature extractor (SRExt)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from sklearn_speechsent.features._base import cached
+from sklearn_speechsent.nn.resnet import SpeakerBlocks
+from sklearn_speechsent.pretrained import (
+    SpeakerWeights,
+    check_frontend,
+    get_weights,
+    load_state_dict,
+)
+from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
+from sklearn_speechsent.utils.threads import torch_threads
+from sklearn_speechsent.utterances import UtteranceFrames, check_frames
+
+#: Part of every cache key: raise it when the same settings give other features.
+_VERSION = 1
+_COMPRESSIONS = {"sqrt": np.sqrt, "log1p": np.log1p, None: np.asarray}
+
+
+def pool_statistics(
+    maps: NDArray[Any], *, n_bands: int | None = None, compress: str | None = None
+) -> NDArray[np.float32]:
+    """Mean and standard deviation over time of each channel and frequency band.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (n_frames, n_bins) or (n_frames, n_channels, n_frequencies)
+        Frames of one utterance.
+    n_bands : int, optional
+        Neighbouring frequencies are averaged down to so many bands first, which must divide
+        their number; None keeps them all.
+    compress : {"sqrt", "log1p"}, optional
+        Applied to the statistics; needs maps that are not negative.
+
+    Returns
+    -------
+    ndarray of shape (2 * n_channels * n_bands,), float32
+        All means, then all standard deviations (of the population).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent.features import pool_statistics
+    >>> pool_statistics(np.array([[1.0, 2.0], [3.0, 2.0]]))
+    array([2., 2., 1., 0.], dtype=float32)
+    """
+    maps = np.asarray(maps, dtype=np.float32)
+    if n_bands is not None and n_bands != maps.shape[-1]:
+        if maps.shape[-1] % n_bands:
+            raise ValueError(f"{maps.shape[-1]} frequencies cannot be averaged to {n_bands} bands.")
+        maps = maps.reshape(*maps.shape[:-1], n_bands, -1).mean(axis=-1)
+    mean = maps.mean(axis=0, dtype=np.float64)
+    std = maps.std(axis=0, dtype=np.float64)
+    statistics = np.concatenate([mean.ravel(), std.ravel()])
+    return _COMPRESSIONS[compress](statistics).astype(np.float32)
+
+
+def pool_statistics_of_all(X: UtteranceFrames) -> NDArray[np.float32]:
+    """Statistics of each utterance, shape (n, 2 * n_bins): a light route without a network.
+
+    Parameters
+    ----------
+    X : UtteranceFrames
+
+    Returns
+    -------
+    ndarray, float32
+        :func:`pool_statistics` of each utterance.
+    """
+    return np.stack([pool_statistics(utterance) for utterance in X])
+
+
+def _extract(
+    utterance: NDArray[Any], settings: dict[str, Any], network: SpeakerBlocks
+) -> NDArray[Any]:
+    """Features of one utterance; ``settings`` stand for the network in the cache's eyes."""
+    frames = torch.from_numpy(np.ascontiguousarray(utterance, dtype=np.float32))[None]
+    with torch.inference_mode():
+        maps, _ = network(frames, torch.tensor([len(utterance)]))
+    time_first = maps[0].permute(2, 0, 1).numpy()
+    if settings["pooling"] is None:
+        return np.ascontiguousarray(time_first, dtype=settings["dtype"])
+    statistics = pool_statistics(
+        time_first, n_bands=settings["n_bands"], compress=settings["compress"]
+    )
+    return statistics.astype(settings["dtype"], copy=False)
+
+
+def _pools(extractor: SpeakerFeatureExtractor) -> bool:
+    if extractor.pooling is None:
+        raise AttributeError("Maps of unequal length have no feature names; pooling is None.")
+    return True
+
+
+class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
+    """Lower blocks of a pre-trained speaker network as features (SRExt).
+
+    The network is frozen: each utterance is computed once, whole, and in eval mode. With
+    ``pooling=None`` its maps go to a network, pooled to statistics they are an ordinary 2-D table
+    for any scikit-learn estimator.
+
+    Parameters
+    ----------
+    weights : str, default="wespeaker-voxceleb-resnet34"
+        Name in the registry of :mod:`sklearn_speechsent.pretrained`.
+    n_blocks : {1, 2, 3, 4}, default=3
+        Stem and so many blocks. The paper takes 2; the third carries affect best [1]_.
+    pooling : {"stats"} or None, default="stats"
+        ``"stats"``: mean and standard deviation over time of each channel in ``n_bands``
+        frequency bands. None: the maps.
+    n_bands : int, default=10
+        Frequency bands of the statistics; must divide the frequencies of the maps (80, 40, 20 and
+        10 after blocks 1 to 4 of 80 mel bins).
+    compress : {"sqrt", "log1p"} or None, default=None
+        Applied to the statistics. They are skewed to the right; the root makes distances between
+        them mean something.
+    dtype : {"float32", "float16"}, default="float32"
+        Type of the features. Maps of block 2 take 0.5 MB per second of speech in float32.
+    n_jobs : int, optional
+        Threads of torch; None leaves torch's setting, -1 uses all cores.
+    memory : str or joblib.Memory, optional
+        Folder in which features are kept per utterance, by the utterance's frames and the
+        parameters.
+    verbose : int, default=0
+        Whether to show a progress bar, and the size of the maps beforehand.
+
+    Attributes
+    ----------
+    network_ : SpeakerBlocks
+        The frozen blocks.
+    n_features_in_ : int
+        Mel bins.
+
+    References
+    ----------
+    .. [1] H. Wang et al., "Wespeaker: a research and production oriented speaker embedding
+       learning toolkit", ICASSP 2023.
+
+    Examples
+    --------
+    Needs the pre-trained weights in the data home:
+
+    >>> from sklearn_speechsent import SpeakerFeatureExtractor
+    >>> SpeakerFeatureExtractor(n_blocks=3, pooling="stats", compress="sqrt")
+    SpeakerFeatureExtractor(compress='sqrt')
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "weights": [str],
+        "n_blocks": [Interval(Integral, 1, 4, closed="both")],
+        "pooling": [StrOptions({"stats"}), None],
+        "n_bands": [Interval(Integral, 1, None, closed="left")],
+        "compress": [StrOptions({"sqrt", "log1p"}), None],
+        "dtype": [StrOptions({"float16", "float32"})],
+        "n_jobs": [Integral, None],
+        "memory": [str, object, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        weights: str = "wespeaker-voxceleb-resnet34",
+        *,
+        n_blocks: int = 3,
+        pooling: str | None = "stats",
+        n_bands: int = 10,
+        compress: str | None = None,
+        dtype: str = "float32",
+        n_jobs: int | None = None,
+        memory: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.weights = weights
+        self.n_blocks = n_blocks
+        self.pooling = pooling
+        self.n_bands = n_bands
+        self.compress = compress
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> SpeakerFeatureExtractor:
+        """Load the network and check that the frames are of the kind it was trained on.
+
+        Parameters
+        ----------
+        X : UtteranceFrames or sequence of (n_frames, n_mels)
+            Output of ``SlidingCMN``.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        FileNotFoundError
+            If the weights are not in the data home.
+        ValueError
+            If the frames have another rate, window or number of bins than the network expects.
+        """
+        frames = check_frames(self, X, reset=True)
+        weights = get_weights(self.weights)
+        check_frontend(weights, frames)
+        network = SpeakerBlocks(
+            n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **weights.architecture
+        )
+        if self.pooling == "stats" and network.out_frequencies % self.n_bands:
+            raise ValueError(
+                f"n_bands={self.n_bands} does not divide the {network.out_frequencies} frequencies "
+                f"of block {self.n_blocks}."
+            )
+        state = load_state_dict(self.weights)
+        network.load_state_dict({key: state[key] for key in network.state_dict()})
+        self.network_ = network.eval().to(memory_format=torch.channels_last)
+        return self
+
+    def transform(self, X: Any) -> UtteranceFrames | NDArray[Any]:
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : UtteranceFrames or sequence of (n_frames, n_mels)
+
+        Returns
+        -------
+        ndarray of shape (n, 2 * n_channels * n_bands) or UtteranceFrames
+            Statistics, or maps with frames of shape (n_channels, n_frequencies).
+        """
+        check_is_fitted(self)
+        frames = check_frames(self, X, reset=False)
+        weights = get_weights(self.weights)
+        check_frontend(weights, frames)
+        if self.pooling is None:
+            self._announce_size(frames)
+        extract = cached(self.memory, _extract, ignore=["network"])
+        settings = self._settings(weights)
+        with torch_threads(self.n_jobs):
+            features = [
+                extract(utterance, settings, self.network_)
+                for utterance in tqdm(
+                    frames, desc="SRExt", unit="utt", total=len(frames), disable=not self.verbose
+                )
+            ]
+        if self.pooling is not None:
+            return np.stack(features)
+        frontend = {**frames.frontend, "srext": f"{self.weights}, {self.n_blocks} blocks"}
+        if "frame_shift" in frontend:
+            frontend["frame_shift"] *= self.network_.time_stride
+        return UtteranceFrames.from_arrays(features, dtype=self.dtype, frontend=frontend)
+
+    @available_if(_pools)
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the statistics.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str objects
+            ``block3_mean_c000_b0`` and so on: statistic, channel and frequency band.
+        """
+        check_is_fitted(self)
+        return np.array(
+            [
+                f"block{self.n_blocks}_{statistic}_c{channel:03d}_b{band}"
+                for statistic in ("mean", "std")
+                for channel in range(self.network_.out_channels)
+                for band in range(self.n_bands)
+            ],
+            dtype=object,
+        )
+
+    def set_output(self, *, transform: str | None = None) -> SpeakerFeatureExtractor:
+        """Choose the container of the statistics; maps stay ``UtteranceFrames``.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            As in scikit-learn.
+
+        Returns
+        -------
+        self
+        """
+        if self.pooling is None:
+            return self
+        return super().set_output(transform=transform)
+
+    def _settings(self, weights: SpeakerWeights) -> dict[str, Any]:
+        pooled = self.pooling is not None
+        return {
+            "version": _VERSION,
+            "sha256": weights.sha256,
+            "n_blocks": int(self.n_blocks),
+            "pooling": self.pooling,
+            "n_bands": int(self.n_bands) if pooled else None,
+            "compress": self.compress if pooled else None,
+            "dtype": self.dtype,
+        }
+
+    def _announce_size(self, frames: UtteranceFrames) -> None:
+        """Maps can outgrow the memory: say so before computing them."""
+        n_maps = int(np.sum(-(-frames.lengths // self.network_.time_stride)))
+        frame_size = self.network_.out_channels * self.network_.out_frequencies
+        size = n_maps * frame_size * np.dtype(self.dtype).itemsize
+        message = (
+            f"Maps of {len(frames)} utterances after {self.n_blocks} blocks take "
+            f"{size / 2**30:.2f} GiB as {self.dtype}"
+        )
+        if self.verbose:
+            print(message)
+        if size > _memory_size() / 2:
+            warnings.warn(
+                f"{message}, more than half of this machine's memory. Use pooling='stats', fewer "
+                "recordings, or let the network hold the frozen blocks.",
+                ResourceWarning,
+                stacklevel=3,
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _memory_size() -> int:
+    """Physical memory in bytes, or a large number where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**62

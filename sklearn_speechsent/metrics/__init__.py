@@ -1,0 +1,51 @@
+"""Metrics, scorers and displays of ordinal sentiment intensity over a fixed set of levels."""
+
+from sklearn_speechsent.metrics.agreement import (
+    concordance_correlation_score,
+    kendall_score,
+    pearson_score,
+    spearman_score,
+)
+from sklearn_speechsent.metrics.displays import LevelConfusionDisplay
+from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
+from sklearn_speechsent.metrics.ordinal import (
+    macro_mean_absolute_error,
+    quadratic_weighted_kappa_score,
+    threshold_accuracy_score,
+    within_one_accuracy_score,
+)
+from sklearn_speechsent.metrics.polarity import (
+    nonnegative_accuracy_score,
+    nonnegative_f1_score,
+    polarity_accuracy_score,
+    polarity_f1_score,
+    polarity_from_proba,
+)
+from sklearn_speechsent.metrics.probabilistic import ranked_probability_error
+from sklearn_speechsent.metrics.report import ordinal_report
+from sklearn_speechsent.metrics.rounding import round_to_levels
+from sklearn_speechsent.metrics.scorers import get_scorer, get_scorer_names
+
+__all__ = [
+    "LevelConfusionDisplay",
+    "concordance_correlation_score",
+    "get_scorer",
+    "get_scorer_names",
+    "kendall_score",
+    "macro_mean_absolute_error",
+    "nonnegative_accuracy_score",
+    "nonnegative_f1_score",
+    "ordinal_report",
+    "pearson_score",
+    "polarity_accuracy_score",
+    "polarity_f1_score",
+    "polarity_from_proba",
+    "quadratic_weighted_kappa_score",
+    "ranked_probability_error",
+    "round_to_levels",
+    "rounded_accuracy_score",
+    "rounded_f1_score",
+    "spearman_score",
+    "threshold_accuracy_score",
+    "within_one_accuracy_score",
+]

@@ -1,0 +1,138 @@
+"""Metrics of levels that have to be hit exactly: Acc-7, Acc-5 and F1-7.
+
+Truth and prediction are both rounded and clipped to the levels; that is how Acc-5 of a
+seven-level corpus is defined.
+"""
+
+from typing import Literal
+
+from numpy.typing import ArrayLike
+from sklearn.metrics import accuracy_score, f1_score
+
+from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_pair
+from sklearn_speechsent.metrics.rounding import round_to_levels
+
+
+def rounded_accuracy_score(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    levels: ArrayLike | range = SENTIMENT_LEVELS,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    r"""Fraction of items whose predicted level is the true one: Acc-7, Acc-5.
+
+    .. math::
+        \frac{1}{n} \sum_i \mathbb 1[\mathrm{round}(\mathrm{clip}(y_i)) =
+        \mathrm{round}(\mathrm{clip}(\hat y_i))]
+
+    The default levels give the Acc-7 of the sentiment literature, ``levels=range(-2, 3)`` its
+    Acc-5 [1]_.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        True intensities; rounded and clipped to the levels.
+    y_pred : array-like of shape (n_samples,)
+        Predicted intensities; rounded and clipped to the levels.
+    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+        The fixed set of levels.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each item.
+
+    Returns
+    -------
+    float
+        Accuracy in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a value is NaN or infinite, weights are negative or all zero, or
+        `levels` are not at least two increasing integers.
+
+    References
+    ----------
+    .. [1] A. Zadeh et al. (2018). "Multimodal language analysis in the wild: CMU-MOSEI dataset
+       and interpretable dynamic fusion graph". Proc. ACL, 2236-2246.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.metrics import rounded_accuracy_score
+    >>> rounded_accuracy_score([-3, 0, 1.3, 3], [-2.2, 0.4, 0.9, 5])
+    0.75
+    >>> rounded_accuracy_score([-3, 0, 1.3, 3], [-2.2, 0.4, 0.9, 5], levels=range(-2, 3))
+    1.0
+    """
+    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
+    return float(
+        accuracy_score(
+            round_to_levels(true, levels), round_to_levels(pred, levels), sample_weight=weight
+        )
+    )
+
+
+def rounded_f1_score(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    levels: ArrayLike | range = SENTIMENT_LEVELS,
+    *,
+    average: Literal["weighted", "macro", "micro"] = "weighted",
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    r"""F1 over levels: F1-7, averaged by a method that has to be named with the number.
+
+    .. math::
+        F_1(l) = \frac{2\,TP_l}{2\,TP_l + FP_l + FN_l}
+
+    A level that occurs neither in the truth nor in the prediction takes no part in the average.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        True intensities; rounded and clipped to the levels.
+    y_pred : array-like of shape (n_samples,)
+        Predicted intensities; rounded and clipped to the levels.
+    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+        The fixed set of levels.
+    average : {"weighted", "macro", "micro"}, default="weighted"
+        Mean over levels weighted by their true frequency, plain mean, or F1 of the pooled
+        counts, which equals :func:`rounded_accuracy_score`.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each item.
+
+    Returns
+    -------
+    float
+        F1 in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a value is NaN or infinite, weights are negative or all zero,
+        `levels` are not at least two increasing integers, or `average` is none of the three.
+
+    References
+    ----------
+    .. [1] C. J. van Rijsbergen (1979). "Information Retrieval", 2nd ed., Butterworths.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.metrics import rounded_f1_score
+    >>> rounded_f1_score([-1, 0, 0, 1], [-1, 0, 0, 0], average="macro")
+    0.6...
+    >>> rounded_f1_score([-1, 0, 0, 1], [-1, 0, 0, 0], average="micro")
+    0.75
+    """
+    if average not in ("weighted", "macro", "micro"):
+        raise ValueError(f"average must be 'weighted', 'macro' or 'micro', got {average!r}.")
+    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
+    return float(
+        f1_score(
+            round_to_levels(true, levels),
+            round_to_levels(pred, levels),
+            average=average,
+            sample_weight=weight,
+            zero_division=0,
+        )
+    )

@@ -1,0 +1,177 @@
+"""Folds over speakers for continuous intensity.
+
+A model that has heard a speaker in training scores far too well on that speaker, and
+scikit-learn's stratified group splitter refuses continuous targets.
+"""
+
+import warnings
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+IntArray = NDArray[np.intp]
+
+
+class StratifiedSpeakerKFold(StratifiedGroupKFold):
+    """K folds in which no speaker is on both sides and levels are spread evenly.
+
+    Each utterance falls in the stratum of its rounded label, or of its quantile bin, and
+    :class:`~sklearn.model_selection.StratifiedGroupKFold` distributes whole speakers so that
+    every fold has about the same share of each stratum [1]_.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2 and at most the number of speakers.
+    n_bins : int, default=None
+        Number of quantile bins of the labels to stratify by, for scales whose integers mean
+        nothing. None stratifies by the label rounded to the nearest integer.
+    shuffle : bool, default=False
+        Whether speakers of similar label counts are assigned in random order.
+    random_state : int or RandomState instance, default=None
+        Seed of the shuffling.
+
+    References
+    ----------
+    .. [1] K. Sechidis, G. Tsoumakas and I. Vlahavas (2011). "On the stratification of
+       multi-label data". Proc. ECML PKDD, 145-158.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
+    >>> paths = [f"{i}.wav" for i in range(6)]
+    >>> y = [-1.2, 0.9, -0.8, 1.1, -1.0, 1.3]
+    >>> speakers = ["ann", "ann", "bob", "bob", "eve", "eve"]
+    >>> cv = StratifiedSpeakerKFold(n_splits=3)
+    >>> for train, test in cv.split(paths, y, groups=speakers):
+    ...     print(test)
+    [0 1]
+    [2 3]
+    [4 5]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        n_bins: int | None = None,
+        shuffle: bool = False,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        super().__init__(n_splits=n_splits, shuffle=shuffle, random_state=random_state)
+        if n_bins is not None and not (isinstance(n_bins, Integral) and n_bins >= 2):
+            raise ValueError(f"n_bins must be None or an integer of at least 2, got {n_bins!r}.")
+        self.n_bins = n_bins
+
+    def split(
+        self, X: Any, y: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Iterator[tuple[IntArray, IntArray]]:
+        """Yield the train and test rows of each fold.
+
+        Parameters
+        ----------
+        X : sequence of shape (n_samples, ...)
+            Anything with a length: paths, utterances, arrays. Only its length is used.
+        y : array-like of shape (n_samples,)
+            Labels, continuous or integer.
+        groups : array-like of shape (n_samples,)
+            Speaker of each utterance.
+
+        Returns
+        -------
+        iterator of (ndarray, ndarray)
+            Train and test rows, for each fold in turn.
+
+        Raises
+        ------
+        ValueError
+            If `y` or `groups` is missing or holds missing values, lengths differ, there are
+            fewer speakers than folds, or every stratum has fewer utterances than folds.
+
+        Warns
+        -----
+        UserWarning
+            If a level (or bin) of `y` is absent from the training part of a fold.
+        """
+        if groups is None:
+            raise ValueError(
+                f"{type(self).__name__} needs the speaker of each utterance: pass groups=."
+            )
+        if y is None:
+            raise ValueError(f"{type(self).__name__} stratifies by label: pass y.")
+        labels = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        labels = column_or_1d(labels)
+        speakers = column_or_1d(groups)
+        check_consistent_length(X, labels, speakers)
+        if pd.isna(speakers).any():
+            raise ValueError("groups holds missing values: every utterance needs a speaker.")
+        n_speakers = len(pd.unique(speakers))
+        if n_speakers < self.n_splits:
+            raise ValueError(
+                f"n_splits={self.n_splits} folds need as many speakers; groups has {n_speakers}."
+            )
+        strata = self._strata(labels)
+        if max(np.unique(strata, return_counts=True)[1]) < self.n_splits:
+            raise ValueError(
+                f"Every level of y has fewer than n_splits={self.n_splits} utterances: use fewer "
+                "folds, or stratify by quantiles with n_bins."
+            )
+        with warnings.catch_warnings():
+            # "least populated class" and "many unique classes": no harm as long as every level
+            # is in every training part, which is checked below
+            warnings.simplefilter("ignore", UserWarning)
+            tests = [test for _, test in super().split(labels, strata, speakers)]
+        _fill_empty(tests, speakers)
+        rows = np.arange(len(labels))
+        folds = [(np.setdiff1d(rows, test), test) for test in tests]
+        self._warn_absent(folds, labels, strata)
+        return iter(folds)
+
+    def _strata(self, labels: NDArray[np.float64]) -> IntArray:
+        """Return the stratum of each utterance: its rounded level or its quantile bin."""
+        if self.n_bins is None:
+            return np.rint(labels).astype(np.intp)
+        edges = np.quantile(labels, np.linspace(0, 1, self.n_bins + 1)[1:-1])
+        return np.digitize(labels, np.unique(edges))
+
+    def _warn_absent(
+        self,
+        folds: list[tuple[IntArray, IntArray]],
+        labels: NDArray[np.float64],
+        strata: IntArray,
+    ) -> None:
+        for number, (train, _) in enumerate(folds):
+            for stratum in np.setdiff1d(strata, strata[train]):
+                members = labels[strata == stratum]
+                name = (
+                    f"Level {stratum}"
+                    if self.n_bins is None
+                    else f"The bin of labels {members.min():g} to {members.max():g}"
+                )
+                warnings.warn(
+                    f"{name} is absent from the training part of fold {number}: "
+                    "its speakers are all in the test part.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+
+
+def _fill_empty(tests: list[IntArray], speakers: NDArray[Any]) -> None:
+    """Move a speaker into each empty test part, in place.
+
+    scikit-learn breaks ties between folds by rounding error and so, with hardly more speakers
+    than folds, leaves one empty now and then.
+    """
+    for number, test in enumerate(tests):
+        if len(test) == 0:
+            giver = max(range(len(tests)), key=lambda fold: len(pd.unique(speakers[tests[fold]])))
+            given = tests[giver]
+            moved = speakers[given] == speakers[given[-1]]
+            tests[number], tests[giver] = given[moved], given[~moved]

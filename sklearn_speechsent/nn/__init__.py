@@ -1,0 +1,60 @@
+"""Torch modules of the sentiment networks; padding never changes what they compute."""
+
+from sklearn_speechsent.nn.augment import SpecAugment
+from sklearn_speechsent.nn.blocks import MaskedBatchNorm2d, ResidualBlock, SqueezeExcitation
+from sklearn_speechsent.nn.decoders import CGDDecoder
+from sklearn_speechsent.nn.heads import (
+    ORDINAL_HEADS,
+    CondorHead,
+    CoralHead,
+    CornHead,
+    CumulativeLinkHead,
+    OrdinalHead,
+    RegressionHead,
+    SoftmaxHead,
+)
+from sklearn_speechsent.nn.losses import (
+    clm_loss,
+    condor_loss,
+    coral_loss,
+    corn_loss,
+    cross_entropy,
+)
+from sklearn_speechsent.nn.masking import frame_mask, strided_lengths
+from sklearn_speechsent.nn.network import SentimentNetwork
+from sklearn_speechsent.nn.pooling import GeM, masked_mean, statistics_pooling
+from sklearn_speechsent.nn.probabilities import class_probabilities, cumulative_probabilities
+from sklearn_speechsent.nn.resnet import SpeakerBlocks, SpeakerResNet
+from sklearn_speechsent.nn.stext import SentimentBlocks
+
+__all__ = [
+    "ORDINAL_HEADS",
+    "CGDDecoder",
+    "CondorHead",
+    "CoralHead",
+    "CornHead",
+    "CumulativeLinkHead",
+    "GeM",
+    "MaskedBatchNorm2d",
+    "OrdinalHead",
+    "RegressionHead",
+    "ResidualBlock",
+    "SentimentBlocks",
+    "SentimentNetwork",
+    "SoftmaxHead",
+    "SpeakerBlocks",
+    "SpeakerResNet",
+    "SpecAugment",
+    "SqueezeExcitation",
+    "class_probabilities",
+    "clm_loss",
+    "condor_loss",
+    "coral_loss",
+    "corn_loss",
+    "cross_entropy",
+    "cumulative_probabilities",
+    "frame_mask",
+    "masked_mean",
+    "statistics_pooling",
+    "strided_lengths",
+]

@@ -1,0 +1,82 @@
+"""From maps of any length to one vector per utterance."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sklearn_speechsent.nn.pooling import GeM, masked_mean
+
+
+class _Branch(nn.Module):
+    """Linear-ReLU-BN; one utterance has no batch statistics and takes the running ones."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.bn = nn.BatchNorm1d(out_features, affine=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        h = F.relu(self.linear(h.flatten(1)))
+        if self.training and len(h) == 1:
+            return F.batch_norm(h, self.bn.running_mean, self.bn.running_var, eps=self.bn.eps)
+        return self.bn(h)
+
+
+class CGDDecoder(nn.Module):
+    """Combination of two global descriptors, generalised-mean and average pooling.
+
+    Each pooled vector goes through a linear layer, ReLU and batch normalisation without affine
+    parameters; the two are concatenated.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the maps, C.
+    frequencies : int, default=None
+        If given, pool over time only and flatten these frequencies before the linear layers;
+        otherwise pool over frequency, too.
+
+    Attributes
+    ----------
+    out_features : int
+        ``2 * channels``.
+
+    References
+    ----------
+    H. Jun et al., "Combination of multiple global descriptors for image retrieval",
+    arXiv:1903.10663, 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import CGDDecoder
+    >>> CGDDecoder(64)(torch.rand(2, 64, 10, 6), torch.tensor([3, 6])).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(self, channels: int, frequencies: int | None = None) -> None:
+        super().__init__()
+        self.keep_frequency = frequencies is not None
+        self.out_features = 2 * channels
+        pooled = channels * (frequencies or 1)
+        self.gem = GeM(keep_frequency=self.keep_frequency)
+        self.gem_branch = _Branch(pooled, channels)
+        self.mean_branch = _Branch(pooled, channels)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Describe utterances.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, F, T)
+            Maps.
+        lengths : Tensor of shape (B,), int64
+            Valid frames of each utterance.
+
+        Returns
+        -------
+        Tensor of shape (B, 2 * C)
+            GeM descriptor, then average descriptor.
+        """
+        mean = masked_mean(x, lengths, keep_frequency=self.keep_frequency)
+        return torch.cat([self.gem_branch(self.gem(x, lengths)), self.mean_branch(mean)], dim=1)

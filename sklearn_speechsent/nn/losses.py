@@ -1,0 +1,187 @@
+"""Ordinal losses, one value per utterance, stable in log space.
+
+The caller weights and averages over utterances. For K levels ``logits`` has K - 1 columns, one
+per threshold (K for `cross_entropy`), and ``levels`` holds indices 0 … K - 1.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def _exceeded(logits: Tensor, levels: Tensor) -> Tensor:
+    """Tell for every threshold k whether level > k, as numbers of shape (B, K - 1)."""
+    thresholds = torch.arange(logits.shape[1], device=logits.device)
+    return (levels[:, None] > thresholds).to(logits.dtype)
+
+
+def coral_loss(logits: Tensor, levels: Tensor) -> Tensor:
+    """Binary cross-entropy of every threshold, summed (CORAL).
+
+    With y_k = 1 if level > k, else 0:
+    ``-Σ_k y_k log σ(z_k) + (1 - y_k) (log σ(z_k) - z_k)``.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, K - 1)
+        Log-odds z_k of level > k.
+    levels : Tensor of shape (B,), int64
+        True levels.
+
+    Returns
+    -------
+    Tensor of shape (B,)
+        Loss of each utterance.
+
+    References
+    ----------
+    W. Cao, V. Mirjalili and S. Raschka, "Rank consistent ordinal regression for neural networks
+    with application to age estimation", Pattern Recognition Letters 140, 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import coral_loss
+    >>> coral_loss(torch.zeros(2, 6), torch.tensor([0, 6])).shape
+    torch.Size([2])
+    """
+    targets = _exceeded(logits, levels)
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
+
+
+def corn_loss(logits: Tensor, levels: Tensor) -> Tensor:
+    """Binary cross-entropy of the conditional tasks an utterance belongs to, summed (CORN).
+
+    Threshold k counts only for utterances with level > k - 1. The paper divides by the summed
+    sizes of these sets, which depends on the batch; here each utterance simply sums its own
+    tasks. The two differ by one factor per batch, and the sum is exactly
+    ``-log P(level)``, so that the loss of an utterance never depends on its neighbours.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, K - 1)
+        Log-odds z_k of level > k given level > k - 1.
+    levels : Tensor of shape (B,), int64
+        True levels.
+
+    Returns
+    -------
+    Tensor of shape (B,)
+        Loss of each utterance.
+
+    References
+    ----------
+    X. Shi, W. Cao and S. Raschka, "Deep neural networks for rank-consistent ordinal regression
+    based on conditional probabilities", Pattern Analysis and Applications 26, 2023.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import corn_loss
+    >>> corn_loss(torch.zeros(3, 2), torch.tensor([0, 1, 2]))
+    tensor([0.6931, 1.3863, 1.3863])
+    """
+    targets = _exceeded(logits, levels)
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    # Level > k - 1 is the target of the threshold before; everybody takes part in the first.
+    return losses[:, 0] + (losses[:, 1:] * targets[:, :-1]).sum(1)
+
+
+def condor_loss(logits: Tensor, levels: Tensor) -> Tensor:
+    """Binary cross-entropy of the marginals of conditional tasks, summed (CONDOR).
+
+    With P_k = Π_{j ≤ k} σ(z_j): ``-Σ_k y_k log P_k + (1 - y_k) log(1 - P_k)``.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, K - 1)
+        Log-odds z_k of level > k given level > k - 1.
+    levels : Tensor of shape (B,), int64
+        True levels.
+
+    Returns
+    -------
+    Tensor of shape (B,)
+        Loss of each utterance.
+
+    References
+    ----------
+    G. Jenkinson et al., "Universally rank consistent ordinal regression in neural networks",
+    arXiv:2110.07470, 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import condor_loss
+    >>> condor_loss(torch.zeros(2, 6), torch.tensor([0, 6])).shape
+    torch.Size([2])
+    """
+    targets = _exceeded(logits, levels)
+    log_above = F.logsigmoid(logits).cumsum(1)
+    # 1 - P_k = Σ_{j ≤ k} P(level = j); adding these in log space never takes log(1 - 1).
+    log_level = F.logsigmoid(-logits) + F.pad(log_above[:, :-1], (1, 0))
+    log_below = log_level.logcumsumexp(1)
+    return -(targets * log_above + (1 - targets) * log_below).sum(1)
+
+
+def clm_loss(logits: Tensor, levels: Tensor) -> Tensor:
+    """Negative log-likelihood of a cumulative link model (proportional odds).
+
+    ``-log(σ(z_{k-1}) - σ(z_k))`` for level k, with z_{-1} = ∞ and z_{K-1} = -∞.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, K - 1)
+        Log-odds z_k of level > k, strictly decreasing along k.
+    levels : Tensor of shape (B,), int64
+        True levels.
+
+    Returns
+    -------
+    Tensor of shape (B,)
+        Loss of each utterance.
+
+    References
+    ----------
+    P. McCullagh, "Regression models for ordinal data", Journal of the Royal Statistical Society
+    B 42(2), 1980.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import clm_loss
+    >>> clm_loss(torch.tensor([[1.0, -1.0]]), torch.tensor([1]))
+    tensor([0.7719])
+    """
+    padded = F.pad(F.pad(logits, (1, 0), value=torch.inf), (0, 1), value=-torch.inf)
+    upper = padded.gather(1, levels[:, None])[:, 0]
+    lower = padded.gather(1, levels[:, None] + 1)[:, 0]
+    # σ(u) - σ(l) = σ(u) σ(-l) (1 - exp(l - u)) has no cancellation; the gap itself can be lost
+    # to rounding when the score is huge, which must cost much but not infinity.
+    gap = (upper - lower).clamp(min=torch.finfo(logits.dtype).eps)
+    return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + (-torch.expm1(-gap)).log())
+
+
+def cross_entropy(logits: Tensor, levels: Tensor) -> Tensor:
+    """Plain cross-entropy that knows no order.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, K)
+        One logit per level.
+    levels : Tensor of shape (B,), int64
+        True levels.
+
+    Returns
+    -------
+    Tensor of shape (B,)
+        Loss of each utterance.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import cross_entropy
+    >>> cross_entropy(torch.zeros(2, 7), torch.tensor([0, 6]))
+    tensor([1.9459, 1.9459])
+    """
+    return F.cross_entropy(logits, levels, reduction="none")

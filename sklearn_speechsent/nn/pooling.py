@@ -1,0 +1,144 @@
+"""Pooling of maps over time and frequency that looks at valid frames only."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_speechsent.nn.masking import frame_mask, has_padding, zero_padding
+
+
+def _in_full_precision(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def masked_mean(x: Tensor, lengths: Tensor, *, keep_frequency: bool = False) -> Tensor:
+    """Average maps over valid frames (and frequencies).
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, F, T)
+        Maps.
+    lengths : Tensor of shape (B,), int64
+        Valid frames of each utterance.
+    keep_frequency : bool, default=False
+        Average over time only.
+
+    Returns
+    -------
+    Tensor of shape (B, C), or (B, C, F) with `keep_frequency`
+        Means.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import masked_mean
+    >>> x, lengths = torch.ones(2, 4, 5, 6), torch.tensor([3, 6])
+    >>> masked_mean(x, lengths).shape, masked_mean(x, lengths, keep_frequency=True).shape
+    (torch.Size([2, 4]), torch.Size([2, 4, 5]))
+    """
+    if not keep_frequency:
+        x = x.mean(2)  # First, so that only a small tensor must be masked.
+    return zero_padding(x, lengths).sum(-1) / lengths.view(-1, *[1] * (x.ndim - 2))
+
+
+def statistics_pooling(x: Tensor, lengths: Tensor) -> Tensor:
+    """Mean and standard deviation over time, as speaker networks pool.
+
+    The deviation is ``sqrt(v + 1e-7)`` with the unbiased variance ``v`` (0 for one frame).
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, F, T)
+        Maps.
+    lengths : Tensor of shape (B,), int64
+        Valid frames of each utterance.
+
+    Returns
+    -------
+    Tensor of shape (B, 2 * C * F)
+        All means, then all deviations, each with the frequency running fastest.
+
+    References
+    ----------
+    D. Snyder et al., "X-vectors: Robust DNN embeddings for speaker recognition", ICASSP 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import statistics_pooling
+    >>> statistics_pooling(torch.ones(2, 256, 10, 6), torch.tensor([3, 6])).shape
+    torch.Size([2, 5120])
+    """
+    x = _in_full_precision(x)
+    count = lengths[:, None, None]
+    mean = zero_padding(x, lengths).sum(-1) / count
+    squares = zero_padding(x - mean[..., None], lengths).square().sum(-1)
+    deviation = (squares / (count - 1).clamp(min=1) + 1e-7).sqrt()
+    return torch.cat([mean.flatten(1), deviation.flatten(1)], dim=1)
+
+
+class GeM(nn.Module):
+    """Generalised-mean pooling ``mean(max(x, 1e-6)^p)^(1/p)`` with a learnable power.
+
+    Computed in float32 and in the log domain: ``1e-6^p`` underflows from p = 7.6 on, and a dead
+    channel would then have NaN gradients.
+
+    Parameters
+    ----------
+    p : float, default=3.0
+        Initial power; 1 is the mean, infinity the maximum. Powers outside [1, 10] act as the
+        nearest of the two.
+    keep_frequency : bool, default=False
+        Pool over time only.
+
+    References
+    ----------
+    F. Radenović, G. Tolias and O. Chum, "Fine-tuning CNN image retrieval with no human
+    annotation", IEEE TPAMI 41(7), 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import GeM
+    >>> x, lengths = torch.rand(2, 64, 10, 6), torch.tensor([3, 6])
+    >>> GeM()(x, lengths).shape, GeM(keep_frequency=True)(x, lengths).shape
+    (torch.Size([2, 64]), torch.Size([2, 64, 10]))
+    """
+
+    def __init__(self, p: float = 3.0, *, keep_frequency: bool = False) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(float(p)))
+        self.keep_frequency = keep_frequency
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Pool maps.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, F, T)
+            Maps.
+        lengths : Tensor of shape (B,), int64
+            Valid frames of each utterance.
+
+        Returns
+        -------
+        Tensor of shape (B, C), or (B, C, F) with `keep_frequency`
+            Generalised means, at least float32.
+        """
+        # Straight through: a clamp alone has no gradient outside, so one step too far and p
+        # would never move again.
+        p = self.p + (self.p.clamp(1.0, 10.0) - self.p).detach()
+        n_frequencies, n_frames = x.shape[-2:]
+        powers = p * _in_full_precision(zero_padding(x, lengths)).clamp(min=1e-6).log()
+        if has_padding(lengths, n_frames):
+            padding = ~frame_mask(lengths, n_frames)
+            powers = powers.masked_fill(padding[:, None, None], -torch.inf)
+        log_mean = powers.logsumexp(-1) - lengths[:, None, None].log()
+        if not self.keep_frequency:
+            log_mean = log_mean.logsumexp(-1) - math.log(n_frequencies)
+        return (log_mean / p).exp()
+
+    def extra_repr(self) -> str:
+        """Show the present power."""
+        return f"p={self.p.item():.3g}, keep_frequency={self.keep_frequency}"

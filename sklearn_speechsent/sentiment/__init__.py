@@ -1,0 +1,13 @@
+"""Estimators of sentiment intensity and level."""
+
+from sklearn_speechsent.sentiment._loss import SummedLoss
+from sklearn_speechsent.sentiment.classifier import SpeechSentimentClassifier
+from sklearn_speechsent.sentiment.ordinal import OrdinalClassifier
+from sklearn_speechsent.sentiment.regressor import SpeechSentimentRegressor
+
+__all__ = [
+    "OrdinalClassifier",
+    "SpeechSentimentClassifier",
+    "SpeechSentimentRegressor",
+    "SummedLoss",
+]

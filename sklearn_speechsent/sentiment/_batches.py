@@ -1,0 +1,189 @@
+"""From utterances to padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import skorch.dataset
+import torch
+from numpy.typing import NDArray
+
+from sklearn_speechsent.utterances import UtteranceFrames
+
+#: One batch: what the module takes, and what the losses take.
+Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+#: A batch of whole utterances holds at most so many frames, padding included.
+_MAX_FRAMES = 32_000
+
+
+class UtteranceDataset(skorch.dataset.Dataset):
+    """Utterances that are indexed by whole batches: ``dataset[rows]``.
+
+    A batch is one gather from the flat base, however many utterances it has. It is a skorch
+    dataset, so that scoring callbacks find ``X`` and ``y`` in it.
+
+    Parameters
+    ----------
+    X : UtteranceFrames
+    y : ndarray of shape (n,), optional
+        Labels as the user gave them, for scoring callbacks.
+    targets : dict of ndarray of shape (n,), optional
+        What the losses compare with.
+    chunk : int, optional
+        Longer utterances are cut to a random stretch of so many frames.
+    rng : RandomState, optional
+        Draws the stretches.
+    augment : callable, optional
+        Applied to the padded batch: ``augment(x, lengths)``.
+
+    Attributes
+    ----------
+    batches : iterable of ndarray of int, or None
+        Rows of each training batch; set for training.
+    validation : UtteranceDataset or None
+        What is held out; set for training.
+    """
+
+    batches: RandomBatches | None = None
+    validation: UtteranceDataset | None = None
+
+    def __init__(
+        self,
+        X: UtteranceFrames,
+        y: NDArray[Any] | None = None,
+        *,
+        targets: dict[str, NDArray[Any]] | None = None,
+        chunk: int | None = None,
+        rng: np.random.RandomState | None = None,
+        augment: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        self.X = X
+        self.y = y
+        self.targets = {
+            name: torch.from_numpy(np.ascontiguousarray(target))
+            for name, target in (targets or {}).items()
+        }
+        self.chunk = chunk
+        self.rng = rng
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
+        starts, lengths = self.X.starts[rows], self.X.lengths[rows]
+        if self.chunk is not None:
+            spare = np.maximum(lengths - self.chunk, 0)
+            if self.rng is not None:
+                starts = starts + self.rng.randint(0, spare + 1)
+            lengths = lengths - spare
+        positions = np.arange(lengths.max())
+        padding = positions >= lengths[:, None]
+        frames = np.where(padding, starts[:, None], starts[:, None] + positions)
+        x = torch.from_numpy(self.X.base[frames])
+        x.masked_fill_(torch.from_numpy(padding)[(..., *[None] * (x.ndim - 2))], 0)
+        inputs = {"x": x, "lengths": torch.from_numpy(lengths)}
+        if self.augment is not None:
+            inputs["x"] = self.augment(x.float(), inputs["lengths"])
+        picked = torch.from_numpy(np.asarray(rows))
+        return inputs, {name: target[picked] for name, target in self.targets.items()}
+
+
+class RandomBatches:
+    """Rows of training batches, drawn anew each epoch.
+
+    Parameters
+    ----------
+    n : int
+        Utterances in the training set, and rows per epoch.
+    batch_size : int
+        Largest batch. Batches of an epoch differ by one row at most, so that none is so small
+        that batch normalisation fails.
+    rng : RandomState
+    weights : ndarray of shape (n,), optional
+        Probabilities of drawing each utterance, with replacement; None goes through all of them
+        once.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        rng: np.random.RandomState,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.n = n
+        self.n_batches = max(1, -(-n // batch_size))
+        self.rng = rng
+        self.weights = weights
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        if self.weights is None:
+            order = self.rng.permutation(self.n)
+        else:
+            order = self.rng.choice(self.n, size=self.n, p=self.weights)
+        return iter(np.array_split(order, self.n_batches))
+
+
+def whole_batches(
+    lengths: NDArray[np.int64], batch_size: int, rows: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """Cut ``rows`` into batches of whole utterances.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n,)
+        Frames of each utterance.
+    batch_size : int
+        Largest number of utterances.
+    rows : ndarray of int
+        In the order wanted; sorted by length they need the least padding.
+
+    Returns
+    -------
+    list of ndarray of int
+        A batch ends early rather than holding more than 32,000 frames, so that a few long
+        recordings do not exhaust the memory.
+    """
+    batches: list[NDArray[np.int64]] = []
+    first, longest = 0, 0
+    for position, length in enumerate(lengths[rows]):
+        longest = max(longest, int(length))
+        size = position - first + 1
+        if size > 1 and (size > batch_size or size * longest > _MAX_FRAMES):
+            batches.append(rows[first:position])
+            first, longest = position, int(length)
+    batches.append(rows[first:])
+    return batches
+
+
+def sampling_weights(index: NDArray[np.int64], exponent: float) -> NDArray[np.float64] | None:
+    """Probability of drawing each utterance, by the rarity of its level.
+
+    Parameters
+    ----------
+    index : ndarray of int of shape (n,)
+        Level of each utterance.
+    exponent : float
+        Probabilities go with frequency to the power of minus ``exponent``: 1 draws all levels
+        equally often, 0 (returning None) leaves them as they are.
+
+    Returns
+    -------
+    ndarray of shape (n,) summing to 1, or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sampling_weights(np.array([0, 0, 0, 1]), exponent=1.0).round(3)
+    array([0.167, 0.167, 0.167, 0.5  ])
+    """
+    if exponent == 0:
+        return None
+    weights = np.bincount(index).astype(np.float64)[index] ** -exponent
+    return weights / weights.sum()

@@ -1,0 +1,108 @@
+"""Docstring sections that the two networks have in common."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+_T = TypeVar("_T", bound=type)
+
+_PARAMETERS = """
+module : type or Module, default=SentimentNetwork
+    Architecture. Its own parameters are passed with the prefix ``module__``, among them
+    ``module__stext`` (16 or 34, size of the sentiment blocks), ``module__n_frozen_blocks`` and
+    ``module__n_tuned_blocks`` (speaker blocks in the network), ``module__flatten_frequency`` and
+    ``module__dropout``. What the data decide (channels, frequencies, levels) is inferred.
+ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
+    Kind of the ordinal head: CORAL [2]_, CORN [3]_, CONDOR [4]_, cumulative link model, or plain
+    cross-entropy.
+two_headed : bool, default=False
+    Train the regression head and the ordinal head together, each with a decoder of its own; the
+    losses are summed. Predictions come from this estimator's head; see also the other face
+    (``as_classifier``, ``as_regressor``).
+levels : array-like of numbers, optional
+    The ordinal scale. By default the levels that occur in ``y``; pass it where a fold may lack
+    one.
+weights : str, optional
+    Name of pre-trained speaker weights for the speaker blocks in the network. Their batch
+    normalisation then stays as it was trained.
+chunk_duration : float or None, default=4.0
+    Longer utterances are cut to a random stretch of so many seconds each time they are drawn in
+    training; None trains on whole utterances. Prediction always sees all of an utterance.
+spec_augment : bool or SpecAugment, default=True
+    Mask random stretches of time and bands of frequency in training. True leaves maps of frozen
+    blocks as they are.
+sampling_exponent : float, default=0.0
+    Utterances are drawn in training with a probability that goes with the frequency of their
+    level to the power of minus this: 0 goes through the data as they are, 1 draws all levels
+    equally often, as in [1]_.
+lr : float, default=1e-3
+    Learning rate.
+lr_schedule : {"milestones", "plateau"} or None, default="milestones"
+    Divide the learning rate by 10 after 60 % and 85 % of the epochs, or whenever the loss stops
+    falling.
+max_epochs : int, default=20
+batch_size : int, default=32
+    Utterances; at least 2.
+early_stopping : bool, default=False
+    Hold out a part of the data, stop when its loss has not improved for ``patience`` epochs, and
+    keep the best state. With ``groups`` in ``fit``, whole speakers are held out.
+validation_fraction : float, default=0.15
+    Share of speakers (without groups: of utterances) held out.
+patience : int, default=5
+n_jobs : int, optional
+    Threads of torch; None leaves torch's setting, -1 uses all cores.
+random_state : int, RandomState instance or None, default=None
+    Seeds initial weights, the order of the data, chunks, masks and dropout. Global generators
+    stay untouched.
+verbose : int, default=0
+    1 prints losses and time of each epoch.
+criterion : type, default=SummedLoss
+    How the heads' losses become one (``criterion__ordinal_weight`` and so on).
+optimizer : type, default=torch.optim.Adam
+    Its parameters are passed with the prefix ``optimizer__``.
+train_split : None
+    skorch's own hold-out, which cuts off the end of the data; use ``early_stopping``.
+use_caching : bool, default=False
+    skorch's caching of predictions for scoring callbacks.
+**kwargs : dict
+    Further parameters of :class:`skorch.NeuralNet`, such as ``callbacks``, ``device``,
+    ``warm_start`` and ``compile``.
+"""
+
+_ATTRIBUTES = """
+module_ : SentimentNetwork
+    The trained network.
+history_ : skorch.history.History
+    Losses and times of each epoch.
+n_features_in_ : int
+    Values per frame.
+frame_shape_ : tuple of int
+    Shape of a frame.
+"""
+
+_REFERENCES = """
+.. [1] "Speech-only sentiment intensity from speaker-verification features", LREC 2022 (method).
+.. [2] W. Cao, V. Mirjalili and S. Raschka, "Rank consistent ordinal regression for neural
+   networks with application to age estimation", Pattern Recognition Letters 140, 2020.
+.. [3] X. Shi, W. Cao and S. Raschka, "Deep neural networks for rank-consistent ordinal
+   regression based on conditional probabilities", Pattern Analysis and Applications 26, 2023.
+.. [4] G. Jenkinson et al., "CONDOR: universally rank-consistent ordinal regression with a deep
+   neural network", 2021.
+"""
+
+
+def document(cls: _T) -> _T:
+    """Fill the shared sections into a class docstring."""
+
+    def indent(text: str) -> str:
+        return "\n".join("    " + line if line else line for line in text.strip().splitlines())
+
+    doc = cls.__doc__ or ""
+    for name, text in (
+        ("parameters", _PARAMETERS),
+        ("attributes", _ATTRIBUTES),
+        ("references", _REFERENCES),
+    ):
+        doc = doc.replace("    {" + name + "}", indent(text))
+    cls.__doc__ = doc
+    return cls

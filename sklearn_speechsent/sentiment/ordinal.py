@@ -1,0 +1,244 @@
+"""Ordinal classification by thresholds, for any binary classifier."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    clone,
+)
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_speechsent.sentiment._levels import find_levels, nearest_level
+from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context, routing_enabled
+
+
+def _fit_threshold(
+    estimator: Any, X: NDArray[Any], above: NDArray[np.bool_], fit_params: dict[str, Any]
+) -> Any:
+    """Classifier of "above the threshold"; a constant where nothing or all lies above it."""
+    if above.all() or not above.any():
+        return DummyClassifier(strategy="constant", constant=above[0]).fit(X, above)
+    return clone(estimator).fit(X, above, **fit_params)
+
+
+def _scores(estimator: Any, X: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """Score of "above" per row, and whether scores are probabilities (else signed distances)."""
+    if hasattr(estimator, "decision_function"):
+        return np.ravel(estimator.decision_function(X)), False
+    if hasattr(estimator, "predict_proba"):
+        proba = estimator.predict_proba(X)
+        # A constant classifier knows one class only.
+        above = np.flatnonzero(estimator.classes_)
+        return (proba[:, above[0]] if len(above) else np.zeros(len(proba))), True
+    return np.asarray(estimator.predict(X), dtype=float), True
+
+
+def _soft(classifier: OrdinalClassifier) -> bool:
+    estimator = classifier._estimator()
+    if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
+        raise AttributeError(f"{estimator!r} has neither predict_proba nor decision_function.")
+    return True
+
+
+class OrdinalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+    """Levels of an ordinal scale by one binary classifier per threshold.
+
+    For K levels, K - 1 clones of ``estimator`` each learn whether the level lies above one
+    threshold, after Frank and Hall [1]_; the predicted level is the number of thresholds that are
+    exceeded. It is the non-neural twin of the CORAL head.
+
+    Parameters
+    ----------
+    estimator : classifier, optional
+        Binary classifier. By default standardised features and a class-balanced support vector
+        classifier with a smooth kernel (radial, ``C=10``, gamma half of one over the number of
+        features), which does well on pooled maps of a speaker network.
+    levels : array-like of numbers, optional
+        The scale. By default the levels that occur in ``y``; pass it where a fold may lack one.
+    n_jobs : int, optional
+        Threads over thresholds.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_levels,)
+        Levels in ascending order.
+    estimators_ : list of classifiers
+        One per threshold.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if ``X`` had string column names.
+
+    Notes
+    -----
+    Real labels count as the nearest level, halves to even.
+
+    References
+    ----------
+    .. [1] E. Frank and M. Hall, "A simple approach to ordinal classification", ECML 2001.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_speechsent import OrdinalClassifier
+    >>> X = np.linspace(-3, 3, 60)[:, None]
+    >>> y = np.rint(X.ravel())
+    >>> model = OrdinalClassifier(LogisticRegression(C=100)).fit(X, y)
+    >>> model.predict([[-2.9], [0.1], [2.0]])
+    array([-3.,  0.,  2.])
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "levels": ["array-like", None],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self, estimator: Any = None, *, levels: Any = None, n_jobs: int | None = None
+    ) -> None:
+        self.estimator = estimator
+        self.levels = levels
+        self.n_jobs = n_jobs
+
+    def _estimator(self, n_features: int = 1) -> Any:
+        if self.estimator is not None:
+            return self.estimator
+        svc = SVC(C=10.0, gamma=0.5 / n_features, class_weight="balanced")
+        return make_pipeline(StandardScaler(), svc)
+
+    # The binary classifiers are checked by their own fit.
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> OrdinalClassifier:
+        """Fit one classifier per threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+        y : array-like of shape (n,)
+            Levels; real labels are rounded to the nearest one.
+        **fit_params : dict
+            Passed to every classifier's ``fit``; through metadata routing if that is enabled.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If ``y`` has a single level, or a label off the given ``levels``.
+        """
+        X, y = self._validate(X, y)
+        levels = find_levels(y, self.levels)
+        index = nearest_level(y, levels)
+        if fit_params and routing_enabled():
+            fit_params = process_routing(self, "fit", **fit_params).estimator.fit
+        estimator = self._estimator(X.shape[1])
+        self.estimators_ = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            joblib.delayed(_fit_threshold)(estimator, X, index > k, fit_params)
+            for k in range(len(levels) - 1)
+        )
+        self.classes_ = levels
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Level of each row: the number of thresholds exceeded.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Values of ``classes_``.
+        """
+        exceeded = np.zeros(len(self._checked(X)), dtype=np.int64)
+        for scores, are_probabilities in self._threshold_scores(X):
+            exceeded += scores > (0.5 if are_probabilities else 0.0)
+        return self.classes_[exceeded]
+
+    @available_if(_soft)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probability of each level.
+
+        Differences of the thresholds' probabilities, made to decrease with the threshold. Signed
+        distances ``d`` of a classifier without probabilities count as ``1 / (1 + exp(-2 d))``,
+        which ranks well but is not calibrated; wrap the classifier in
+        :class:`~sklearn.calibration.CalibratedClassifierCV` for more.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n, n_levels)
+            Rows sum to 1.
+        """
+        above = np.stack(
+            [
+                scores if are_probabilities else expit(2 * scores)
+                for scores, are_probabilities in self._threshold_scores(X)
+            ],
+            axis=1,
+        )
+        above = np.minimum.accumulate(above, axis=1)
+        edges = np.pad(above, ((0, 0), (1, 0)), constant_values=1.0)
+        edges = np.pad(edges, ((0, 0), (0, 1)), constant_values=0.0)
+        return edges[:, :-1] - edges[:, 1:]
+
+    def _threshold_scores(self, X: Any) -> list[tuple[NDArray[Any], bool]]:
+        X = self._checked(X)
+        return joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            joblib.delayed(_scores)(estimator, X) for estimator in self.estimators_
+        )
+
+    def _validate(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
+        return validate_data(self, X, y, accept_sparse=True, ensure_all_finite="allow-nan")
+
+    def _checked(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return validate_data(
+            self, X, reset=False, accept_sparse=True, ensure_all_finite="allow-nan"
+        )
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Route what ``fit`` is given to the binary classifiers.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        return MetadataRouter(owner=self).add(
+            estimator=self._estimator(),
+            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self._estimator())
+        tags.input_tags.sparse = inner.input_tags.sparse
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        return tags

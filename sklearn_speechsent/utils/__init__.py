@@ -1,0 +1,1 @@
+"""Small shared tools that know nothing about speech."""

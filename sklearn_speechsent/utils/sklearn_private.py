@@ -1,0 +1,23 @@
+"""The one file that reaches into scikit-learn's private modules.
+
+What it takes has been stable for years but is not promised; when a release moves something, it is
+mended here.
+"""
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "fit_context",
+    "routing_enabled",
+    "validate_parameter_constraints",
+]

@@ -1,0 +1,299 @@
+"""The container that travels between the steps: many utterances in one flat array."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from sklearn.utils.validation import check_array, validate_data
+
+
+class UtteranceFrames:
+    """Frames of many utterances of unequal length, stored end to end.
+
+    One flat ``base`` array holds the frames of all utterances, time first; ``starts`` and
+    ``stops`` say which rows belong to which utterance. A subset is a new pair of row arrays over
+    the same base, so that cross-validation copies nothing. To scikit-learn the container is a
+    one-dimensional array of ``n`` objects: it can be split, masked, shuffled and pickled like one.
+
+    Parameters
+    ----------
+    base : ndarray of shape (n_rows, ...)
+        Frames of all utterances, for instance ``(n_rows, 80)`` for MFB or
+        ``(n_rows, channels, frequencies)`` for maps. May be a :class:`numpy.memmap`.
+    starts, stops : array-like of int of shape (n,)
+        Utterance ``i`` is ``base[starts[i]:stops[i]]``.
+    frontend : mapping, optional
+        How the frames were made (sample rate, mel bins, CMN, ...). Steps add what they did and
+        pre-trained networks compare it with what they were trained on.
+
+    Raises
+    ------
+    ValueError
+        If a row range lies outside of ``base`` or ends before it starts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent import UtteranceFrames
+    >>> frames = UtteranceFrames.from_arrays([np.zeros((3, 2)), np.ones((5, 2))])
+    >>> frames
+    UtteranceFrames(2 utterances, 8 frames of shape (2,), float64)
+    >>> frames[1].shape, frames[[1, 0]].lengths, frames.shape
+    ((5, 2), array([5, 3]), (2,))
+    """
+
+    def __init__(
+        self,
+        base: NDArray[Any],
+        starts: ArrayLike,
+        stops: ArrayLike,
+        *,
+        frontend: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.base = base if isinstance(base, np.ndarray) else np.asarray(base)
+        self.starts = np.asarray(starts, dtype=np.int64)
+        self.stops = np.asarray(stops, dtype=np.int64)
+        self.frontend: dict[str, Any] = dict(frontend or {})
+        if self.base.ndim < 1:
+            raise ValueError("base must have at least one axis, time first.")
+        if self.starts.shape != self.stops.shape or self.starts.ndim != 1:
+            raise ValueError(
+                f"starts and stops must be 1-D and of one length, got shapes {self.starts.shape} "
+                f"and {self.stops.shape}."
+            )
+        wrong = (self.starts < 0) | (self.stops < self.starts) | (self.stops > len(self.base))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"Utterance {row} has rows {self.starts[row]}:{self.stops[row]}, but base has "
+                f"{len(self.base)} rows."
+            )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Sequence[ArrayLike],
+        *,
+        dtype: DTypeLike | None = None,
+        frontend: Mapping[str, Any] | None = None,
+    ) -> UtteranceFrames:
+        """Copy one array per utterance into a flat base.
+
+        Parameters
+        ----------
+        arrays : sequence of array-like of shape (n_frames_i, ...)
+            All trailing shapes must agree.
+        dtype : dtype, optional
+            Type of the base; by default the common type of the arrays.
+        frontend : mapping, optional
+            See :class:`UtteranceFrames`.
+
+        Returns
+        -------
+        UtteranceFrames
+
+        Raises
+        ------
+        ValueError
+            If there is no array, or trailing shapes differ; the message names the utterance.
+        """
+        matrices = [np.asarray(array) for array in arrays]
+        if not matrices:
+            raise ValueError("At least one utterance is required, got none.")
+        trailing = matrices[0].shape[1:]
+        for row, matrix in enumerate(matrices):
+            if matrix.ndim < 1 or matrix.shape[1:] != trailing:
+                raise ValueError(
+                    f"Utterance {row} has shape {matrix.shape}, expected (n_frames, "
+                    f"{', '.join(map(str, trailing))}) as utterance 0 has it."
+                )
+        lengths = [len(matrix) for matrix in matrices]
+        stops = np.cumsum(lengths)
+        base = np.empty((int(stops[-1]), *trailing), dtype or np.result_type(*matrices))
+        np.concatenate(matrices, out=base, casting="same_kind")
+        return cls(base, stops - lengths, stops, frontend=frontend)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """``(n,)``: the container is one-dimensional to scikit-learn."""
+        return (len(self.starts),)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of frames of each utterance, shape (n,)."""
+        return self.stops - self.starts
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of a single frame."""
+        return self.base.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the frames."""
+        return self.base.dtype
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for start, stop in zip(self.starts, self.stops, strict=True):
+            yield self.base[start:stop]
+
+    def __getitem__(self, key: Any) -> Any:
+        """One utterance as an array for an integer, a subset sharing the base otherwise."""
+        if isinstance(key, tuple):  # scikit-learn indexes arrays as X[rows, ...]
+            if len(key) != 2 or key[1] is not Ellipsis:
+                raise IndexError("UtteranceFrames has one axis: index utterances only.")
+            key = key[0]
+        if isinstance(key, (int, np.integer)):
+            return self.base[self.starts[key] : self.stops[key]]
+        if not isinstance(key, slice):
+            key = np.asarray(key)
+            if key.size == 0:
+                key = key.astype(np.int64)
+        return UtteranceFrames(self.base, self.starts[key], self.stops[key], frontend=self.frontend)
+
+    def __repr__(self) -> str:
+        return (
+            f"UtteranceFrames({len(self)} utterances, {int(self.lengths.sum())} frames of shape "
+            f"{self.frame_shape}, {self.dtype})"
+        )
+
+    def with_frontend(self, **settings: Any) -> UtteranceFrames:
+        """Return the same frames with ``settings`` added to the record of their making."""
+        frontend = {**self.frontend, **settings}
+        return UtteranceFrames(self.base, self.starts, self.stops, frontend=frontend)
+
+    def compact(self) -> UtteranceFrames:
+        """Copy with a base that holds the rows of these utterances and no others."""
+        lengths = self.lengths
+        stops = np.cumsum(lengths)
+        rows = np.arange(int(lengths.sum())) + np.repeat(self.starts - (stops - lengths), lengths)
+        return UtteranceFrames(self.base[rows], stops - lengths, stops, frontend=self.frontend)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A small subset must not drag the corpus along; a (nearly) whole one must not be copied,
+        # so that joblib recognises the same base in every task and memory-maps it once.
+        frames = self
+        file_backed = isinstance(self.base, np.memmap) and isinstance(self.base.base, mmap.mmap)
+        if not file_backed and 2 * self.lengths.sum() < len(self.base):
+            frames = self.compact()
+        state = {name: getattr(frames, name) for name in ("starts", "stops", "frontend")}
+        if file_backed:
+            state["memmap"] = {
+                "filename": str(self.base.filename),
+                "offset": self.base.offset,
+                "shape": self.base.shape,
+                "dtype": self.base.dtype,
+                "order": "C" if self.base.flags.c_contiguous else "F",
+            }
+        else:
+            state["base"] = frames.base
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        memmap = state.pop("memmap", None)
+        if memmap is not None:
+            state["base"] = np.memmap(mode="r", **memmap)
+        self.__dict__.update(state)
+
+
+def as_utterance_frames(X: Any) -> UtteranceFrames:
+    """Turn what users have at hand into :class:`UtteranceFrames`.
+
+    Parameters
+    ----------
+    X : UtteranceFrames, or sequence or object array of arrays of shape (n_frames_i, ...)
+        Anything else than the container is copied once.
+
+    Returns
+    -------
+    UtteranceFrames
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is a path or holds paths: they belong into ``MelFilterBank``.
+    ValueError
+        If the shapes of the utterances do not agree.
+    """
+    if isinstance(X, UtteranceFrames):
+        return X
+    first = X[0] if isinstance(X, (list, tuple)) and len(X) else X
+    if isinstance(X, np.ndarray) and X.ndim == 1 and len(X):
+        first = X[0]
+    if isinstance(first, (str, bytes)) or hasattr(first, "__fspath__"):
+        raise TypeError(
+            "Got paths of recordings where frames of utterances are expected. Put MelFilterBank() "
+            "in front of this step."
+        )
+    return UtteranceFrames.from_arrays(list(X))
+
+
+def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> UtteranceFrames:
+    """Door of every step behind ``MelFilterBank``: validate frames and remember their size.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` (size of one frame) when ``reset`` is true.
+    X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
+        A 2-D table is read as utterances of one frame each, or with ``bins=True`` as utterances of
+        ``n_values`` frames of a single bin.
+    reset : bool
+        Whether this is ``fit`` (remember) or a later call (compare).
+    bins : bool, default=False
+        Reading of a 2-D table, see ``X``.
+
+    Returns
+    -------
+    UtteranceFrames
+
+    Raises
+    ------
+    ValueError
+        If there is no utterance, an utterance has no frames, or frames differ in size from those
+        seen in ``fit``.
+    """
+    ragged = isinstance(X, (list, tuple)) and any(np.ndim(item) != np.ndim(X[0]) for item in X)
+    is_frames = isinstance(X, UtteranceFrames) or (
+        isinstance(X, (list, tuple)) and len(X) > 0 and (ragged or np.ndim(X[0]) >= 2)
+    )
+    is_objects = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1 and len(X) > 0
+    is_paths = isinstance(X, (str, bytes, pd.Series)) or (
+        isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], (str, bytes))
+    )
+    if not (is_frames or is_objects or is_paths):
+        if isinstance(X, np.ndarray) and X.ndim > 2:
+            X = check_array(X, allow_nd=True, dtype=[np.float64, np.float32, np.float16])
+            return check_frames(estimator, as_utterance_frames(list(X)), reset=reset)
+        table = validate_data(estimator, X, reset=reset, dtype=[np.float32, np.float64])
+        n, width = table.shape
+        starts = np.arange(n)
+        if bins:
+            return UtteranceFrames(table.reshape(-1, 1), starts * width, (starts + 1) * width)
+        return UtteranceFrames(table, starts, starts + 1)
+
+    frames = as_utterance_frames(X)
+    if len(frames) == 0:
+        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+    empty = np.flatnonzero(frames.lengths == 0)
+    if len(empty):
+        raise ValueError(f"Utterance {empty[0]} has no frames.")
+    if frames.dtype.kind not in "fiu":
+        raise ValueError(f"Frames must be numbers, got dtype {frames.dtype}.")
+    width = int(np.prod(frames.frame_shape, dtype=np.int64))
+    if reset:
+        estimator.n_features_in_ = width
+    elif getattr(estimator, "n_features_in_", width) != width:
+        raise ValueError(
+            f"X has {width} features per frame, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
+    return frames

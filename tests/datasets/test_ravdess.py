@@ -1,0 +1,140 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sklearn_speechsent.datasets import load_ravdess
+
+
+def stems(actor):
+    """Official stems of an actor's speech without surprise, written out independently."""
+    return [
+        f"03-01-{emotion}-{intensity}-{statement}-{repetition}-{actor:02}"
+        for emotion in ["01", "02", "03", "04", "05", "06", "07"]
+        for intensity in (["01"] if emotion == "01" else ["01", "02"])
+        for statement in ["01", "02"]
+        for repetition in ["01", "02"]
+    ]
+
+
+def touch(home, stem, suffix=".wav", folder=None):
+    path = Path(home, "ravdess", folder or f"Actor_{stem[-2:]}", stem + suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    for actor in range(1, 25):
+        for stem in stems(actor):
+            touch(home, stem, ".flac" if actor % 3 else ".wav")
+        for ignored in ["03-01-08-01-01-01", "03-02-03-01-01-01", "01-01-03-01-01-01"]:
+            touch(home, f"{ignored}-{actor:02}")
+    touch(home, "03-01-03-01-01-01-02", ".wav")  # beside its FLAC
+    touch(home, "03-01-01-02-01-01-02")  # strong neutral does not exist
+    touch(home, "03-01-03-01-01-01-25")
+    touch(home, "03-01-03-01-01-01-05", folder="Actor_04")
+    touch(home, "notes")
+    return home
+
+
+def check_whole_corpus(ravdess):
+    assert len(ravdess.data) == 1248
+    levels, counts = np.unique(ravdess.target, return_counts=True)
+    assert dict(zip(levels, counts, strict=True)) == {-2: 384, -1: 384, 0: 288, 1: 96, 2: 96}
+    assert np.unique(ravdess.groups).tolist() == list(range(1, 25))
+    assert (np.bincount(ravdess.groups)[1:] == 52).all()
+    np.testing.assert_array_equal(ravdess.groups % 2 == 1, ravdess.frame["sex"] == "male")
+    paths = [Path(path) for path in ravdess.data]
+    assert all(path.is_absolute() and path.is_file() for path in paths)
+    assert [path.stem for path in paths] == [
+        stem for actor in range(1, 25) for stem in stems(actor)
+    ]
+
+
+def test_complete_corpus_ignores_other_files(complete):
+    ravdess = load_ravdess(data_home=complete)
+    check_whole_corpus(ravdess)
+    assert {Path(path).suffix for path in ravdess.data} == {".flac", ".wav"}
+    assert ravdess.data[np.flatnonzero(ravdess.groups == 2)[12]].endswith(
+        "03-01-03-01-01-01-02.flac"
+    )
+
+
+def test_bunch_fields(complete):
+    ravdess = load_ravdess(data_home=str(complete))
+    assert list(ravdess.frame.columns) == [
+        "file",
+        "label",
+        "speaker",
+        "emotion",
+        "intensity",
+        "statement",
+        "repetition",
+        "sex",
+    ]
+    assert ravdess.data.shape == ravdess.target.shape == ravdess.groups.shape == (1248,)
+    assert ravdess.data.dtype.kind == "U"
+    assert ravdess.target.dtype.kind == "i"
+    assert ravdess.levels.tolist() == [-2, -1, 0, 1, 2]
+    assert len(ravdess.target_names) == 5
+    assert ravdess.frame["file"].tolist() == ravdess.data.tolist()
+    for needed in ["proxy", "CC BY-NC-SA 4.0", "Livingstone", "1248"]:
+        assert needed in ravdess.DESCR
+
+
+def test_labels_follow_emotion_and_intensity(complete):
+    frame = load_ravdess(data_home=complete).frame
+    valence = {"neutral": 0, "calm": 0, "happy": 1}
+    expected = frame["emotion"].map(lambda name: valence.get(name, -1))
+    expected *= frame["intensity"].map({"normal": 1, "strong": 2})
+    assert frame["label"].tolist() == expected.tolist()
+    row = frame[frame["file"].str.contains("03-01-07-02-01-02-09")].iloc[0]
+    assert row["emotion":].tolist() == ["disgust", "strong", 1, 2, "male"]
+
+
+def test_as_frame_and_return_X_y(complete):
+    bunch = load_ravdess(data_home=complete)
+    data, target = load_ravdess(data_home=complete, return_X_y=True)
+    np.testing.assert_array_equal(data, bunch.data)
+    np.testing.assert_array_equal(target, bunch.target)
+    X, y = load_ravdess(data_home=complete, return_X_y=True, as_frame=True)
+    assert isinstance(X, pd.DataFrame) and list(X.columns) == ["file"]
+    assert isinstance(y, pd.Series) and y.name == "label"
+    assert X["file"].tolist() == data.tolist() and y.tolist() == target.tolist()
+
+
+def test_default_data_home(complete, monkeypatch):
+    monkeypatch.setenv("SPEECHSENT_DATA", str(complete))
+    assert len(load_ravdess().data) == 1248
+
+
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_missing_corpus(tmp_path, with_folder):
+    if with_folder:
+        touch(tmp_path, "03-01-08-01-01-01-01")
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "ravdess"))) as info:
+        load_ravdess(data_home=tmp_path)
+    assert "zenodo.org/records/1188976" in str(info.value)
+    assert "Actor_01" in str(info.value)
+
+
+def test_incomplete_corpus_warns_with_counts(tmp_path):
+    for stem in stems(1) + stems(2)[:50]:
+        touch(tmp_path, stem)
+    with pytest.warns(
+        UserWarning, match="102 of 1248 .* actor 2 lacks 2, actor 3 lacks 52"
+    ) as record:
+        ravdess = load_ravdess(data_home=tmp_path)
+    assert "actor 1 lacks" not in str(record[0].message)
+    assert record[0].filename == __file__
+    assert len(ravdess.data) == 102
+
+
+@pytest.mark.data
+def test_real_corpus(data_home):
+    check_whole_corpus(load_ravdess(data_home=data_home))
