@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_speechsent.nn.masking import has_padding, strided_lengths, zero_padding, zero_padding_
+from sklearn_speechsent.nn.masking import (
+    frame_mask,
+    has_padding,
+    strided_lengths,
+    zero_padding,
+    zero_padding_,
+)
 from sklearn_speechsent.nn.pooling import masked_mean
 
 
@@ -48,7 +54,7 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
         Parameters
         ----------
         input : Tensor of shape (B, C, F, T)
-            Maps, finite also in the padding.
+            Maps; padding may hold anything.
         lengths : Tensor of shape (B,), int64, default=None
             Valid frames of each utterance; None for all.
 
@@ -69,17 +75,27 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
             )
         if not has_padding(lengths, n_frames):
             return super().forward(input)
-        # Centring before squaring keeps the precision that E[x²] - E[x]² would lose.
+        # Padding filled with the mean of the valid values leaves the mean as it is and shrinks
+        # the variance by a known ratio, so torch's fused kernel does the rest, gradient included.
+        n_all = input.numel() // input.shape[1]
+        ratio = float(n_valid / n_all)
+        unbiased_ratio = (n_valid - 1) / (n_all - 1)
         mean = zero_padding(input.sum(2), lengths).sum((0, 2)) / n_valid
-        centred = zero_padding_(input - mean[:, None, None], lengths)
-        variance = centred.square().sum((0, 2, 3)) / n_valid
-        with torch.no_grad():
-            unbiased = variance * (n_valid / (n_valid - 1))
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None])
+        mask = frame_mask(lengths, n_frames)[:, None, None]
+        running_var = self.running_var * unbiased_ratio
+        output = F.batch_norm(
+            torch.where(mask, input, mean[:, None, None]),
+            self.running_mean,
+            running_var,
+            self.weight * ratio**0.5,
+            self.bias,
+            training=True,
+            momentum=self.momentum,
+            eps=self.eps * ratio,
+        )
+        self.running_var.copy_(running_var / unbiased_ratio)
+        self.num_batches_tracked += 1
+        return output
 
 
 def convolve_and_normalise(

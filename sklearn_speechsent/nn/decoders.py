@@ -17,7 +17,7 @@ class _Branch(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         h = F.relu(self.linear(h.flatten(1)))
-        if self.training and len(h) == 1:
+        if self.training and h.shape[0] == 1:
             return F.batch_norm(h, self.bn.running_mean, self.bn.running_var, eps=self.bn.eps)
         return self.bn(h)
 

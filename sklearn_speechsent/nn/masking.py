@@ -55,6 +55,23 @@ def strided_lengths(lengths: Tensor, stride: int) -> Tensor:
     return (lengths + (stride - 1)) // stride
 
 
+def is_symbolic() -> bool:
+    """Tell whether a graph is being recorded, so that no value may decide what is computed.
+
+    Returns
+    -------
+    bool
+        True while torch compiles, exports or traces.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.nn.masking import is_symbolic
+    >>> is_symbolic()
+    False
+    """
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 def has_padding(lengths: Tensor, n_frames: int) -> bool:
     """Tell whether any utterance is shorter than the padded batch.
 
@@ -80,7 +97,7 @@ def has_padding(lengths: Tensor, n_frames: int) -> bool:
     >>> has_padding(torch.tensor([3, 3]), 3), has_padding(torch.tensor([1, 3]), 3)
     (False, True)
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if is_symbolic():
         return True
     return bool((lengths < n_frames).any())
 
@@ -147,4 +164,4 @@ def zero_padding_(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _as_mask_of(x: Tensor, lengths: Tensor) -> Tensor:
-    return frame_mask(lengths, x.shape[-1]).view(len(x), *[1] * (x.ndim - 2), -1)
+    return frame_mask(lengths, x.shape[-1]).view(x.shape[0], *[1] * (x.ndim - 2), -1)

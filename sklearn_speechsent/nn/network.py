@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sklearn_speechsent.nn.decoders import CGDDecoder
 from sklearn_speechsent.nn.heads import ORDINAL_HEADS, RegressionHead
+from sklearn_speechsent.nn.masking import is_symbolic
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.nn.stext import SentimentBlocks
 
@@ -183,9 +184,14 @@ class SentimentNetwork(nn.Module):
             raise ValueError(
                 f"The network was built for x of shape {expected}, got {tuple(x.shape)}."
             )
-        if lengths.shape != (len(x),):
+        if lengths.ndim != 1 or lengths.shape[0] != x.shape[0]:
             raise ValueError(
                 f"lengths must have shape ({len(x)},) for x of shape {tuple(x.shape)}, got "
                 f"{tuple(lengths.shape)}."
+            )
+        if not is_symbolic() and not ((lengths >= 1) & (lengths <= x.shape[1])).all():
+            raise ValueError(
+                f"lengths must be in 1 … {x.shape[1]} for x of shape {tuple(x.shape)}, got "
+                f"{lengths.tolist()}."
             )
         return maps.to(next(self.parameters()).dtype)

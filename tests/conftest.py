@@ -1,0 +1,49 @@
+"""What all tests share: where real recordings lie, and tiny stand-ins for them."""
+
+import os
+from pathlib import Path
+
+# A checkout next to a folder of shared recordings finds them by itself; anybody else sets the
+# variable or goes without.
+_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
+if _BESIDE.is_dir():
+    os.environ.setdefault("SPEECHSENT_DATA", str(_BESIDE))
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_speechsent.utils.data_home import get_data_home
+
+
+@pytest.fixture(scope="session")
+def data_home() -> Path:
+    """Data home with real recordings; the test is skipped where there is none."""
+    home = get_data_home()
+    if not (home / "ravdess").is_dir():
+        pytest.skip(f"no real recordings in {home}; point SPEECHSENT_DATA to them")
+    return home
+
+
+@pytest.fixture(autouse=True)
+def global_generators_untouched():
+    """No code of ours may seed or draw from the global generators of torch."""
+    before = torch.random.get_rng_state()
+    yield
+    assert torch.equal(before, torch.random.get_rng_state()), "torch's global generator moved"
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory):
+    """Synthetic corpus of 4 speakers with 6 utterances each, on three levels."""
+    from sklearn_speechsent.datasets import make_speech_sentiment
+
+    folder = tmp_path_factory.mktemp("speech")
+    return make_speech_sentiment(4, 6, levels=(-1, 0, 1), out_dir=folder, random_state=0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Fresh generator with a fixed seed."""
+    return np.random.default_rng(0)

@@ -1,0 +1,155 @@
+import pickle
+
+import pytest
+import torch
+
+from sklearn_speechsent.nn import ORDINAL_HEADS, SentimentNetwork, SpeakerResNet
+
+LENGTHS = torch.tensor([23, 1, 40, 8])
+SMALL = {"widths": (4, 8, 8, 8), "depths": (1, 1, 1, 1)}
+INPUTS = {
+    "frames": ((20,), dict(in_frequencies=20, n_frozen_blocks=1, n_tuned_blocks=1, **SMALL)),
+    "bare frames": ((20,), dict(in_frequencies=20)),
+    "maps": ((6, 5), dict(in_channels=6, in_frequencies=5)),
+    "flattened": ((6, 5), dict(in_channels=6, in_frequencies=5, flatten_frequency=True)),
+}
+
+
+def settle(net):
+    """Give normalisation layers statistics and weights that could betray a mistake."""
+    for module in net.modules():
+        if hasattr(module, "running_var"):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2)
+            if module.affine:
+                torch.nn.init.uniform_(module.weight, 0.5, 2)
+                torch.nn.init.normal_(module.bias, std=0.5)
+    return net.eval()
+
+
+def assert_same(got, expected, rows=slice(None)):
+    for name, output in expected.items():
+        torch.testing.assert_close(got[name], output[rows], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ordinal", ORDINAL_HEADS)
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("grad", [False, True])
+def test_padding_batch_and_order_change_nothing(kind, ordinal, grad):
+    shape, parameters = INPUTS[kind]
+    net = settle(SentimentNetwork(ordinal=ordinal, **parameters))
+    x = torch.randn(4, 40, *shape)
+    with torch.set_grad_enabled(grad):
+        batch = net(x, LENGTHS)
+        assert batch["regression"].std() > 1e-3
+        for i, length in enumerate(LENGTHS.tolist()):
+            alone = net(x[i : i + 1, :length], LENGTHS[i : i + 1])
+            assert_same(alone, batch, slice(i, i + 1))
+        order = torch.tensor([2, 0, 3, 1])
+        assert_same(net(x[order], LENGTHS[order]), batch, order)
+        padded = torch.full((4, 53, *shape), torch.nan)
+        for i, length in enumerate(LENGTHS.tolist()):
+            padded[i, :length] = x[i, :length]
+        assert_same(net(padded, LENGTHS), batch)
+
+
+def test_padding_does_not_reach_a_speaker_embedding():
+    net = settle(SpeakerResNet(8, n_mels=20, **SMALL))
+    x = torch.randn(2, 40, 20)
+    x[0, 23:] = torch.nan
+    with torch.no_grad():
+        batch = net(x, torch.tensor([23, 40]))
+        alone = net(x[:1, :23], torch.tensor([23]))
+    torch.testing.assert_close(alone, batch[:1], atol=1e-5, rtol=1e-5)
+
+
+def test_padding_changes_no_training_step():
+    x, lengths = torch.randn(4, 20, 6), torch.tensor([20, 3, 7, 12])
+    states = []
+    for n_padding in (0, 9):
+        torch.manual_seed(1)
+        net = SentimentNetwork(in_frequencies=6, n_tuned_blocks=1, **SMALL)
+        padded = torch.cat([x, torch.full((4, n_padding, 6), torch.nan)], dim=1)
+        outputs = net(padded, lengths)
+        sum(output.square().sum() for output in outputs.values()).backward()
+        gradients = {name: p.grad for name, p in net.named_parameters()}
+        states.append(gradients | dict(net.named_buffers()))
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, atol=2e-4, rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize("n_items, n_frames, n_bins", [(1, 1, 1), (1, 1, 2), (3, 2, 1)])
+def test_the_smallest_utterances_train_and_predict(n_items, n_frames, n_bins):
+    net = SentimentNetwork(in_frequencies=n_bins, n_tuned_blocks=2, **SMALL)
+    x, lengths = torch.randn(n_items, n_frames, n_bins), torch.full((n_items,), n_frames)
+    for mode in (True, False):
+        outputs = net.train(mode)(x, lengths)
+        assert outputs["regression"].shape == (n_items,)
+        assert outputs["ordinal"].shape == (n_items, 6)
+        assert all(output.isfinite().all() for output in outputs.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_float_types_are_cast(dtype):
+    net = settle(SentimentNetwork(6, 5))
+    x = torch.randn(2, 9, 6, 5).to(dtype)
+    lengths = torch.tensor([9, 4])
+    assert_same(net(x, lengths), net(x.float(), lengths))
+
+
+@pytest.mark.parametrize("heads", [["regression"], ["ordinal"], ["ordinal", "regression"]])
+def test_each_head_has_its_decoder(heads):
+    net = SentimentNetwork(6, 5, 2, heads=heads)
+    assert list(net.decoders) == list(net.heads) == heads
+    assert list(net(torch.randn(2, 9, 6, 5), torch.tensor([9, 4]))) == heads
+
+
+def test_variant_sizes():
+    assert SentimentNetwork(64, 40, heads=["ordinal"]).decoders["ordinal"].out_features == 128
+    assert SentimentNetwork(64, 40, stext=34).decoders["ordinal"].out_features == 512
+    assert SentimentNetwork(64, 40).srext is None
+
+
+def test_dropout_acts_before_the_heads_in_training_only():
+    net = SentimentNetwork(6, 5, dropout=0.5)
+    x, lengths = torch.randn(4, 9, 6, 5), torch.tensor([9, 4, 9, 9])
+    assert not torch.equal(net(x, lengths)["regression"], net(x, lengths)["regression"])
+    net.eval()
+    assert torch.equal(net(x, lengths)["regression"], net(x, lengths)["regression"])
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 80), (2, 9, 5, 6), (2, 9, 6), (2, 6)])
+def test_mismatched_input_names_both_shapes(shape):
+    net = SentimentNetwork(6, 5)
+    with pytest.raises(ValueError, match=r"\(B, T, 6, 5\).*got \(2, "):
+        net(torch.randn(shape), torch.tensor([1, 1]))
+
+
+@pytest.mark.parametrize(
+    "lengths", [torch.tensor([9]), torch.tensor([9, 10]), torch.tensor([0, 9])]
+)
+def test_impossible_lengths_are_refused(lengths):
+    with pytest.raises(ValueError, match="lengths"):
+        SentimentNetwork(6, 5)(torch.randn(2, 9, 6, 5), lengths)
+
+
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"heads": ()}, "heads"),
+        ({"heads": "ordinal"}, "heads"),
+        ({"heads": ["level"]}, "heads"),
+        ({"ordinal": "probit"}, "ordinal"),
+        ({"stext": 18}, "variant"),
+        ({"in_channels": 64, "n_tuned_blocks": 1}, "log-mel"),
+    ],
+)
+def test_impossible_parameters_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        SentimentNetwork(**parameters)
+
+
+def test_pickle_keeps_the_outputs():
+    net = settle(SentimentNetwork(in_frequencies=6, n_frozen_blocks=1, **SMALL))
+    x, lengths = torch.randn(2, 9, 6), torch.tensor([9, 4])
+    assert_same(pickle.loads(pickle.dumps(net))(x, lengths), net(x, lengths))

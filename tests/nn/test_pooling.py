@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from sklearn_speechsent.nn import CGDDecoder, GeM, masked_mean, statistics_pooling
+
+LENGTHS = torch.tensor([4, 9, 1])
+
+
+def garbage_beyond(x):
+    x = x.clone()
+    for item, length in zip(x, LENGTHS, strict=True):
+        item[..., length:] = torch.nan
+    return x
+
+
+@pytest.mark.parametrize("p", [1.0, 3.0, 9.0])
+@pytest.mark.parametrize("keep_frequency", [False, True])
+def test_gem_is_the_direct_formula(p, keep_frequency):
+    x = torch.rand(3, 5, 4, 9) * 3 - 1
+    expected = []
+    for item, length in zip(x.double(), LENGTHS, strict=True):
+        powers = item[..., :length].clamp(min=1e-6) ** p
+        expected.append(powers.mean(-1 if keep_frequency else (-2, -1)) ** (1 / p))
+    pooled = GeM(p, keep_frequency=keep_frequency)(garbage_beyond(x), LENGTHS)
+    torch.testing.assert_close(pooled.double(), torch.stack(expected), rtol=1e-5, atol=1e-7)
+
+
+def test_gem_of_a_dead_channel_has_finite_gradients():
+    x = torch.zeros(3, 2, 4, 9, requires_grad=True)
+    gem = GeM(9.0)
+    gem(x, LENGTHS).sum().backward()
+    assert x.grad.isfinite().all() and gem.p.grad.isfinite()
+
+
+def test_gem_keeps_its_power_in_range_and_can_come_back():
+    x = torch.rand(3, 2, 4, 9)
+    too_high, highest = GeM(12.0), GeM(10.0)
+    pooled = too_high(x, LENGTHS)
+    torch.testing.assert_close(pooled, highest(x, LENGTHS))
+    pooled.sum().backward()
+    assert too_high.p.grad != 0
+    torch.testing.assert_close(GeM(0.1)(x, LENGTHS), masked_mean(x, LENGTHS))
+
+
+@pytest.mark.parametrize("keep_frequency", [False, True])
+def test_masked_mean_sees_valid_frames_only(keep_frequency):
+    x = torch.randn(3, 5, 4, 9)
+    axes = -1 if keep_frequency else (-2, -1)
+    expected = [item[..., :n].mean(axes) for item, n in zip(x, LENGTHS, strict=True)]
+    mean = masked_mean(garbage_beyond(x), LENGTHS, keep_frequency=keep_frequency)
+    torch.testing.assert_close(mean, torch.stack(expected))
+
+
+def test_statistics_are_means_then_deviations():
+    x = torch.randn(3, 5, 4, 9)
+    pooled = statistics_pooling(garbage_beyond(x), LENGTHS)
+    valid = x[1].flatten(0, 1)
+    deviation = (valid.var(-1) + 1e-7).sqrt()
+    torch.testing.assert_close(pooled[1], torch.cat([valid.mean(-1), deviation]))
+    torch.testing.assert_close(pooled[2, 20:], torch.full((20,), 1e-7).sqrt())
+
+
+@pytest.mark.parametrize("frequencies, in_features", [(None, 6), (4, 24)])
+def test_decoder_shapes(frequencies, in_features):
+    decoder = CGDDecoder(6, frequencies)
+    assert decoder.gem_branch.linear.in_features == in_features
+    assert decoder(torch.rand(3, 6, 4, 9), LENGTHS).shape == (3, decoder.out_features) == (3, 12)
+
+
+def test_decoder_trains_on_a_batch_of_one():
+    decoder = CGDDecoder(6)
+    x, length = torch.rand(1, 6, 4, 9), torch.tensor([9])
+    trained = decoder(x, length)
+    torch.testing.assert_close(trained, decoder.eval()(x, length))
