@@ -1,0 +1,213 @@
+"""From recordings to sentiment: fit, cross-validate by speaker, search, save, reload, look.
+
+Without arguments it makes a small synthetic corpus, so that it runs anywhere in a few minutes:
+
+    python examples/quickstart.py
+
+With the RAVDESS recordings in the data home (environment variable SPEECHSENT_DATA) it runs the
+evaluation protocol on human speech, which takes about an hour on two cores, most of it the
+network's; interrupted, it goes on where it was:
+
+    python examples/quickstart.py --corpus ravdess
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# A checkout beside a folder of shared recordings finds them by itself.
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
+if BESIDE.is_dir():
+    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+from tqdm.auto import tqdm
+
+from sklearn_speechsent import make_sentiment_pipeline
+from sklearn_speechsent.datasets import load_ravdess, make_speech_sentiment
+from sklearn_speechsent.metrics import LevelConfusionDisplay, get_scorer, ordinal_report
+from sklearn_speechsent.pretrained import has_weights
+
+WESPEAKER = "wespeaker-voxceleb-resnet34"
+NETWORK = "2/2SREx-SEResNet-16 + C + R"
+
+
+def load_corpus(name, folder):
+    """Recordings, labels and speakers, and the number of folds of the protocol."""
+    if name == "ravdess":
+        corpus, n_folds = load_ravdess(), 8
+        print("RAVDESS, 24 actors; valence of the acted emotion is a proxy for sentiment.")
+    else:
+        corpus = make_speech_sentiment(12, 12, out_dir=folder / "corpus", random_state=0)
+        n_folds = 4
+        print("Synthetic voices, 12 speakers: shows that everything runs, says nothing of people.")
+    print(f"{len(corpus.data)} recordings, levels {list(corpus.levels)}\n")
+    return corpus, n_folds
+
+
+def make_systems(corpus, weights, epochs, memory):
+    """Rows of the table: the constant, a classical baseline, the light route, the network."""
+    shared = {"memory": memory, "n_jobs": -1, "random_state": 0}
+    classical = make_pipeline(StandardScaler(), SVR(C=3))
+    return {
+        "constant (median)": DummyRegressor(strategy="median"),
+        "MFB mean + std, SVR": make_sentiment_pipeline(
+            "light", weights=None, memory=memory, n_jobs=-1, net=classical
+        ),
+        "light route": make_sentiment_pipeline(
+            "light", weights=weights, levels=corpus.levels, **shared
+        ),
+        NETWORK if weights else "SEResNet-16 + C + R on MFB, from scratch": make_sentiment_pipeline(
+            NETWORK, weights=weights, levels=corpus.levels, max_epochs=epochs, **shared
+        ),
+    }
+
+
+def show_progress(system, *steps):
+    """Let the steps that can show progress do so."""
+    known = system.get_params()
+    return system.set_params(**{f"{s}__verbose": 1 for s in steps if f"{s}__verbose" in known})
+
+
+def extract_once(system, X):
+    """Fill the folder of features, which all folds, rows and the search then read.
+
+    The steps before the last are frozen: they learn nothing from X, so nothing leaks.
+    """
+    started = time.perf_counter()
+    if isinstance(system, Pipeline):
+        show_progress(clone(system)[:-1], "mfb", "srext").fit_transform(X)
+    return time.perf_counter() - started
+
+
+def predict_out_of_fold(name, system, corpus, n_folds, folder):
+    """Predictions for every recording by a model that never heard its speaker.
+
+    Each fold is kept in a file, named by what it depends on, so that a run goes on where it
+    stopped. A two-headed network gives levels and intensities.
+    """
+    X, y, groups = np.asarray(corpus.data, dtype=object), corpus.target, corpus.groups
+    faces = {}
+    seconds = extract_once(system, X)
+    folds = list(GroupKFold(n_folds).split(X, y, groups))
+    for number, (train, test) in enumerate(tqdm(folds, desc=name, unit="fold")):
+        file = folder / f"fold_{joblib.hash((system, X, y, number))}.joblib"
+        if not file.exists():
+            started = time.perf_counter()
+            model = show_progress(clone(system), "net").fit(X[train], y[train])
+            predictions = {"": model.predict(X[test])}
+            if isinstance(model, Pipeline) and getattr(model[-1], "two_headed", False):
+                intensities = model[-1].as_regressor().predict(model[:-1].transform(X[test]))
+                predictions = {", levels": predictions[""], ", intensities": intensities}
+            temporary = file.with_suffix(".part")
+            joblib.dump((predictions, time.perf_counter() - started), temporary)
+            os.replace(temporary, file)
+        predictions, seconds_of_fold = joblib.load(file)
+        seconds += seconds_of_fold
+        for face, values in predictions.items():
+            faces.setdefault(name + face, np.full(len(y), np.nan))[test] = values
+    return faces, seconds
+
+
+def main():
+    """Run all steps, in the order a user would."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", choices=["synthetic", "ravdess"], default="synthetic")
+    parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for results")
+    parser.add_argument("--epochs", type=int, default=8, help="epochs of the network")
+    parser.add_argument("--skip-network", action="store_true", help="leave the network's row out")
+    args = parser.parse_args()
+    folder = args.out / args.corpus
+    folder.mkdir(parents=True, exist_ok=True)
+    memory = joblib.Memory(folder / "features", verbose=0)
+
+    corpus, n_folds = load_corpus(args.corpus, folder)
+    weights = WESPEAKER if has_weights(WESPEAKER) else None
+    if weights is None:
+        print(
+            f"The weights {WESPEAKER!r} are not in the data home: the light route pools MFB\n"
+            "statistics, and a small network is trained from scratch on MFB.\n"
+        )
+    systems = make_systems(corpus, weights, args.epochs, memory)
+    if args.skip_network:
+        systems.popitem()
+
+    # 1. Cross-validation by speaker: predictions of all folds are pooled and scored once.
+    rows, predictions = {}, {}
+    for name, system in systems.items():
+        faces, seconds = predict_out_of_fold(name, system, corpus, n_folds, folder)
+        for face, pooled in faces.items():
+            report = ordinal_report(corpus.target, pooled, levels=corpus.levels)
+            rows[face] = {**report, "seconds": seconds}
+        predictions |= faces
+    table = pd.DataFrame(rows).T
+    columns = ["mae", "spearman", "ccc", "qwk", "accuracy", "macro_mae", "polarity_accuracy"]
+    table = table[[*columns, "seconds"]]
+    print(f"\nOut-of-fold, {n_folds} folds, speakers never cross a split:")
+    print(table.to_string(float_format="{:.3f}".format, formatters={"seconds": "{:.0f}".format}))
+    print("seconds: extraction (read back where a row above has made it), training, prediction.\n")
+    table.to_csv(folder / "table.csv", float_format="%.4f")
+
+    # 2. Grid search over two steps at once, in two processes that share the features.
+    light = clone(systems["light route"]).set_params(mfb__n_jobs=None, net__n_jobs=None)
+    logistic = LogisticRegression(C=0.003, class_weight="balanced", max_iter=1000)
+    grid = {"net__estimator": [None, make_pipeline(StandardScaler(), logistic)]}
+    if weights:
+        light.set_params(srext__n_jobs=None)
+        grid["srext__compress"] = ["sqrt", "log1p"]
+    else:
+        grid["cmn"] = ["passthrough", *make_sentiment_pipeline(system=NETWORK, weights=None)[2:3]]
+    search = GridSearchCV(
+        light,
+        grid,
+        scoring=get_scorer("qwk", levels=corpus.levels),
+        cv=GroupKFold(3),
+        n_jobs=2,
+        verbose=1,
+    )
+    search.fit(list(corpus.data), corpus.target, groups=corpus.groups)
+    print("Best of the search, by QWK over speakers held out:")
+    for parameter, value in search.best_params_.items():
+        print(f"  {parameter} = {value!r}".replace("\n", " "))
+    print(f"  qwk = {search.best_score_:.3f}\n")
+
+    # 3. Deployment: save, load in a new process, and get the same answers.
+    some = list(corpus.data[:20])
+    joblib.dump(search.best_estimator_, folder / "pipeline.joblib", compress=3)
+    joblib.dump(some, folder / "some.joblib")
+    code = (
+        "import joblib, sys\n"
+        "pipeline, files = map(joblib.load, sys.argv[1:3])\n"
+        "joblib.dump(pipeline.predict(files), sys.argv[3])\n"
+    )
+    arguments = [str(folder / f"{name}.joblib") for name in ("pipeline", "some", "answers")]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True)
+    same = np.array_equal(joblib.load(arguments[2]), search.predict(some))
+    size = (folder / "pipeline.joblib").stat().st_size / 2**20
+    print(f"Saved ({size:.1f} MiB), reloaded in a new process, predictions equal: {same}")
+    if not same:
+        raise SystemExit("The reloaded pipeline predicts something else.")
+
+    # 4. A picture says where levels are mistaken for one another.
+    display = LevelConfusionDisplay.from_predictions(
+        corpus.target, predictions["light route"], levels=corpus.levels
+    )
+    display.ax_.set_title(f"Light route, {args.corpus}, out of fold")
+    display.figure_.savefig(folder / "confusion.png", dpi=150, bbox_inches="tight")
+    print(f"Results are in {folder.resolve()}: table.csv, pipeline.joblib, confusion.png")
+
+
+if __name__ == "__main__":
+    main()
