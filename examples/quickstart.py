@@ -35,7 +35,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from tqdm.auto import tqdm
 
-from sklearn_speechsent import make_sentiment_pipeline
+from sklearn_speechsent import SlidingCMN, make_sentiment_pipeline
 from sklearn_speechsent.datasets import load_ravdess, make_speech_sentiment
 from sklearn_speechsent.metrics import LevelConfusionDisplay, get_scorer, ordinal_report
 from sklearn_speechsent.pretrained import has_weights
@@ -53,7 +53,7 @@ def load_corpus(name, folder):
         corpus = make_speech_sentiment(12, 12, out_dir=folder / "corpus", random_state=0)
         n_folds = 4
         print("Synthetic voices, 12 speakers: shows that everything runs, says nothing of people.")
-    print(f"{len(corpus.data)} recordings, levels {list(corpus.levels)}\n")
+    print(f"{len(corpus.data)} recordings, levels {np.asarray(corpus.levels).tolist()}\n")
     return corpus, n_folds
 
 
@@ -106,7 +106,10 @@ def predict_out_of_fold(name, system, corpus, n_folds, folder):
         file = folder / f"fold_{joblib.hash((system, X, y, number))}.joblib"
         if not file.exists():
             started = time.perf_counter()
-            model = show_progress(clone(system), "net").fit(X[train], y[train])
+            model = clone(system)
+            if "net__max_epochs" in model.get_params():
+                model = show_progress(model, "net")
+            model.fit(X[train], y[train])
             predictions = {"": model.predict(X[test])}
             if isinstance(model, Pipeline) and getattr(model[-1], "two_headed", False):
                 intensities = model[-1].as_regressor().predict(model[:-1].transform(X[test]))
@@ -168,7 +171,7 @@ def main():
         light.set_params(srext__n_jobs=None)
         grid["srext__compress"] = ["sqrt", "log1p"]
     else:
-        grid["cmn"] = ["passthrough", *make_sentiment_pipeline(system=NETWORK, weights=None)[2:3]]
+        grid["cmn"] = ["passthrough", SlidingCMN()]
     search = GridSearchCV(
         light,
         grid,

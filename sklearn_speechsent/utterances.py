@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -166,12 +167,29 @@ class UtteranceFrames:
         )
 
     def with_frontend(self, **settings: Any) -> UtteranceFrames:
-        """Return the same frames with ``settings`` added to the record of their making."""
+        """Add to the record of how the frames were made.
+
+        Parameters
+        ----------
+        **settings : dict
+            Entries of ``frontend``.
+
+        Returns
+        -------
+        UtteranceFrames
+            The same frames over the same base.
+        """
         frontend = {**self.frontend, **settings}
         return UtteranceFrames(self.base, self.starts, self.stops, frontend=frontend)
 
     def compact(self) -> UtteranceFrames:
-        """Copy with a base that holds the rows of these utterances and no others."""
+        """Copy these utterances without the rest of the base.
+
+        Returns
+        -------
+        UtteranceFrames
+            Its base holds the rows of these utterances and no others, in order.
+        """
         lengths = self.lengths
         stops = np.cumsum(lengths)
         rows = np.arange(int(lengths.sum())) + np.repeat(self.starts - (stops - lengths), lengths)
@@ -180,28 +198,36 @@ class UtteranceFrames:
     def __getstate__(self) -> dict[str, Any]:
         # A small subset must not drag the corpus along; a (nearly) whole one must not be copied,
         # so that joblib recognises the same base in every task and memory-maps it once.
-        frames = self
-        file_backed = isinstance(self.base, np.memmap) and isinstance(self.base.base, mmap.mmap)
-        if not file_backed and 2 * self.lengths.sum() < len(self.base):
+        frames, file = self, _backing_file(self.base)
+        if file is None and 2 * self.lengths.sum() < len(self.base):
             frames = self.compact()
-        state = {name: getattr(frames, name) for name in ("starts", "stops", "frontend")}
-        if file_backed:
-            state["memmap"] = {
-                "filename": str(self.base.filename),
-                "offset": self.base.offset,
-                "shape": self.base.shape,
-                "dtype": self.base.dtype,
-                "order": "C" if self.base.flags.c_contiguous else "F",
-            }
-        else:
-            state["base"] = frames.base
-        return state
+        stored = {"base": frames.base} if file is None else {"memmap": file}
+        return {name: getattr(frames, name) for name in ("starts", "stops", "frontend")} | stored
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         memmap = state.pop("memmap", None)
         if memmap is not None:
             state["base"] = np.memmap(mode="r", **memmap)
         self.__dict__.update(state)
+
+
+def _backing_file(base: NDArray[Any]) -> dict[str, Any] | None:
+    """Arguments of the memory map that ``base`` is, or None if it is anything else.
+
+    A view of a memory map does not know where in the file it begins, and a private one (mode
+    "c") may differ from its file: both are plain data.
+    """
+    if not isinstance(base, np.memmap) or not isinstance(base.base, mmap.mmap):
+        return None
+    if base.mode == "c" or base.filename is None:
+        return None
+    return {
+        "filename": str(base.filename),
+        "offset": base.offset,
+        "shape": base.shape,
+        "dtype": base.dtype,
+        "order": "C" if base.flags.c_contiguous else "F",
+    }
 
 
 def as_utterance_frames(X: Any) -> UtteranceFrames:
@@ -225,15 +251,31 @@ def as_utterance_frames(X: Any) -> UtteranceFrames:
     """
     if isinstance(X, UtteranceFrames):
         return X
-    first = X[0] if isinstance(X, (list, tuple)) and len(X) else X
-    if isinstance(X, np.ndarray) and X.ndim == 1 and len(X):
-        first = X[0]
-    if isinstance(first, (str, bytes)) or hasattr(first, "__fspath__"):
+    utterances: list[Any] = [X] if isinstance(X, (str, bytes, os.PathLike)) else list(X)
+    if any(isinstance(utterance, (str, bytes, os.PathLike)) for utterance in utterances):
         raise TypeError(
             "Got paths of recordings where frames of utterances are expected. Put MelFilterBank() "
             "in front of this step."
         )
-    return UtteranceFrames.from_arrays(list(X))
+    return UtteranceFrames.from_arrays(utterances)
+
+
+def _is_table(X: Any) -> bool:
+    """Whether X has one row of numbers per utterance, which scikit-learn can validate itself."""
+    if isinstance(X, (list, tuple)):
+        return not any(isinstance(row, (str, bytes, os.PathLike)) or np.ndim(row) > 1 for row in X)
+    if isinstance(X, np.ndarray):
+        # One dimension of objects or strings holds matrices or paths, unless there is none.
+        return X.ndim < 3 and not (X.ndim == 1 and len(X) and X.dtype.kind in "OUS")
+    return not isinstance(X, (UtteranceFrames, str, bytes, os.PathLike, pd.Series))
+
+
+def _from_stack(stack: NDArray[Any]) -> UtteranceFrames:
+    """View an array of shape (n, n_frames, ...) as utterances of equal length."""
+    n, n_frames = stack.shape[:2]
+    starts = n_frames * np.arange(n)
+    base = stack.reshape(n * n_frames, *stack.shape[2:])
+    return UtteranceFrames(base, starts, starts + n_frames)
 
 
 def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> UtteranceFrames:
@@ -261,26 +303,14 @@ def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> 
         If there is no utterance, an utterance has no frames, or frames differ in size from those
         seen in ``fit``.
     """
-    ragged = isinstance(X, (list, tuple)) and any(np.ndim(item) != np.ndim(X[0]) for item in X)
-    is_frames = isinstance(X, UtteranceFrames) or (
-        isinstance(X, (list, tuple)) and len(X) > 0 and (ragged or np.ndim(X[0]) >= 2)
-    )
-    is_objects = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1 and len(X) > 0
-    is_paths = isinstance(X, (str, bytes, pd.Series)) or (
-        isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], (str, bytes))
-    )
-    if not (is_frames or is_objects or is_paths):
-        if isinstance(X, np.ndarray) and X.ndim > 2:
-            X = check_array(X, allow_nd=True, dtype=[np.float64, np.float32, np.float16])
-            return check_frames(estimator, as_utterance_frames(list(X)), reset=reset)
+    if _is_table(X):
         table = validate_data(estimator, X, reset=reset, dtype=[np.float32, np.float64])
-        n, width = table.shape
-        starts = np.arange(n)
-        if bins:
-            return UtteranceFrames(table.reshape(-1, 1), starts * width, (starts + 1) * width)
-        return UtteranceFrames(table, starts, starts + 1)
-
-    frames = as_utterance_frames(X)
+        return _from_stack(table[:, :, None] if bins else table[:, None, :])
+    if isinstance(X, np.ndarray) and X.ndim > 2:
+        dtypes = [np.float64, np.float32, np.float16]
+        frames = _from_stack(check_array(X, allow_nd=True, dtype=dtypes))
+    else:
+        frames = as_utterance_frames(X)
     if len(frames) == 0:
         raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
     empty = np.flatnonzero(frames.lengths == 0)
@@ -291,6 +321,7 @@ def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> 
     width = int(np.prod(frames.frame_shape, dtype=np.int64))
     if reset:
         estimator.n_features_in_ = width
+        vars(estimator).pop("feature_names_in_", None)  # of an earlier fit on a DataFrame
     elif getattr(estimator, "n_features_in_", width) != width:
         raise ValueError(
             f"X has {width} features per frame, but {type(estimator).__name__} is expecting "

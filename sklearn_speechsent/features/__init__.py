@@ -2,11 +2,8 @@
 
 from sklearn_speechsent.features.cmn import SlidingCMN
 from sklearn_speechsent.features.mel import MelFilterBank
-from sklearn_speechsent.features.speaker_blocks import (
-    SpeakerFeatureExtractor,
-    pool_statistics,
-    pool_statistics_of_all,
-)
+from sklearn_speechsent.features.speaker_blocks import SpeakerFeatureExtractor
+from sklearn_speechsent.features.statistics import pool_statistics, pool_statistics_of_all
 from sklearn_speechsent.features.vad import VoiceActivityDetector
 
 __all__ = [

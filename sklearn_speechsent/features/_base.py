@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,13 +11,18 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_memory
 from tqdm.auto import tqdm
 
+from sklearn_speechsent.utils.sklearn_private import HasMethods
 
-class FramesTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+
+class FramesTransformer(TransformerMixin, BaseEstimator):
     """Base of the transformers whose output is :class:`~sklearn_speechsent.UtteranceFrames`.
 
     Frames are no table: ``set_output`` is accepted, so that a whole Pipeline can be configured,
     and changes nothing.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)
 
     def set_output(self, *, transform: str | None = None) -> FramesTransformer:
         """Accept the request and leave the output as it is.
@@ -38,13 +44,46 @@ class FramesTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         return tags
 
 
-def cached(memory: Any, function: Callable[..., Any], ignore: list[str]) -> Callable[..., Any]:
-    """``function`` with its results kept per utterance in ``memory`` (None: not kept).
+#: What ``memory`` may be, for scikit-learn's check of parameters.
+MEMORY_CONSTRAINT = [str, os.PathLike, HasMethods(["cache"]), None]
 
+
+def cached(memory: Any, function: Callable[..., Any], ignore: list[str]) -> Callable[..., Any]:
+    """Keep the results of a function per utterance.
+
+    Parameters
+    ----------
+    memory : str, Path, joblib.Memory or None
+        Where to keep them; None returns the function itself.
+    function : callable
+        Takes positional arguments.
+    ignore : list of str
+        Arguments that do not tell results apart.
+
+    Returns
+    -------
+    callable
+
+    Notes
+    -----
     joblib.Memory writes each result to a temporary name and renames it, so that processes can
-    share a folder, and computes a damaged entry anew.
+    share a folder. Entries are loaded here rather than by joblib, which meets a damaged one with
+    a warning that holds a traceback: it is an error to those whose warnings are errors.
     """
-    return check_memory(memory).cache(function, ignore=ignore)
+    if memory is None:
+        return function
+    folder = os.fspath(memory) if isinstance(memory, os.PathLike) else memory
+    kept = check_memory(folder).cache(function, ignore=ignore)
+
+    def load_or_call(*args: Any) -> Any:
+        entry = kept.call_and_shelve(*args)
+        try:
+            return entry.get()
+        except Exception:  # unpickling damaged bytes can raise anything
+            entry.clear()
+            return kept(*args)
+
+    return load_or_call
 
 
 def map_utterances(
@@ -56,8 +95,27 @@ def map_utterances(
     verbose: int,
     description: str,
 ) -> list[Any]:
-    """Call ``function`` once per utterance on threads, in order, with a progress bar.
+    """Call a function once per utterance on threads, in order, with a progress bar.
 
+    Parameters
+    ----------
+    function : callable
+    arguments : iterable of tuple
+        Positional arguments of each call.
+    n : int
+        How many there are.
+    n_jobs : int or None
+    verbose : int
+        Whether to show the bar.
+    description : str
+        Its label.
+
+    Returns
+    -------
+    list
+
+    Notes
+    -----
     Threads, because decoding, resampling and Fourier transforms all release the interpreter lock
     and their results would be costly to send between processes.
     """

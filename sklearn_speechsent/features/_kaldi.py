@@ -1,9 +1,11 @@
 """Log-mel filter bank energies after Kaldi's conventions, as pure functions of samples."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
 import scipy.fft
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike, NDArray
 
@@ -14,7 +16,19 @@ _BLOCK = 512
 
 
 def window_function(name: str, length: int) -> NDArray[np.float64]:
-    """Symmetric analysis window: ``"hamming"`` or ``"povey"`` (Hann to the power of 0.85)."""
+    """Symmetric analysis window.
+
+    Parameters
+    ----------
+    name : {"hamming", "povey"}
+        Povey is Hann to the power of 0.85.
+    length : int
+        In samples.
+
+    Returns
+    -------
+    ndarray of shape (length,)
+    """
     if length == 1:
         return np.ones(1)
     if name == "hamming":
@@ -28,14 +42,23 @@ def mel_banks(
 ) -> NDArray[np.float32]:
     """Triangular filters on Kaldi's mel scale, shape (n_mels, n_fft // 2 + 1).
 
-    torchaudio computes them in float32 with the Nyquist bin left out; taking them from there
-    keeps this package within rounding of Kaldi-trained networks.
+    The steps are those of torchaudio, in its float32, so that the filters are the same to the last
+    bit; but any number of bands may be had. The Nyquist bin is in none of them.
     """
-    from torchaudio.compliance.kaldi import get_mel_banks
 
-    banks, _ = get_mel_banks(n_mels, n_fft, sample_rate, low_freq, high_freq, 100.0, -500.0, 1.0)
+    def mel(frequency: float) -> float:
+        return 1127.0 * math.log(1.0 + frequency / 700.0)
+
+    spacing = (mel(high_freq) - mel(low_freq)) / (n_mels + 1)
+    edges = mel(low_freq) + torch.arange(n_mels + 2)[:, None] * spacing
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    frequencies = sample_rate / n_fft * torch.arange(n_fft // 2)
+    position = 1127.0 * (1.0 + frequencies / 700.0).log()
+    rising = (position - left) / (centre - left)
+    falling = (right - position) / (right - centre)
+    banks = torch.minimum(rising, falling).clamp(min=0.0)
     padded = np.zeros((n_mels, n_fft // 2 + 1), dtype=np.float32)
-    padded[:, : banks.shape[1]] = banks.numpy()
+    padded[:, :-1] = banks.numpy()
     padded.setflags(write=False)
     return padded
 
@@ -63,10 +86,12 @@ def log_mel_energies(
     ----------
     samples : ndarray of shape (n_samples,)
         At least ``frame_length`` of them.
-    sample_rate, n_mels, window, low_freq, high_freq, preemphasis, scale
+    sample_rate, n_mels
         See :class:`~sklearn_speechsent.MelFilterBank`.
     frame_length, frame_shift : int
         In samples.
+    window, low_freq, high_freq, preemphasis, scale
+        See :class:`~sklearn_speechsent.MelFilterBank`.
     dtype : dtype
         Working precision and type of the result.
 
@@ -84,10 +109,10 @@ def log_mel_energies(
         block = frames[first : first + _BLOCK]
         block = block - block.mean(axis=1, keepdims=True)
         previous = np.concatenate([block[:, :1], block[:, :-1]], axis=1)
-        block -= np.multiply(previous, dtype.type(preemphasis), out=previous)
+        block -= np.multiply(previous, preemphasis, out=previous)
         block *= taper
         spectrum = scipy.fft.rfft(block, n_fft, axis=1)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         np.matmul(power, banks, out=energies[first : first + _BLOCK])
-    np.maximum(energies, dtype.type(LOG_FLOOR), out=energies)
+    np.maximum(energies, LOG_FLOOR, out=energies)
     return np.log(energies, out=energies)

@@ -127,5 +127,5 @@ class SlidingCMN(FramesTransformer):
         for utterance, start, stop in zip(frames, starts, stops, strict=True):
             mean = sliding_mean(utterance, width or len(utterance))
             np.subtract(utterance, mean, out=base[start:stop], casting="same_kind")
-        frontend = {**frames.frontend, "cmn": "utterance" if width is None else float(self.window)}
-        return UtteranceFrames(base, starts, stops, frontend=frontend)
+        cmn = "utterance" if self.window is None else float(self.window)
+        return UtteranceFrames(base, starts, stops, frontend={**frames.frontend, "cmn": cmn})

@@ -7,13 +7,18 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from sklearn_speechsent import audio
-from sklearn_speechsent.features._base import FramesTransformer, cached, map_utterances
+from sklearn_speechsent.features._base import (
+    MEMORY_CONSTRAINT,
+    FramesTransformer,
+    cached,
+    map_utterances,
+)
 from sklearn_speechsent.features._kaldi import log_mel_energies
+from sklearn_speechsent.recordings import is_waveform_table
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
 from sklearn_speechsent.utils.validation import check_labels
 from sklearn_speechsent.utterances import UtteranceFrames
@@ -68,7 +73,7 @@ class MelFilterBank(FramesTransformer):
         warn and name what was wrong.
     n_jobs : int, optional
         Threads over recordings; -1 uses all cores.
-    memory : str or joblib.Memory, optional
+    memory : str, Path or joblib.Memory, optional
         Folder in which frames are kept per recording, by the file's path, size, time of change and
         segment, and by the parameters. Cross-validation and grid search then decode each file
         once.
@@ -79,8 +84,6 @@ class MelFilterBank(FramesTransformer):
     ----------
     n_features_in_ : int
         Only if X was a 2-D array: samples per waveform.
-    n_skipped_ : int
-        Recordings that the last call left out or replaced by NaN.
 
     See Also
     --------
@@ -112,7 +115,7 @@ class MelFilterBank(FramesTransformer):
         "dtype": [StrOptions({"float32", "float64"})],
         "on_error": [StrOptions({"raise", "skip", "nan"})],
         "n_jobs": [Integral, None],
-        "memory": [str, object, None],
+        "memory": MEMORY_CONSTRAINT,
         "verbose": ["verbose"],
     }
 
@@ -215,6 +218,7 @@ class MelFilterBank(FramesTransformer):
         """Recordings of X, and what is wrong with some of them as far as headers tell."""
         if reset:
             self._with_labels_ = y is not None
+        self._settings()  # parameters that do not fit each other are an error before anything else
         if self.on_error == "skip" and (y is not None or getattr(self, "_with_labels_", False)):
             raise ValueError(
                 'on_error="skip" would leave rows out of X and not out of y. Cut both with the '
@@ -222,9 +226,11 @@ class MelFilterBank(FramesTransformer):
                 'rows with on_error="nan".'
             )
         n_features = None
-        if _is_table(X):
-            X = validate_data(self, X, reset=reset, dtype=[np.float32, np.float64])
+        if is_waveform_table(X):
+            X = validate_data(self, X, reset=reset)
             n_features = X.shape[1]
+            if X.dtype.kind not in "iuf" or X.dtype.itemsize == 8:
+                X = X.astype(np.float64, copy=False)  # no recorder writes 64-bit integers
         recordings = audio.as_recordings(X)
         if not recordings:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
@@ -258,6 +264,7 @@ class MelFilterBank(FramesTransformer):
                 return extract(recording.identity(), settings, recording)
             except audio.RecordingError as exception:
                 if self.on_error == "raise":
+                    exception.add_note(audio.CHECK_HINT)
                     raise
                 return exception
 
@@ -270,7 +277,6 @@ class MelFilterBank(FramesTransformer):
             description="MFB",
         )
         bad = [result for result in results if isinstance(result, audio.RecordingError)]
-        self.n_skipped_ = len(bad)
         if bad:
             results = self._without(results, bad)
         return UtteranceFrames.from_arrays(results, dtype=self.dtype, frontend=self._frontend())
@@ -327,15 +333,3 @@ class MelFilterBank(FramesTransformer):
         tags.requires_fit = False
         tags.input_tags.string = True
         return tags
-
-
-def _is_table(X: Any) -> bool:
-    """Whether X is a batch of equal-length waveforms, one a row."""
-    if isinstance(X, pd.DataFrame):
-        return "file" not in X.columns and all(dtype.kind in "fiub" for dtype in X.dtypes)
-    if hasattr(X, "toarray"):
-        return True
-    if isinstance(X, (list, tuple)):
-        is_list_of_rows = bool(X) and all(isinstance(row, (list, tuple)) for row in X)
-        return is_list_of_rows and all(np.ndim(value) == 0 for value in X[0]) and len(X[0]) != 2
-    return hasattr(X, "dtype") and getattr(X, "ndim", 0) != 1 and np.asarray(X).dtype.kind != "U"

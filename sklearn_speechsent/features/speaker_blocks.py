@@ -15,7 +15,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from sklearn_speechsent.features._base import cached
+from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, cached
+from sklearn_speechsent.features.statistics import COMPRESSIONS, pool_statistics
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import (
     SpeakerWeights,
@@ -29,60 +30,6 @@ from sklearn_speechsent.utterances import UtteranceFrames, check_frames
 
 #: Part of every cache key: raise it when the same settings give other features.
 _VERSION = 1
-_COMPRESSIONS = {"sqrt": np.sqrt, "log1p": np.log1p, None: np.asarray}
-
-
-def pool_statistics(
-    maps: NDArray[Any], *, n_bands: int | None = None, compress: str | None = None
-) -> NDArray[np.float32]:
-    """Mean and standard deviation over time of each channel and frequency band.
-
-    Parameters
-    ----------
-    maps : ndarray of shape (n_frames, n_bins) or (n_frames, n_channels, n_frequencies)
-        Frames of one utterance.
-    n_bands : int, optional
-        Neighbouring frequencies are averaged down to so many bands first, which must divide
-        their number; None keeps them all.
-    compress : {"sqrt", "log1p"}, optional
-        Applied to the statistics; needs maps that are not negative.
-
-    Returns
-    -------
-    ndarray of shape (2 * n_channels * n_bands,), float32
-        All means, then all standard deviations (of the population).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_speechsent.features import pool_statistics
-    >>> pool_statistics(np.array([[1.0, 2.0], [3.0, 2.0]]))
-    array([2., 2., 1., 0.], dtype=float32)
-    """
-    maps = np.asarray(maps, dtype=np.float32)
-    if n_bands is not None and n_bands != maps.shape[-1]:
-        if maps.shape[-1] % n_bands:
-            raise ValueError(f"{maps.shape[-1]} frequencies cannot be averaged to {n_bands} bands.")
-        maps = maps.reshape(*maps.shape[:-1], n_bands, -1).mean(axis=-1)
-    mean = maps.mean(axis=0, dtype=np.float64)
-    std = maps.std(axis=0, dtype=np.float64)
-    statistics = np.concatenate([mean.ravel(), std.ravel()])
-    return _COMPRESSIONS[compress](statistics).astype(np.float32)
-
-
-def pool_statistics_of_all(X: UtteranceFrames) -> NDArray[np.float32]:
-    """Statistics of each utterance, shape (n, 2 * n_bins): a light route without a network.
-
-    Parameters
-    ----------
-    X : UtteranceFrames
-
-    Returns
-    -------
-    ndarray, float32
-        :func:`pool_statistics` of each utterance.
-    """
-    return np.stack([pool_statistics(utterance) for utterance in X])
 
 
 def _extract(
@@ -95,10 +42,7 @@ def _extract(
     time_first = maps[0].permute(2, 0, 1).numpy()
     if settings["pooling"] is None:
         return np.ascontiguousarray(time_first, dtype=settings["dtype"])
-    statistics = pool_statistics(
-        time_first, n_bands=settings["n_bands"], compress=settings["compress"]
-    )
-    return statistics.astype(settings["dtype"], copy=False)
+    return pool_statistics(time_first, n_bands=settings["n_bands"])
 
 
 def _pools(extractor: SpeakerFeatureExtractor) -> bool:
@@ -133,7 +77,7 @@ class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
         Type of the features. Maps of block 2 take 0.5 MB per second of speech in float32.
     n_jobs : int, optional
         Threads of torch; None leaves torch's setting, -1 uses all cores.
-    memory : str or joblib.Memory, optional
+    memory : str, Path or joblib.Memory, optional
         Folder in which features are kept per utterance, by the utterance's frames and the
         parameters.
     verbose : int, default=0
@@ -168,7 +112,7 @@ class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
         "compress": [StrOptions({"sqrt", "log1p"}), None],
         "dtype": [StrOptions({"float16", "float32"})],
         "n_jobs": [Integral, None],
-        "memory": [str, object, None],
+        "memory": MEMORY_CONSTRAINT,
         "verbose": ["verbose"],
     }
 
@@ -220,9 +164,10 @@ class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
         frames = check_frames(self, X, reset=True)
         weights = get_weights(self.weights)
         check_frontend(weights, frames)
-        network = SpeakerBlocks(
-            n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **weights.architecture
-        )
+        with torch.random.fork_rng(devices=[]):  # draws weights, only to be replaced
+            network = SpeakerBlocks(
+                n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **weights.architecture
+            )
         if self.pooling == "stats" and network.out_frequencies % self.n_bands:
             raise ValueError(
                 f"n_bands={self.n_bands} does not divide the {network.out_frequencies} frequencies "
@@ -261,7 +206,8 @@ class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
                 )
             ]
         if self.pooling is not None:
-            return np.stack(features)
+            # Outside of the cache: another compression costs nothing to try.
+            return COMPRESSIONS[self.compress](np.stack(features)).astype(self.dtype, copy=False)
         frontend = {**frames.frontend, "srext": f"{self.weights}, {self.n_blocks} blocks"}
         if "frame_shift" in frontend:
             frontend["frame_shift"] *= self.network_.time_stride
@@ -316,8 +262,7 @@ class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
             "n_blocks": int(self.n_blocks),
             "pooling": self.pooling,
             "n_bands": int(self.n_bands) if pooled else None,
-            "compress": self.compress if pooled else None,
-            "dtype": self.dtype,
+            "dtype": None if pooled else self.dtype,
         }
 
     def _announce_size(self, frames: UtteranceFrames) -> None:
@@ -336,7 +281,7 @@ class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
                 f"{message}, more than half of this machine's memory. Use pooling='stats', fewer "
                 "recordings, or let the network hold the frozen blocks.",
                 ResourceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def __sklearn_tags__(self) -> Any:

@@ -13,7 +13,9 @@ class _Branch(nn.Module):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
-        self.bn = nn.BatchNorm1d(out_features, affine=False)
+        # A unit that training hardly ever excites has next to no variance; with the usual 1e-5 it
+        # would be blown up by 300 on the first new speaker that excites it.
+        self.bn = nn.BatchNorm1d(out_features, affine=False, eps=1e-3)
 
     def forward(self, h: Tensor) -> Tensor:
         h = F.relu(self.linear(h.flatten(1)))

@@ -118,7 +118,7 @@ def check_frontend(weights: SpeakerWeights, frames: UtteranceFrames) -> None:
     ----------
     weights : SpeakerWeights
     frames : UtteranceFrames
-        Frames without a record of their making pass if the number of bins fits.
+        What the record of their making does not mention is taken to fit.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def check_frontend(weights: SpeakerWeights, frames: UtteranceFrames) -> None:
     wrong = {
         name: (frames.frontend.get(name), wanted)
         for name, wanted in weights.frontend.items()
-        if name != "cmn" and frames.frontend.get(name) != wanted
+        if name != "cmn" and frames.frontend.get(name, wanted) != wanted
     }
     if wrong:
         listed = ", ".join(
@@ -162,12 +162,31 @@ def check_frontend(weights: SpeakerWeights, frames: UtteranceFrames) -> None:
 
 
 def weights_path(weights: SpeakerWeights) -> Path:
-    """Where the file is expected on this machine, whether or not it is there."""
+    """Where the file is expected on this machine, whether or not it is there.
+
+    Parameters
+    ----------
+    weights : SpeakerWeights
+
+    Returns
+    -------
+    pathlib.Path
+    """
     return get_data_home() / weights.path
 
 
 def has_weights(name: str) -> bool:
-    """Whether the file of ``name`` lies in the data home."""
+    """Whether the file of pre-trained weights lies in the data home.
+
+    Parameters
+    ----------
+    name : str
+        Name in the registry.
+
+    Returns
+    -------
+    bool
+    """
     return weights_path(get_weights(name)).is_file()
 
 

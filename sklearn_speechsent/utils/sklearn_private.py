@@ -12,11 +12,15 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _check_y as check_target
 
 __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "check_sample_weight",
+    "check_target",
     "fit_context",
     "routing_enabled",
     "validate_parameter_constraints",

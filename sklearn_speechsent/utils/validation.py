@@ -22,9 +22,10 @@ def check_labels(y: Any, n: int) -> None:
         If the length differs, a label is missing or infinite (the message names the row), or all
         labels are equal.
     """
+    y = np.asarray(y)
     check_consistent_length(y, np.empty(n))
-    if np.ndim(y) == 2 and np.shape(y)[1] != 1:
-        raise ValueError(f"y must hold one label per recording, got shape {np.shape(y)}.")
+    if y.ndim == 2 and y.shape[1] != 1:
+        raise ValueError(f"y must hold one label per recording, got shape {y.shape}.")
     labels = pd.Series(column_or_1d(y))
     missing = labels.isna()
     if labels.dtype.kind == "f":
@@ -37,6 +38,6 @@ def check_labels(y: Any, n: int) -> None:
         )
     if n > 1 and labels.nunique() == 1:
         raise ValueError(
-            f"All {n} labels are {labels[0]!r}: there is only one class, and nothing to learn from "
+            f"All {n} labels are {labels[0]}: there is only one class, and nothing to learn from "
             "one level."
         )

@@ -1,0 +1,66 @@
+"""Statistics over time: the step from frames of unequal length to an ordinary table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_speechsent.utterances import UtteranceFrames
+
+#: Roots and logarithms draw in the long tail of statistics that cannot be negative.
+COMPRESSIONS: dict[str | None, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "sqrt": np.sqrt,
+    "log1p": np.log1p,
+    None: np.asarray,
+}
+
+
+def pool_statistics(maps: NDArray[Any], *, n_bands: int | None = None) -> NDArray[np.float32]:
+    """Mean and standard deviation over time of each channel and frequency band.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (n_frames, n_bins) or (n_frames, n_channels, n_frequencies)
+        Frames of one utterance.
+    n_bands : int, optional
+        Neighbouring frequencies are averaged down to so many bands first, which must divide
+        their number; None keeps them all.
+
+    Returns
+    -------
+    ndarray of shape (2 * n_channels * n_bands,), float32
+        All means, then all standard deviations (of the population).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent.features import pool_statistics
+    >>> pool_statistics(np.array([[1.0, 2.0], [3.0, 2.0]]))
+    array([2., 2., 1., 0.], dtype=float32)
+    """
+    maps = np.asarray(maps, dtype=np.float32)
+    if n_bands is not None and n_bands != maps.shape[-1]:
+        if maps.shape[-1] % n_bands:
+            raise ValueError(f"{maps.shape[-1]} frequencies cannot be averaged to {n_bands} bands.")
+        maps = maps.reshape(*maps.shape[:-1], n_bands, -1).mean(axis=-1)
+    mean = maps.mean(axis=0, dtype=np.float64)
+    std = maps.std(axis=0, dtype=np.float64)
+    return np.concatenate([mean.ravel(), std.ravel()]).astype(np.float32)
+
+
+def pool_statistics_of_all(X: UtteranceFrames) -> NDArray[np.float32]:
+    """Statistics of each utterance, shape (n, 2 * n_bins): a light route without a network.
+
+    Parameters
+    ----------
+    X : UtteranceFrames
+
+    Returns
+    -------
+    ndarray, float32
+        :func:`pool_statistics` of each utterance.
+    """
+    return np.stack([pool_statistics(utterance) for utterance in X])

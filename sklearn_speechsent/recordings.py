@@ -1,0 +1,220 @@
+"""What X may hold: recordings as rows of data, none of them opened yet."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+_COLUMNS = ("file", "start", "end")
+
+
+class RecordingError(ValueError):
+    """A recording that cannot be used; the message names the row, the file and the remedy."""
+
+
+class MissingRecordingError(RecordingError, FileNotFoundError):
+    """A recording whose file does not exist."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One row of X.
+
+    Parameters
+    ----------
+    row : int
+        Position in X, for messages.
+    source : str or ndarray of shape (n_samples,) or (n_samples, n_channels)
+        File, or samples.
+    rate : int or None
+        Sample rate (Hz) of samples in memory; None if they are already at the wanted rate.
+    start, stop : float or None
+        Segment of a file in seconds; None for its beginning and end.
+    """
+
+    row: int
+    source: str | NDArray[Any]
+    rate: int | None = None
+    start: float | None = None
+    stop: float | None = None
+
+    def __str__(self) -> str:
+        if not isinstance(self.source, str):
+            return f"row {self.row} (samples in memory)"
+        if self.start is None and self.stop is None:
+            return f"row {self.row} ({self.source})"
+        stop = "end" if self.stop is None else f"{self.stop:g}"
+        return f"row {self.row} ({self.source}, {self.start or 0:g} to {stop} s)"
+
+    def error(self, problem: str) -> RecordingError:
+        """Make an error that names this recording.
+
+        Parameters
+        ----------
+        problem : str
+            What is wrong, and what to do.
+
+        Returns
+        -------
+        RecordingError
+        """
+        return RecordingError(f"{self}: {problem}")
+
+    def identity(self) -> tuple[Any, ...]:
+        """State what a cache must see.
+
+        Returns
+        -------
+        tuple
+            Path, size, time of change and segment, or the samples and their rate.
+        """
+        if not isinstance(self.source, str):
+            return (self.rate, self.source)
+        status = os.stat(self.source)
+        path = os.path.realpath(self.source)
+        return (path, status.st_size, status.st_mtime_ns, self.start, self.stop)
+
+
+def as_recordings(X: Any) -> list[Recording]:
+    """Read X row by row as recordings, without opening any.
+
+    Parameters
+    ----------
+    X : array-like of str or Path, DataFrame, sequence of arrays or of ``(rate, array)``
+        A DataFrame has the column ``file`` and may have ``start`` and ``end`` in seconds (a
+        missing value is the beginning or the end); a single column holds files whatever its name.
+        A 2-D numeric array is a batch of waveforms of equal length. Samples go along the first
+        axis. Integer samples are scaled by the range of their type; floats are taken as they are,
+        full scale being [-1, 1].
+
+    Returns
+    -------
+    list of Recording
+
+    Raises
+    ------
+    TypeError
+        If a row is none of these, or X is a single path or a single pair.
+    ValueError
+        If X is a single waveform, a column of a DataFrame is unknown, or a rate is not positive.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.audio import as_recordings
+    >>> [str(recording) for recording in as_recordings(["a.wav", "b.flac"])]
+    ['row 0 (a.wav)', 'row 1 (b.flac)']
+    """
+    if isinstance(X, (str, bytes, os.PathLike)):
+        raise TypeError(f"X must be a list of recordings, got the single path {X!r}: pass [{X!r}].")
+    if isinstance(X, tuple) and len(X) == 2 and np.ndim(X[0]) == 0 and np.ndim(X[1]) >= 1:
+        raise TypeError("X must be a list of recordings, got one (rate, array) pair: pass [pair].")
+    if isinstance(X, pd.DataFrame):
+        return _from_frame(X)
+    if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "iuf":
+        raise ValueError(
+            "Expected 2D array, got 1D array instead. Reshape your data: a single waveform is "
+            "passed as [waveform]."
+        )
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1 and X.dtype.kind in "OU":
+        X = X[:, 0]
+    return [_from_item(row, item) for row, item in enumerate(X)]
+
+
+def is_waveform_table(X: Any) -> bool:
+    """Whether X is a batch of equal-length waveforms, one a row, for scikit-learn to validate.
+
+    Parameters
+    ----------
+    X : object
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_waveform_table(np.zeros((2, 400))), is_waveform_table([(16000, np.zeros(400))])
+    (True, False)
+    """
+    if isinstance(X, pd.DataFrame):
+        return "file" not in X.columns and all(dtype.kind in "fiub" for dtype in X.dtypes)
+    if isinstance(X, (list, tuple)):
+        rows_of_one_length = bool(X) and all(
+            isinstance(row, (list, tuple)) and len(row) == len(X[0]) for row in X
+        )
+        return rows_of_one_length and all(isinstance(value, Real) for value in X[0])
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OU" and X.size:
+        return isinstance(X[0, -1], Real)  # rows of one path, or of a rate and samples, are none
+    is_array = hasattr(X, "__array__") and not isinstance(X, str)
+    return hasattr(X, "toarray") or (is_array and getattr(X, "ndim", 2) != 1)
+
+
+def _from_frame(X: pd.DataFrame) -> list[Recording]:
+    if X.shape[1] == 1:
+        X = X.set_axis(["file"], axis=1)
+    # A column that is not understood may be a misspelt 'start', and whole files would be read.
+    if "file" not in X.columns or not set(X.columns) <= set(_COLUMNS):
+        raise ValueError(
+            "A DataFrame of recordings has the column 'file' and may have 'start' and 'end' (s), "
+            f"got {list(X.columns)}. Rename columns or select these."
+        )
+    starts, stops = _seconds(X, "start"), _seconds(X, "end")
+    recordings = []
+    for row, (file, start, stop) in enumerate(zip(X["file"], starts, stops, strict=True)):
+        if not isinstance(file, (str, os.PathLike)):
+            raise TypeError(
+                f"Row {row} of X holds {file!r:.80} where the path of a file should be."
+            )
+        recordings.append(Recording(row, os.fspath(file), start=start, stop=stop))
+    return recordings
+
+
+def _seconds(X: pd.DataFrame, column: str) -> list[float | None]:
+    if column not in X.columns:
+        return [None] * len(X)
+    values = X[column]
+    if values.dtype.kind == "m":
+        values = values.dt.total_seconds()
+    try:
+        return [None if pd.isna(value) else float(value) for value in values]
+    except (TypeError, ValueError) as exception:
+        raise ValueError(f"Column {column!r} must hold seconds: {exception}.") from exception
+
+
+def _from_item(row: int, item: Any) -> Recording:
+    if isinstance(item, (str, os.PathLike)):
+        return Recording(row, os.fspath(item))
+    if isinstance(item, np.ndarray) and item.dtype == object:
+        item = tuple(item)  # a row of an object array of pairs
+    if isinstance(item, (tuple, list)) and len(item) == 2:
+        rate, samples = item[0], _as_samples(item[1])
+        if isinstance(rate, Real) and samples is not None and samples.ndim in (1, 2):
+            if not (float(rate).is_integer() and float(rate) > 0):
+                raise ValueError(f"Row {row} of X: {rate!r} is no sample rate in Hz.")
+            return Recording(row, samples, rate=int(float(rate)))
+        if isinstance(item[1], Real) and not isinstance(rate, (str, Real)):
+            raise TypeError(f"Row {row} of X is (array, rate); write it as (rate, array).")
+    samples = _as_samples(item)
+    if samples is not None and samples.ndim == 1:
+        return Recording(row, samples)
+    raise TypeError(
+        f"Row {row} of X is {type(item).__name__}: {item!r:.80}. A recording is a path, a 1-D "
+        "array of samples, or a (rate, array) pair; segments of files come as a DataFrame with the "
+        "columns file, start and end."
+    )
+
+
+def _as_samples(value: Any) -> NDArray[Any] | None:
+    """Array of numbers, or None where ``value`` is something else."""
+    try:
+        samples = np.asarray(value)
+    except ValueError:  # lists of unequal length
+        return None
+    return samples if samples.dtype.kind in "iuf" else None
