@@ -6,13 +6,12 @@ import re
 from typing import Any
 
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_speechsent.features import (
+    FrameStatistics,
     MelFilterBank,
     SlidingCMN,
     SpeakerFeatureExtractor,
-    pool_statistics_of_all,
 )
 from sklearn_speechsent.pretrained import get_weights
 from sklearn_speechsent.sentiment import (
@@ -115,7 +114,7 @@ def make_sentiment_pipeline(
         cmn = SlidingCMN(window=None)
     if _normalised(system or "light") == "light":
         if weights is None:
-            cmn, srext = "passthrough", FunctionTransformer(pool_statistics_of_all)
+            cmn, srext = "passthrough", FrameStatistics()
         else:
             srext = SpeakerFeatureExtractor(weights, compress="sqrt", **shared)
         net: Any = OrdinalClassifier(n_jobs=n_jobs)
@@ -166,10 +165,20 @@ def _with_params(pipeline: Pipeline, params: dict[str, Any]) -> Pipeline:
     """Set steps, parameters of steps, and bare parameters of the last step."""
     steps = {name: value for name, value in params.items() if name in _STEPS}
     pipeline.set_params(**steps)
-    nested = {}
     for name, value in params.items():
         if name in steps:
             continue
-        known = name.split("__")[0] in _STEPS
-        nested[name if known else f"net__{name}"] = value
-    return pipeline.set_params(**nested)
+        step, _, parameter = name.partition("__")
+        if step not in _STEPS:
+            step, parameter = "net", name
+        estimator = pipeline[step]
+        # Parameters of torch components are not known before they are built.
+        if not hasattr(estimator, "get_params") or parameter.split("__")[0] not in (
+            estimator.get_params(deep=False)
+        ):
+            raise ValueError(
+                f"{name}= is neither a step ({', '.join(_STEPS)}) nor a parameter of one: "
+                f"{step} is {estimator!r}."
+            )
+        pipeline.set_params(**{f"{step}__{parameter}": value})
+    return pipeline

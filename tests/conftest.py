@@ -9,6 +9,8 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
 if _BESIDE.is_dir():
     os.environ.setdefault("SPEECHSENT_DATA", str(_BESIDE))
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Test processes run side by side; threads of theirs would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_speechsent.utterances import UtteranceFrames
+from sklearn_speechsent.utterances import check_frames
 
 #: Roots and logarithms draw in the long tail of statistics that cannot be negative.
 COMPRESSIONS: dict[str | None, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -51,16 +53,67 @@ def pool_statistics(maps: NDArray[Any], *, n_bands: int | None = None) -> NDArra
     return np.concatenate([mean.ravel(), std.ravel()]).astype(np.float32)
 
 
-def pool_statistics_of_all(X: UtteranceFrames) -> NDArray[np.float32]:
-    """Statistics of each utterance, shape (n, 2 * n_bins): a light route without a network.
+class FrameStatistics(TransformerMixin, BaseEstimator):
+    """Mean and standard deviation over time of each bin.
 
-    Parameters
+    The light route where there are no pre-trained weights.
+
+    Attributes
     ----------
-    X : UtteranceFrames
+    n_features_in_ : int
+        Bins.
 
-    Returns
-    -------
-    ndarray, float32
-        :func:`pool_statistics` of each utterance.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent.features import FrameStatistics
+    >>> FrameStatistics().fit_transform([np.array([[1.0, 2.0], [3.0, 2.0]])])
+    array([[2., 2., 1., 0.]], dtype=float32)
     """
-    return np.stack([pool_statistics(utterance) for utterance in X])
+
+    def fit(self, X: Any, y: Any = None) -> FrameStatistics:
+        """Remember the number of bins; nothing is learned.
+
+        Parameters
+        ----------
+        X : UtteranceFrames or sequence of (n_frames, n_bins)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+        """
+        check_frames(self, X, reset=True)
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Pool the frames of each utterance.
+
+        Parameters
+        ----------
+        X : UtteranceFrames or sequence of (n_frames, n_bins)
+
+        Returns
+        -------
+        ndarray of shape (n, 2 * n_bins), float32
+            All means, then all standard deviations.
+        """
+        check_is_fitted(self)
+        return np.stack([pool_statistics(u) for u in check_frames(self, X, reset=False)])
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the statistics: ``mean_b0`` … ``std_b79``.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored: bins have no names.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        bins = range(self.n_features_in_)
+        return np.array([f"{name}_b{bin}" for name in ("mean", "std") for bin in bins], object)

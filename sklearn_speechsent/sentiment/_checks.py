@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    column_or_1d,
-)
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_speechsent.nn import SpecAugment
 from sklearn_speechsent.pretrained import check_frontend, get_weights
-from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions
+from sklearn_speechsent.utils.sklearn_private import (
+    Interval,
+    StrOptions,
+    check_sample_weight,
+)
 from sklearn_speechsent.utterances import UtteranceFrames, check_frames
 
 NET_CONSTRAINTS: dict[str, list[Any]] = {
@@ -89,7 +89,7 @@ def check_training_data(
     """
     if len(frames) < 2:
         raise ValueError("Training needs at least two utterances, got n_samples=1.")
-    weight = _check_sample_weight(sample_weight, y, dtype=np.float32, ensure_non_negative=True)
+    weight = check_sample_weight(sample_weight, y, dtype=np.float32, ensure_non_negative=True)
     if groups is not None:
         groups = column_or_1d(groups)
         check_consistent_length(y, groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TypeVar
 
 _T = TypeVar("_T", bound=type)
@@ -22,6 +23,9 @@ two_headed : bool, default=False
 levels : array-like of numbers, optional
     The ordinal scale. By default the levels that occur in ``y``; pass it where a fold may lack
     one.
+prior_correction : bool, default=False
+    Undo the shift of ``sampling_exponent`` when levels are predicted: class probabilities are
+    multiplied by the ratio of the levels' natural and sampled frequencies.
 weights : str, optional
     Name of pre-trained speaker weights for the speaker blocks in the network. Their batch
     normalisation then stays as it was trained.
@@ -60,13 +64,20 @@ criterion : type, default=SummedLoss
     How the heads' losses become one (``criterion__ordinal_weight`` and so on).
 optimizer : type, default=torch.optim.Adam
     Its parameters are passed with the prefix ``optimizer__``.
-train_split : None
-    skorch's own hold-out, which cuts off the end of the data; use ``early_stopping``.
-use_caching : bool, default=False
-    skorch's caching of predictions for scoring callbacks.
+callbacks : list of skorch callbacks, optional
+device : str or torch.device, default="cpu"
+warm_start : bool, default=False
+    Go on from the last fit instead of starting over.
+compile : bool, default=False
+    Use ``torch.compile``.
+iterator_train, iterator_valid : type, default=DataLoader
+    What goes through the batches.
+dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
+    Parameters of :class:`skorch.NeuralNet` that are of no use here: data are batched and held out
+    by utterance (``early_stopping``), and heads turn their outputs into predictions themselves.
 **kwargs : dict
-    Further parameters of :class:`skorch.NeuralNet`, such as ``callbacks``, ``device``,
-    ``warm_start`` and ``compile``.
+    Parameters with a prefix: ``module__``, ``optimizer__``, ``criterion__``, ``callbacks__``,
+    ``iterator_train__`` and so on.
 """
 
 _ATTRIBUTES = """
@@ -93,16 +104,12 @@ _REFERENCES = """
 
 def document(cls: _T) -> _T:
     """Fill the shared sections into a class docstring."""
-
-    def indent(text: str) -> str:
-        return "\n".join("    " + line if line else line for line in text.strip().splitlines())
-
     doc = cls.__doc__ or ""
     for name, text in (
         ("parameters", _PARAMETERS),
         ("attributes", _ATTRIBUTES),
         ("references", _REFERENCES),
     ):
-        doc = doc.replace("    {" + name + "}", indent(text))
+        doc = doc.replace("    {" + name + "}", textwrap.indent(text.strip(), "    "))
     cls.__doc__ = doc
     return cls

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import _check_y, check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
 from sklearn_speechsent.sentiment._base import SpeechSentimentNet
 from sklearn_speechsent.sentiment._doc import document
 from sklearn_speechsent.sentiment._levels import find_levels
+from sklearn_speechsent.utils.sklearn_private import check_target
 
 if TYPE_CHECKING:
     from sklearn_speechsent.sentiment.regressor import SpeechSentimentRegressor
@@ -31,9 +32,6 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
     Parameters
     ----------
     {parameters}
-    prior_correction : bool, default=False
-        Undo the shift of ``sampling_exponent`` at prediction: class probabilities are multiplied
-        by the ratio of the levels' natural and sampled frequencies.
 
     Attributes
     ----------
@@ -61,10 +59,6 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
     (4, 3)
     """
 
-    def __init__(self, *args: Any, prior_correction: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.prior_correction = prior_correction
-
     @property
     def classes_(self) -> NDArray[Any]:
         """Levels in ascending order, shape (n_levels,)."""
@@ -78,7 +72,7 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
             raise ValueError("requires y to be passed, but the target y is None")
         y = column_or_1d(y, warn=True)
         if y.dtype.kind in "fc":
-            y = _check_y(y, estimator=self)
+            y = check_target(y, estimator=self)
         check_consistent_length(np.empty(n), y)
         if self.two_headed and y.dtype.kind not in "iufb":
             raise ValueError(f"two_headed=True needs numbers as labels, got dtype {y.dtype}.")

@@ -37,7 +37,7 @@ def _fit_threshold(
 ) -> Any:
     """Classifier of "above the threshold"; a constant where nothing or all lies above it."""
     if above.all() or not above.any():
-        return DummyClassifier(strategy="constant", constant=above[0]).fit(X, above)
+        return DummyClassifier(strategy="constant", constant=bool(above[0])).fit(X, above)
     return clone(estimator).fit(X, above, **fit_params)
 
 
@@ -174,10 +174,11 @@ class OrdinalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ndarray of shape (n,)
             Values of ``classes_``.
         """
-        exceeded = np.zeros(len(self._checked(X)), dtype=np.int64)
-        for scores, are_probabilities in self._threshold_scores(X):
-            exceeded += scores > (0.5 if are_probabilities else 0.0)
-        return self.classes_[exceeded]
+        exceeded = [
+            scores > (0.5 if are_probabilities else 0.0)
+            for scores, are_probabilities in self._threshold_scores(X)
+        ]
+        return self.classes_[np.sum(exceeded, axis=0)]
 
     @available_if(_soft)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -210,18 +211,20 @@ class OrdinalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         return edges[:, :-1] - edges[:, 1:]
 
     def _threshold_scores(self, X: Any) -> list[tuple[NDArray[Any], bool]]:
-        X = self._checked(X)
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
         return joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
             joblib.delayed(_scores)(estimator, X) for estimator in self.estimators_
         )
 
-    def _validate(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
-        return validate_data(self, X, y, accept_sparse=True, ensure_all_finite="allow-nan")
-
-    def _checked(self, X: Any) -> Any:
-        check_is_fitted(self)
+    def _validate(self, *data: Any, reset: bool = True) -> Any:
+        accepted = get_tags(self).input_tags
         return validate_data(
-            self, X, reset=False, accept_sparse=True, ensure_all_finite="allow-nan"
+            self,
+            *data,
+            reset=reset,
+            accept_sparse="csr" if accepted.sparse else False,
+            ensure_all_finite="allow-nan" if accepted.allow_nan else True,
         )
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import _check_y, check_consistent_length
+from sklearn.utils.validation import check_consistent_length
 
 from sklearn_speechsent.sentiment._base import SpeechSentimentNet
 from sklearn_speechsent.sentiment._doc import document
 from sklearn_speechsent.sentiment._levels import find_levels
 from sklearn_speechsent.sentiment.classifier import SpeechSentimentClassifier
+from sklearn_speechsent.utils.sklearn_private import check_target
 
 
 @document
@@ -58,7 +59,7 @@ class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
     def _check_y(self, y: Any, n: int) -> NDArray[Any]:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        y = _check_y(y, y_numeric=True, estimator=self)
+        y = check_target(y, y_numeric=True, estimator=self)
         check_consistent_length(np.empty(n), y)
         return y.astype(np.float64)
 

@@ -13,11 +13,10 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
 from torchaudio.compliance import kaldi
 
 from sklearn_speechsent import MelFilterBank, SlidingCMN, audio
-from sklearn_speechsent.features import _kaldi, pool_statistics_of_all
+from sklearn_speechsent.features import FrameStatistics, _kaldi
 
 
 def reference(samples, rate=16000, **options):
@@ -306,7 +305,7 @@ def test_grid_search_decodes_each_file_once(wavs, tmp_path, decoded):
         [
             ("mfb", MelFilterBank(memory=tmp_path / "cache")),
             ("cmn", SlidingCMN()),
-            ("pool", FunctionTransformer(pool_statistics_of_all)),
+            ("pool", FrameStatistics()),
             ("net", LogisticRegression()),
         ]
     )

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from sklearn_speechsent import UtteranceFrames
-from sklearn_speechsent.features import pool_statistics, pool_statistics_of_all
+from sklearn_speechsent.features import FrameStatistics, pool_statistics
 
 
 def test_pooled_statistics_of_frames(rng):
     utterances = [rng.normal(size=(n, 6)) for n in (9, 4)]
-    table = pool_statistics_of_all(UtteranceFrames.from_arrays(utterances))
+    table = FrameStatistics().fit_transform(UtteranceFrames.from_arrays(utterances))
     for row, utterance in zip(table, utterances, strict=True):
         mean = utterance.sum(axis=0) / len(utterance)
         variance = ((utterance - mean) ** 2).sum(axis=0) / len(utterance)

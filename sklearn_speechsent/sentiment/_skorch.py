@@ -1,0 +1,116 @@
+"""skorch, taught to take utterances in batches and to keep the promises of scikit-learn."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from skorch import NeuralNet
+from skorch.utils import get_map_location, to_device
+
+from sklearn_speechsent.sentiment._batches import Batch, UtteranceDataset, whole_batches
+from sklearn_speechsent.sentiment._callbacks import training_callbacks
+from sklearn_speechsent.sentiment._checks import check_utterances
+
+#: Where skorch keeps the names of torch components, without a trailing underscore.
+TORCH_NAMES = ("_modules", "_criteria", "_optimizers")
+#: Needed for training only; a pickle is for prediction and leaves them out.
+_TRAINING_STATE = ("optimizer_", "callbacks_", "virtual_params_")
+
+
+class UtteranceNet(NeuralNet):
+    """The hooks of skorch; what is learned from utterances is the business of subclasses."""
+
+    # -- batches and losses ----------------------------------------------------------------------
+
+    def get_dataset(self, X: Any, y: Any = None) -> UtteranceDataset:
+        """Utterances as a dataset; one that is given passes."""
+        if isinstance(X, UtteranceDataset):
+            return X
+        return UtteranceDataset(check_utterances(self, X, reset=False))
+
+    def get_split_datasets(
+        self, X: UtteranceDataset, y: Any = None, **fit_params: Any
+    ) -> tuple[UtteranceDataset, UtteranceDataset | None]:
+        """Training and validation data, which were put together before."""
+        return X, X.validation
+
+    def get_iterator(self, dataset: UtteranceDataset, training: bool = False) -> Any:
+        """Iterate over whole batches, gathered by the dataset itself."""
+        prefix = "iterator_train" if training else "iterator_valid"
+        kwargs = self.get_params_for(prefix)
+        batch_size = kwargs.pop("batch_size", self.batch_size)
+        # A generator of its own: the default one of torch is not ours to advance.
+        kwargs.setdefault("generator", torch.Generator())
+        batches: Any = dataset.batches if training else None
+        if batches is None:
+            batches = whole_batches(dataset.X.lengths, batch_size, np.arange(len(dataset)))
+        return getattr(self, prefix)(dataset, sampler=batches, batch_size=None, **kwargs)
+
+    def get_loss(
+        self, y_pred: dict[str, Any], y_true: dict[str, Any], X: Any = None, training: bool = False
+    ) -> torch.Tensor:
+        """Loss of a batch: each head's own, summed by the criterion."""
+        targets = to_device(y_true, self.device)
+        losses = {
+            name: self.module_.heads[name].loss(output, targets[name])
+            for name, output in y_pred.items()
+        }
+        return self.criterion_(losses, targets["weight"])
+
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
+        """One step of the optimizer, which must leave a finite loss."""
+        step = super().train_step(batch, **fit_params)
+        if not torch.isfinite(step["loss"]):
+            raise FloatingPointError(
+                f"The training loss became {step['loss'].item()} in epoch {len(self.history)}. "
+                f"Lower lr={self.lr}, or look at the scale of X and y."
+            )
+        return step
+
+    def forward(self, X: Any, training: bool = False, device: str = "cpu") -> Any:
+        """Outputs of the heads for all rows, in eval mode unless ``training``."""
+        batches = list(self.forward_iter(X, training=training, device=device))
+        return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        return super()._default_callbacks + training_callbacks(self)
+
+    # -- scikit-learn ----------------------------------------------------------------------------
+
+    def _get_param_names(self) -> list[str]:
+        return [name for name in super()._get_param_names() if not name.startswith("_")]
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; an unfitted net leaves it to ``fit`` to look at its callbacks."""
+        if "callbacks" in params and not self.initialized_:
+            self.callbacks = params.pop("callbacks")
+        return super().set_params(**params)
+
+    __repr__ = BaseEstimator.__repr__
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle is for prediction: what only training needs would tie it to a device.
+        state = {k: v for k, v in vars(self).items() if k not in _TRAINING_STATE}
+        state["virtual_params_"] = {}
+        for name in ("module_", "criterion_"):
+            if name in state and any(p.device.type != "cpu" for p in state[name].parameters()):
+                state[name] = copy.deepcopy(state[name]).cpu()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        device = state["device"]
+        if device is not None:
+            state = {**state, "device": self._check_device(device, get_map_location(device))}
+        self.__dict__.update(state)
+        if "module_" in state and state["device"] is not None:
+            self.module_.to(state["device"])

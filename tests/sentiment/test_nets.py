@@ -1,0 +1,358 @@
+"""What the two networks do beyond the traps: sampling, schedule, faces, checks."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from sklearn_speechsent import (
+    SlidingCMN,
+    SpeakerFeatureExtractor,
+    SpeechSentimentClassifier,
+    SpeechSentimentRegressor,
+    UtteranceFrames,
+)
+from sklearn_speechsent.nn import SentimentNetwork
+from sklearn_speechsent.pretrained import has_weights
+from sklearn_speechsent.sentiment._batches import RandomBatches, UtteranceDataset, sampling_weights
+
+WEIGHTS = "wespeaker-voxceleb-resnet34"
+
+
+class RecordingNetwork(SentimentNetwork):
+    """Keeps the lengths it sees in training and in prediction."""
+
+    seen: dict[bool, list[int]] = {True: [], False: []}
+
+    def forward(self, x, lengths):
+        self.seen[self.training] += lengths.tolist()
+        return super().forward(x, lengths)
+
+
+# -- batches ---------------------------------------------------------------------------------------
+
+
+def test_sampling_exponent_evens_out_the_levels():
+    index = np.repeat([0, 1, 2], [80, 15, 5])
+    rng = np.random.RandomState(0)
+    for exponent, expected in ((1.0, [1 / 3] * 3), (0.5, np.sqrt([80, 15, 5]))):
+        expected = np.array(expected) / np.sum(expected)
+        batches = RandomBatches(100, 10, rng, sampling_weights(index, exponent))
+        drawn = np.concatenate([np.concatenate(list(batches)) for _ in range(100)])
+        frequencies = np.bincount(index[drawn]) / len(drawn)
+        np.testing.assert_allclose(frequencies, expected, atol=0.02)
+
+
+def test_without_sampling_each_epoch_sees_all_once():
+    batches = RandomBatches(11, 5, np.random.RandomState(0))
+    epoch = list(batches)
+    assert sorted(map(len, epoch)) == [3, 4, 4]  # no batch of a single utterance
+    assert sorted(np.concatenate(epoch)) == list(range(11))
+
+
+def test_long_utterances_are_cut_in_training_only(net):
+    RecordingNetwork.seen = {True: [], False: []}
+    frames = UtteranceFrames.from_arrays(
+        [np.random.default_rng(k).normal(size=(n, 8)) for k, n in enumerate((500, 120, 30, 500))],
+        frontend={"frame_shift": 0.02},
+    )
+    net.set_params(module=RecordingNetwork, chunk_duration=4.0).fit(frames, [0, 1, 0, 1])
+    assert sorted(RecordingNetwork.seen[True]) == [30, 120, 200, 200]
+    net.predict(frames)
+    assert sorted(RecordingNetwork.seen[False]) == [30, 120, 500, 500]
+
+
+def test_chunks_are_stretches_of_the_utterance():
+    frames = UtteranceFrames.from_arrays([np.arange(100.0)[:, None], np.arange(50.0)[:, None]])
+    dataset = UtteranceDataset(frames, chunk=20, rng=np.random.RandomState(0))
+    starts = set()
+    for _ in range(200):
+        x = dataset[np.array([0, 1])][0]["x"].numpy()[:, :, 0]
+        np.testing.assert_array_equal(np.diff(x, axis=1), 1)
+        starts.add(x[1, 0])
+    assert min(starts) == 0 and max(starts) == 30
+
+
+# -- start and schedule ----------------------------------------------------------------------------
+
+
+def test_regression_starts_at_the_median(data, net_params):
+    X, _ = data
+    y = np.concatenate([np.zeros(4), np.linspace(2.0, 2.6, 7)])
+    net = SpeechSentimentRegressor(**{**net_params, "lr": 1e-12}).fit(X[:11], y)
+    assert net.module_.heads["regression"].linear.bias.item() == pytest.approx(np.median(y))
+    balanced = clone(net).set_params(sampling_exponent=1.0).fit(X, [0.0] * 9 + [1.0, 1.0, 2.0])
+    assert balanced.module_.heads["regression"].linear.bias.item() == pytest.approx(1.0)
+
+
+def test_learning_rate_falls_at_the_milestones(data, net_params):
+    net = SpeechSentimentRegressor(**{**net_params, "max_epochs": 7, "lr": 0.5e-3}).fit(*data)
+    rates = [0.5e-3] * 5 + [0.5e-4] + [0.5e-5]  # 60 % of 7 epochs are 4.2, 85 % are 5.95
+    np.testing.assert_allclose(net.history[:, "event_lr"], rates)
+
+
+def test_learning_rate_falls_on_a_plateau(data, net_params):
+    # Such steps move nothing, so that the loss of the only batch stays where it is.
+    params = {**net_params, "max_epochs": 5, "lr": 3e-8, "batch_size": 12}
+    params["optimizer"] = torch.optim.SGD
+    net = SpeechSentimentRegressor(**params, lr_schedule="plateau", patience=2, spec_augment=False)
+    net.fit(*data)
+    assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(3e-9)
+
+
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_partial_fit_goes_on_at_the_full_rate(net, data, reloaded):
+    net.partial_fit(*data)
+    assert len(net.history) == 1
+    weights = [p.detach().clone() for p in net.module_.parameters()]
+    if reloaded:
+        net = pickle.loads(pickle.dumps(net))
+    net.set_params(lr=2e-3).partial_fit(*data)
+    assert net.history[:, "event_lr"] == [1e-3, 2e-3]
+    moved = [
+        not torch.equal(old, new)
+        for old, new in zip(weights, net.module_.parameters(), strict=True)
+    ]
+    assert any(moved)
+    # Adam moves each weight by about the learning rate and a step: nothing started over.
+    change = max(
+        (o - n).abs().max() for o, n in zip(weights, net.module_.parameters(), strict=True)
+    )
+    assert change < 10 * 2e-3
+
+
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_warm_start_goes_on(net, data, reloaded):
+    net.set_params(warm_start=True).fit(*data)
+    if reloaded:
+        net = pickle.loads(pickle.dumps(net))
+    net.fit(*data)
+    assert len(net.history) == 2
+    assert len(net.set_params(warm_start=False).fit(*data).history) == 1
+
+
+def test_partial_fit_takes_classes(data, net_params):
+    X, y = data
+    net = SpeechSentimentClassifier(**net_params)
+    with pytest.warns(UserWarning, match="level 2"):
+        net.partial_fit(X, y, classes=[-1, 0, 1, 2])
+    net.partial_fit(X, y + 1)
+    np.testing.assert_array_equal(net.classes_, [-1, 0, 1, 2])
+
+
+# -- heads and faces -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ordinal", ["coral", "corn", "condor", "clm", "ce"])
+def test_every_ordinal_head_learns(ordinal):
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    X = (y[:, None] - 1.0) * [1.0, -1.0] + 0.2 * rng.normal(size=(90, 2))
+    net = SpeechSentimentClassifier(
+        ordinal=ordinal,
+        max_epochs=6,
+        lr=1e-2,
+        batch_size=16,
+        spec_augment=False,
+        n_jobs=1,
+        random_state=0,
+    ).fit(X, y)
+    assert net.score(X, y) > 0.9
+    above = 1 - np.cumsum(net.predict_proba(X), axis=1)
+    assert (np.diff(above, axis=1) <= 1e-6).all()
+
+
+def test_faces_share_one_network(net, data):
+    X, y = data
+    net.set_params(two_headed=True).fit(X, y)
+    classifier = net.as_classifier() if hasattr(net, "as_classifier") else net
+    regressor = net.as_regressor() if hasattr(net, "as_regressor") else net
+    assert classifier.module_ is regressor.module_ is net.module_
+    outputs = net._head_outputs(X)
+    np.testing.assert_array_equal(regressor.predict(X), outputs["regression"])
+    assert set(classifier.predict(X)) <= {-1, 0, 1}
+    back = regressor.as_classifier().as_regressor()
+    np.testing.assert_array_equal(back.predict(X), regressor.predict(X))
+    for face in (classifier, regressor):
+        assert clone(face).get_params(deep=False) == face.get_params(deep=False)
+        loaded = pickle.loads(pickle.dumps(face))
+        np.testing.assert_array_equal(loaded.predict(X), face.predict(X))
+        assert clone(face).fit(X, y).predict(X).shape == (12,)
+
+
+def test_faces_need_two_heads(net, data):
+    net.fit(*data)
+    face = "as_regressor" if hasattr(net, "as_regressor") else "as_classifier"
+    with pytest.raises(AttributeError, match="two_headed=True"):
+        getattr(net, face)()
+
+
+def test_prior_correction_by_hand(data, net_params):
+    X, _ = data
+    y = np.repeat([-1, 0, 1], [7, 4, 1])
+    plain = SpeechSentimentClassifier(**net_params, sampling_exponent=1.0).fit(X, y)
+    corrected = clone(plain).set_params(prior_correction=True).fit(X, y)
+    sampled = plain.predict_proba(X).astype(float)
+    # Drawn evenly, so that P_train(c) / P_sampled(c) = 3 P_train(c).
+    expected = sampled * (np.array([7, 4, 1]) / 12) / (1 / 3)
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(corrected.predict_proba(X), expected, atol=1e-5)
+    median = (np.cumsum(expected, axis=1)[:, :-1] < 0.5).sum(axis=1) - 1
+    np.testing.assert_array_equal(corrected.predict(X), median)
+
+
+def test_weights_of_the_losses(data, net_params):
+    net = SpeechSentimentRegressor(**net_params, two_headed=True, criterion__ordinal_weight=0.0)
+    net.fit(*data)
+    bias = net.module_.heads["ordinal"].bias.detach().numpy()
+    assert bias == pytest.approx([np.log(2), -np.log(2)], abs=1e-4)  # still at the prior
+
+
+# -- what is said about wrong data and parameters --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"batch_size": 1}, "batch_size"),
+        ({"ordinal": "x"}, "ordinal.*coral"),
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"chunk_duration": 0}, "chunk_duration"),
+        ({"lr_schedule": "cosine"}, "milestones"),
+        ({"validation_fraction": 1.0}, "validation_fraction"),
+        ({"spec_augment": "yes"}, "spec_augment"),
+        ({"module__n_frozen_blocks": 2}, "without pre-trained weights"),
+        ({"weights": WEIGHTS}, "module__n_frozen_blocks"),
+        ({"weights": "nobody", "module__n_frozen_blocks": 1}, "nobody"),
+    ],
+)
+def test_wrong_parameters(net, data, params, message, make_frames):
+    X, y = data
+    with pytest.raises(ValueError, match=message):
+        net.set_params(**params).fit(make_frames(size=80)[0] if "weights" in params else X, y)
+
+
+def test_labels_that_do_not_fit(net, data):
+    X, y = data
+    with pytest.raises(ValueError, match="inconsistent"):
+        net.fit(X, y[:-1])
+    with pytest.raises(ValueError, match="NaN"):
+        net.fit(X, np.where(y == 1, np.nan, y))
+    with pytest.raises(ValueError, match="inconsistent"):
+        net.fit(X, y, groups=["a"] * 5)
+    with pytest.raises(ValueError, match="two utterances"):
+        net.fit(X[:1], y[:1])
+    with pytest.raises(ValueError, match="target y is None"):
+        net.fit(X, None)
+
+
+def test_levels_that_do_not_fit(data, net_params):
+    X, y = data
+    net = SpeechSentimentClassifier(**net_params)
+    with pytest.raises(ValueError, match="only one class"):
+        net.fit(X, np.ones(12))
+    with pytest.raises(ValueError, match="Label 4 in row 3 lies off the scale"):
+        clone(net).set_params(levels=[-1, 0, 1]).fit(X, [*y[:3], 4, *y[4:]])
+    with pytest.warns(UserWarning, match="at level 2, 3;"):
+        clone(net).set_params(levels=[-1, 0, 1, 2, 3]).fit(X, y)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_training_frames_must_be_finite(net, data, value):
+    X, y = data
+    arrays = [u.copy() for u in X]
+    arrays[7][3, 2] = value
+    with pytest.raises(ValueError, match="row 7"):
+        net.fit(arrays, y)
+
+
+def test_nan_rows_at_prediction(data, net_params):
+    X, y = data
+    arrays = [u.copy() for u in X]
+    arrays[4][0, 0] = np.nan
+    regressor = SpeechSentimentRegressor(**net_params).fit(X, y)
+    with pytest.warns(UserWarning, match="row 4 is the first"):
+        predicted = regressor.predict(arrays)
+    others = np.arange(12) != 4
+    assert np.isnan(predicted[4])
+    np.testing.assert_allclose(predicted[others], regressor.predict(X)[others], atol=1e-5)
+    classifier = SpeechSentimentClassifier(**net_params).fit(X, y)
+    with pytest.warns(UserWarning, match="row 4"), pytest.raises(ValueError, match="row 4"):
+        classifier.predict(arrays)
+    with pytest.warns(UserWarning, match="row 4"):
+        proba = classifier.predict_proba(arrays)
+    assert np.isnan(proba[4]).all() and np.isfinite(proba[others]).all()
+
+
+def test_all_rows_nan_at_prediction(data, net_params):
+    X, y = data
+    blank = [np.full((5, 8), np.nan)] * 2
+    regressor = SpeechSentimentRegressor(**net_params).fit(X, y)
+    with pytest.warns(UserWarning, match="2 utterances"):
+        assert np.isnan(regressor.predict(blank)).all()
+    classifier = SpeechSentimentClassifier(**net_params).fit(X, y)
+    with pytest.warns(UserWarning, match="2 utterances"):
+        assert np.isnan(classifier.predict_proba(blank)).all()
+
+
+def test_frames_of_another_size(net, data, make_frames):
+    net.fit(*data)
+    with pytest.raises(ValueError, match="is expecting 8 features"):
+        net.predict(make_frames(size=9)[0])
+    with pytest.raises(ValueError, match="expecting"):
+        net.predict([np.ones((5, 2, 4))])
+
+
+def test_infinite_loss_names_the_remedy(data, net_params):
+    X, y = data
+    net = SpeechSentimentRegressor(**net_params)
+    with pytest.raises(FloatingPointError, match="Lower lr"):
+        net.fit(X, np.where(y == 1, 3e38, -3e38))
+
+
+# -- speaker blocks in the network -----------------------------------------------------------------
+
+
+@pytest.fixture
+def speaker_net(data_home, net_params):
+    if not has_weights(WEIGHTS):
+        pytest.skip("no pre-trained weights in the data home")
+    return SpeechSentimentRegressor(
+        **net_params, weights=WEIGHTS, module__n_frozen_blocks=1, module__n_tuned_blocks=1
+    )
+
+
+@pytest.mark.data
+def test_frozen_blocks_stay_and_tuned_blocks_learn(speaker_net, make_frames):
+    X, y = make_frames(n=6, size=80)
+    speaker_net.fit(X, y)
+    fresh = SpeakerFeatureExtractor(WEIGHTS, n_blocks=2, pooling=None).fit(X).network_.state_dict()
+    trained = speaker_net.module_.srext.state_dict()
+    changed = {name for name, value in fresh.items() if not torch.equal(value, trained[name])}
+    assert changed and all(name.startswith("layer2") for name in changed)
+    # Folded batch normalisation would be ruined by statistics of its own.
+    assert not [name for name in changed if "running" in name]
+
+
+@pytest.mark.data
+def test_two_frozen_blocks_inside_equal_the_feature_route(speaker_net, make_frames):
+    X, y = make_frames(n=6, size=80)
+    inside = clone(speaker_net).set_params(module__n_frozen_blocks=2, module__n_tuned_blocks=0)
+    inside.fit(X, y)
+    maps = SpeakerFeatureExtractor(WEIGHTS, n_blocks=2, pooling=None).fit_transform(X)
+    outside = SpeechSentimentRegressor(max_epochs=1, batch_size=4, n_jobs=1, random_state=0)
+    outside.fit(maps, y)
+    state = {k: v for k, v in inside.module_.state_dict().items() if not k.startswith("srext")}
+    outside.module_.load_state_dict(state)
+    np.testing.assert_allclose(inside.predict(X), outside.predict(maps), atol=1e-4)
+
+
+@pytest.mark.data
+def test_weights_check_the_frontend(speaker_net, make_frames):
+    X, y = make_frames(n=6, size=80, sample_rate=8000)
+    with pytest.raises(ValueError, match="8000"):
+        speaker_net.fit(X, y)
+    with pytest.raises(ValueError):
+        speaker_net.fit(SlidingCMN().fit_transform(make_frames(n=6, size=40)[0]), y)

@@ -1,0 +1,213 @@
+"""OrdinalClassifier against a hand-written loop, and inside scikit-learn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
+from sklearn.naive_bayes import GaussianNB
+
+from sklearn_speechsent import OrdinalClassifier
+from sklearn_speechsent.metrics import get_scorer
+
+
+@pytest.fixture
+def data(rng):
+    """Noisy levels -2 … 2 on a line."""
+    y = np.repeat([-2, -1, 0, 1, 2], 20)
+    return y[:, None] + rng.normal(size=(100, 3)), y
+
+
+class NoScores(GaussianNB):
+    """Classifier that can only predict."""
+
+    predict_proba = property()
+    predict_log_proba = property()
+    predict_joint_log_proba = property()
+
+
+def test_equals_a_loop_by_hand(data):
+    X, y = data
+    above = np.stack(
+        [LogisticRegression().fit(X, y > k).predict_proba(X)[:, 1] for k in (-2, -1, 0, 1)], axis=1
+    )
+    model = OrdinalClassifier(LogisticRegression()).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), -2 + (above > 0.5).sum(axis=1))
+
+
+def test_probabilities_by_hand(data):
+    X, y = data
+    model = OrdinalClassifier(GaussianNB()).fit(X, y)
+    above = np.stack([GaussianNB().fit(X, y > k).predict_proba(X)[:, 1] for k in (-2, -1, 0, 1)], 1)
+    for row, proba in zip(above, model.predict_proba(X), strict=True):
+        expected, left = [], 1.0
+        for p in row:
+            p = min(p, left)  # thresholds that cross are put in order from below
+            expected.append(left - p)
+            left = p
+        np.testing.assert_allclose(proba, [*expected, left], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "estimator", [None, LogisticRegression(), RidgeClassifier(), GaussianNB()], ids=str
+)
+def test_probabilities_are_a_distribution(data, estimator):
+    X, y = data
+    proba = OrdinalClassifier(estimator).fit(X, y).predict_proba(X)
+    assert proba.shape == (100, 5) and (proba >= 0).all()
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+
+
+def test_estimator_without_scores(data):
+    X, y = data
+    model = OrdinalClassifier(NoScores()).fit(X, y)
+    assert not hasattr(model, "predict_proba")
+    assert model.score(X, y) > 0.4
+
+
+def test_level_that_does_not_occur(data):
+    X, y = data
+    rows = y != 2
+    model = OrdinalClassifier(LogisticRegression(), levels=[-2, -1, 0, 1, 2])
+    with pytest.warns(UserWarning, match="at level 2;"):
+        model.fit(X[rows], y[rows])
+    assert len(model.estimators_) == 4
+    proba = model.predict_proba(X)
+    assert proba.shape == (100, 5) and (proba[:, 4] == 0).all()
+    assert set(model.predict(X)) == {-2, -1, 0, 1}
+
+
+def test_levels_beyond_both_ends(data):
+    X, y = data
+    with pytest.warns(UserWarning, match="at level -3, 3;"):
+        model = OrdinalClassifier(GaussianNB(), levels=range(-3, 4)).fit(X, y)
+    proba = model.predict_proba(X)
+    assert (proba[:, [0, 6]] == 0).all()
+    plain = OrdinalClassifier(GaussianNB()).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+
+
+def test_wrong_labels(data):
+    X, y = data
+    with pytest.raises(ValueError, match="only one class"):
+        OrdinalClassifier().fit(X, np.ones(100))
+    with pytest.raises(ValueError, match="off the scale"):
+        OrdinalClassifier(levels=[-1, 0, 1]).fit(X, y)
+    with pytest.raises(ValueError, match="two distinct numbers"):
+        OrdinalClassifier(levels=[1]).fit(X, y)
+    with pytest.raises(ValueError, match="must be numbers"):
+        OrdinalClassifier(levels=[-1, 0, 1]).fit(X, y.astype(str))
+
+
+def test_string_labels_are_in_alphabetical_order(data):
+    X, y = data
+    names = np.array(["a-low", "b", "c", "d", "e-high"])
+    model = OrdinalClassifier(LogisticRegression()).fit(X, names[y + 2])
+    numbers = OrdinalClassifier(LogisticRegression()).fit(X, y)
+    np.testing.assert_array_equal(model.classes_, names)
+    np.testing.assert_array_equal(model.predict(X), names[numbers.predict(X) + 2])
+
+
+def test_sample_weight_reaches_every_threshold(data):
+    X, y = data
+    weight = np.where(y > 0, 5.0, 1.0)
+    model = OrdinalClassifier(LogisticRegression()).fit(X, y, sample_weight=weight)
+    for k, estimator in zip((-2, -1, 0, 1), model.estimators_, strict=True):
+        expected = LogisticRegression().fit(X, y > k, sample_weight=weight)
+        np.testing.assert_allclose(estimator.coef_, expected.coef_)
+
+
+def test_sample_weight_through_metadata_routing(data):
+    X, y = data
+    weight = np.where(y > 0, 5.0, 1.0)
+    expected = OrdinalClassifier(LogisticRegression()).fit(X, y, sample_weight=weight)
+    with config_context(enable_metadata_routing=True):
+        inner = LogisticRegression().set_fit_request(sample_weight=True)
+        model = OrdinalClassifier(inner).fit(X, y, sample_weight=weight)
+        result = cross_validate(
+            OrdinalClassifier(inner), X, y, cv=2, params={"sample_weight": weight}
+        )
+        with pytest.raises(TypeError, match="unexpected argument"):
+            OrdinalClassifier(inner).fit(X, y, groups=y)
+    np.testing.assert_allclose(model.estimators_[0].coef_, expected.estimators_[0].coef_)
+    assert np.isfinite(result["test_score"]).all()
+
+
+def test_names_of_pandas_columns(data):
+    X, y = data
+    table = pd.DataFrame(X, columns=["a", "b", "c"])
+    model = OrdinalClassifier(LogisticRegression()).fit(table, y)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(table[["c", "b", "a"]])
+
+
+def test_calibrated_inside_and_outside(data):
+    X, y = data
+    inside = OrdinalClassifier(CalibratedClassifierCV(RidgeClassifier(), cv=2)).fit(X, y)
+    np.testing.assert_allclose(inside.predict_proba(X).sum(axis=1), 1)
+    outside = CalibratedClassifierCV(OrdinalClassifier(RidgeClassifier()), cv=2).fit(X, y)
+    assert outside.predict_proba(X).shape == (100, 5)
+
+
+def test_nested_parameters(data):
+    X, y = data
+    model = OrdinalClassifier(LogisticRegression(C=2.0))
+    assert model.get_params()["estimator__C"] == 2.0
+    assert clone(model).set_params(estimator__C=3.0).estimator.C == 3.0
+    search = GridSearchCV(
+        model, {"estimator__C": [0.01, 1.0]}, scoring=get_scorer("qwk", levels=range(-2, 3)), cv=2
+    ).fit(X, y)
+    assert search.best_score_ > 0.5
+    assert not hasattr(model.estimator, "coef_")
+
+
+def test_jobs_change_nothing(data):
+    X, y = data
+    one, two = (OrdinalClassifier(n_jobs=n).fit(X, y) for n in (None, 2))
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+
+
+@pytest.mark.parametrize("container", [scipy.sparse.csr_array, scipy.sparse.coo_array])
+def test_sparse_input(data, container):
+    X, y = data
+    dense = OrdinalClassifier(LogisticRegression()).fit(X, y)
+    sparse = OrdinalClassifier(LogisticRegression()).fit(container(X), y)
+    np.testing.assert_allclose(
+        sparse.predict_proba(container(X)), dense.predict_proba(X), atol=1e-4
+    )
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        OrdinalClassifier().fit(container(X), y)
+
+
+def test_missing_values_go_where_the_estimator_takes_them(data):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    X, y = data
+    X = X.copy()
+    X[::7, 0] = np.nan
+    forest = HistGradientBoostingClassifier(max_iter=2)
+    assert OrdinalClassifier(forest).fit(X, y).predict(X).shape == (100,)
+    with pytest.raises(ValueError, match="NaN"):
+        OrdinalClassifier(LogisticRegression()).fit(X, y)
+
+
+def test_folds_without_a_level(data):
+    X, y = data
+    model = OrdinalClassifier(LogisticRegression(), levels=[-2, -1, 0, 1, 2])
+    with pytest.warns(UserWarning, match="No training label"):
+        proba = cross_val_predict(
+            model,
+            X,
+            y,
+            cv=[
+                (np.flatnonzero(y < 2), np.flatnonzero(y == 2)),
+                (np.flatnonzero(y > -2), np.flatnonzero(y < 2)),
+            ],
+            method="predict",
+        )
+    assert proba.shape == (100,)

@@ -1,0 +1,281 @@
+"""From recordings to sentiment, and what scikit-learn does with the whole chain."""
+
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline
+from sklearn.utils import estimator_html_repr
+
+from sklearn_speechsent import (
+    OrdinalClassifier,
+    SlidingCMN,
+    SpeakerFeatureExtractor,
+    SpeechSentimentClassifier,
+    SpeechSentimentRegressor,
+    VoiceActivityDetector,
+    make_sentiment_pipeline,
+)
+from sklearn_speechsent.datasets import load_ravdess
+from sklearn_speechsent.metrics import get_scorer
+from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
+from sklearn_speechsent.pipeline import SYSTEMS
+from sklearn_speechsent.pretrained import has_weights
+
+WITHOUT_SPE = [name for name, layout in SYSTEMS.items() if not layout.get("spe")]
+WEIGHTS = "wespeaker-voxceleb-resnet34"
+
+
+def small(system="light", **params):
+    """Pipeline without pre-trained weights, with a net that trains in a moment."""
+    if system != "light":
+        params = {"max_epochs": 1, "chunk_duration": 0.3, "batch_size": 12, **params}
+    return make_sentiment_pipeline(system, weights=None, n_jobs=1, random_state=0, **params)
+
+
+# -- fit and predict -------------------------------------------------------------------------------
+
+
+def test_light_learns_from_paths(speech):
+    pipeline = small().fit(speech.data, speech.target)
+    assert pipeline.score(speech.data, speech.target) > 0.9
+    assert pipeline.predict_proba(speech.data).shape == (24, 3)
+
+
+@pytest.mark.parametrize("system", WITHOUT_SPE)
+def test_named_systems_fit(speech, system):
+    pipeline = small(system).fit(speech.data, speech.target)
+    predicted = pipeline.predict(speech.data)
+    assert predicted.shape == (24,) and np.isfinite(predicted).all()
+    net = pipeline["net"]
+    assert isinstance(net, SpeechSentimentRegressor) == system.endswith("16 + R")
+    assert net.two_headed == system.endswith("C + R")
+    if net.two_headed:
+        frames = pipeline[:-1].transform(speech.data)
+        assert net.as_regressor().predict(frames).dtype == np.float32
+
+
+def test_layout_of_the_named_systems():
+    for system, frozen, tuned in (
+        ("1/2SREx-SEResNet-16 + C", 1, 1),
+        ("2/2SREx-SEResNet-16+C+R", 2, 0),
+    ):
+        pipeline = make_sentiment_pipeline(system)
+        params = pipeline["net"].get_params()
+        if tuned:
+            assert params["module__n_frozen_blocks"] == frozen
+            assert params["module__n_tuned_blocks"] == tuned
+            assert params["weights"] == WEIGHTS and pipeline["srext"] == "passthrough"
+        else:
+            assert pipeline["srext"].n_blocks == frozen and pipeline["srext"].pooling is None
+        assert params["sampling_exponent"] == 1.0 and params["module__stext"] == 16
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["2/2SREx-SEResNet-16 C + R", "2/2SREx-SEResNet-16 + C + R", "2/2srex-seresnet-16+c+r"],
+)
+def test_spellings(spelling):
+    assert make_sentiment_pipeline(spelling)["net"].two_headed
+
+
+def test_speaker_embeddings_are_not_there_yet():
+    with pytest.raises(ValueError, match=r"SpE.*without it"):
+        make_sentiment_pipeline("1/2SREx-SEResNet-34 + SpE + C")
+
+
+def test_unknown_system():
+    with pytest.raises(ValueError, match=r"no system 'heavy'; known: \['light', '2/2SREx"):
+        make_sentiment_pipeline("heavy")
+
+
+# -- overriding parts ------------------------------------------------------------------------------
+
+
+def test_overrides():
+    pipeline = make_sentiment_pipeline(
+        "1/2SREx-SEResNet-16 + C",
+        vad=VoiceActivityDetector(),
+        cmn=SlidingCMN(window=2.0),
+        cmn__window=1.0,
+        mfb__n_mels=64,
+        max_epochs=3,
+        module__stext=34,
+        levels=[-1, 0, 1],
+    )
+    assert isinstance(pipeline["vad"], VoiceActivityDetector)
+    assert pipeline["cmn"].window == 1.0 and pipeline["mfb"].n_mels == 64
+    assert pipeline["net"].max_epochs == 3 and pipeline["net"].levels == [-1, 0, 1]
+    assert pipeline["net"].get_params()["module__stext"] == 34
+    light = make_sentiment_pipeline(net=OrdinalClassifier(LogisticRegression()), estimator__C=0.1)
+    assert light["net"].estimator.C == 0.1
+
+
+@pytest.mark.parametrize("system", ["light", "1/2SREx-SEResNet-16 + C"])
+@pytest.mark.parametrize("params", [{"max_epoch": 3}, {"mfb__bins": 3}, {"vda": None}])
+def test_unknown_parameters(system, params):
+    (name,) = params
+    with pytest.raises(ValueError, match=rf"{name}.*mfb, vad, cmn, srext, net"):
+        make_sentiment_pipeline(system, **params)
+
+
+# -- an ordinary Pipeline --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("system", ["light", *WITHOUT_SPE])
+def test_clone_and_parameters(system):
+    pipeline = make_sentiment_pipeline(system, random_state=3)
+    again = clone(pipeline)
+    assert list(again.named_steps) == ["mfb", "vad", "cmn", "srext", "net"]
+    assert repr(again) == repr(pipeline)
+    again.set_params(mfb__n_mels=40, srext="passthrough")
+    assert again.get_params()["mfb__n_mels"] == 40 and pipeline["mfb"].n_mels == 80
+
+
+def test_html_shows_the_steps(speech):
+    pipeline = small("1/2SREx-SEResNet-16 + R").fit(speech.data, speech.target)
+    html = estimator_html_repr(pipeline)
+    for step in ("MelFilterBank", "passthrough", "SlidingCMN", "SpeechSentimentRegressor"):
+        assert step in html
+
+
+def test_pandas_output_of_the_light_route(speech):
+    pipeline = small().set_output(transform="pandas").fit(speech.data, speech.target)
+    table = pipeline[:-1].transform(speech.data)
+    assert isinstance(table, pd.DataFrame) and table.shape == (24, 160)
+    assert list(pipeline["net"].feature_names_in_[[0, -1]]) == ["mean_b0", "std_b79"]
+
+
+@pytest.mark.parametrize("system", ["light", "1/2SREx-SEResNet-16 + C"])
+def test_pickle_in_a_fresh_process(speech, tmp_path, system):
+    pipeline = small(system).fit(speech.data, speech.target)
+    files = [tmp_path / "pipeline.joblib", tmp_path / "predicted.joblib"]
+    joblib.dump((pipeline, list(speech.data[:6])), files[0])
+    code = (
+        "import sys, joblib\n"
+        "pipeline, paths = joblib.load(sys.argv[1])\n"
+        "joblib.dump(pipeline.predict_proba(paths), sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code, *files], check=True)
+    np.testing.assert_allclose(
+        joblib.load(files[1]), pipeline.predict_proba(speech.data[:6]), atol=1e-5
+    )
+
+
+# -- search and validation -------------------------------------------------------------------------
+
+
+def test_grid_search_over_a_net(speech, tmp_path):
+    pipeline = small("1/2SREx-SEResNet-16 + R", memory=str(tmp_path))
+    search = GridSearchCV(
+        pipeline,
+        {"cmn__window": [None, 1.0], "net__lr": [1e-3, 1e-2]},
+        scoring=get_scorer("neg_mae"),
+        cv=StratifiedSpeakerKFold(2),
+        n_jobs=2,
+    )
+    search.fit(speech.data, speech.target, groups=speech.groups)
+    assert len(search.cv_results_["params"]) == 4
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.predict(speech.data[:2]).shape == (2,)
+
+
+def test_grid_search_over_a_step(speech, tmp_path):
+    search = GridSearchCV(
+        small(memory=str(tmp_path)),
+        {"vad": ["passthrough", VoiceActivityDetector()], "cmn": ["passthrough", SlidingCMN()]},
+        scoring=get_scorer("qwk", levels=[-1, 0, 1]),
+        cv=StratifiedSpeakerKFold(2),
+    )
+    search.fit(speech.data, speech.target, groups=speech.groups)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_cross_validation_with_several_scorers(speech, tmp_path):
+    scoring = {
+        name: get_scorer(name, levels=[-1, 0, 1])
+        for name in ("neg_mae", "ccc", "threshold_accuracy", "neg_rps")
+    }
+    result = cross_validate(
+        small(memory=str(tmp_path), levels=[-1, 0, 1]),
+        speech.data,
+        speech.target,
+        groups=speech.groups,
+        cv=StratifiedSpeakerKFold(2),
+        scoring=scoring,
+    )
+    for name in scoring:
+        assert np.isfinite(result[f"test_{name}"]).all()
+
+
+def test_groups_reach_splitter_and_net(speech, monkeypatch):
+    fits = []
+    original = SpeechSentimentClassifier.fit
+
+    def fit(self, X, y, *, groups=None, sample_weight=None, X_val=None, y_val=None):
+        fits.append(None if groups is None else set(groups))
+        return original(self, X, y, groups=groups, sample_weight=sample_weight)
+
+    monkeypatch.setattr(SpeechSentimentClassifier, "fit", fit)
+    with config_context(enable_metadata_routing=True):
+        pipeline = small("1/2SREx-SEResNet-16 + C", early_stopping=True, validation_fraction=0.5)
+        pipeline["net"].set_fit_request(groups=True)
+        result = cross_validate(
+            pipeline,
+            speech.data,
+            speech.target,
+            params={"groups": speech.groups},
+            cv=StratifiedSpeakerKFold(2),
+            scoring=get_scorer("ccc"),
+        )
+    assert np.isfinite(result["test_score"]).all()
+    assert sorted(map(len, fits)) == [2, 2] and not fits[0] & fits[1]
+
+
+# -- with pre-trained weights ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def ravdess(data_home):
+    """A few real recordings of two actors."""
+    if not has_weights(WEIGHTS):
+        pytest.skip("no pre-trained weights in the data home")
+    bunch = load_ravdess()
+    y, groups = np.asarray(bunch.target), np.asarray(bunch.groups)
+    rows = [
+        row
+        for actor in np.unique(groups)[:2]
+        for level in np.unique(y)
+        for row in np.flatnonzero((groups == actor) & (y == level))[:2]
+    ]
+    return [bunch.data[row] for row in rows], y[rows], groups[rows]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "system", ["light", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-16 + C"]
+)
+def test_systems_with_weights_on_real_speech(ravdess, system):
+    paths, y, _ = ravdess
+    params = {} if system == "light" else {"max_epochs": 1, "chunk_duration": 0.5}
+    pipeline = make_sentiment_pipeline(system, n_jobs=1, random_state=0, **params)
+    assert isinstance(pipeline, Pipeline)
+    pipeline.fit(paths[:8], y[:8])
+    proba = pipeline.predict_proba(paths[:4])
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.data
+def test_other_bins_than_the_weights_expect(ravdess):
+    paths, y, _ = ravdess
+    pipeline = make_sentiment_pipeline(n_jobs=1, mfb__n_mels=64)
+    assert isinstance(pipeline["srext"], SpeakerFeatureExtractor)
+    with pytest.raises(ValueError, match="80 mel bins"):
+        pipeline.fit(paths[:4], y[:4])
