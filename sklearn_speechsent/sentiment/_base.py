@@ -26,7 +26,12 @@ from sklearn_speechsent.sentiment._levels import nearest_level, round_labels
 from sklearn_speechsent.sentiment._loss import SummedLoss
 from sklearn_speechsent.sentiment._skorch import TORCH_NAMES, UtteranceNet
 from sklearn_speechsent.sentiment._split import hold_out
-from sklearn_speechsent.sentiment._training import prepare_training, scoped_seed, start_heads
+from sklearn_speechsent.sentiment._training import (
+    prepare_training,
+    scoped_seed,
+    settle_batch_norm,
+    start_heads,
+)
 from sklearn_speechsent.utils.sklearn_private import validate_parameter_constraints
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utterances import UtteranceFrames
@@ -230,6 +235,7 @@ class SpeechSentimentNet(UtteranceNet):
                 self._initialize_callbacks()
                 self._initialize_optimizer()
             super().partial_fit(dataset)
+            settle_batch_norm(self, dataset)
         return self
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
