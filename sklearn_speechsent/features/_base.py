@@ -11,10 +11,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_memory
 from tqdm.auto import tqdm
 
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
 from sklearn_speechsent.utils.sklearn_private import HasMethods
 
 
-class FramesTransformer(TransformerMixin, BaseEstimator):
+class FramesTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Base of the transformers whose output is :class:`~sklearn_speechsent.UtteranceFrames`.
 
     Frames are no table: ``set_output`` is accepted, so that a whole Pipeline can be configured,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features._base import FramesTransformer
+from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, fit_context
 from sklearn_speechsent.utterances import UtteranceFrames, check_frames
 
@@ -83,6 +84,7 @@ class SlidingCMN(FramesTransformer):
     def __init__(self, window: float | None = 3.0) -> None:
         self.window = window
 
+    @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> SlidingCMN:
         """Remember the number of bins; nothing is learned.

@@ -19,6 +19,7 @@ from sklearn_speechsent.features._base import (
 )
 from sklearn_speechsent.features._kaldi import log_mel_energies
 from sklearn_speechsent.recordings import is_waveform_table
+from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
 from sklearn_speechsent.utils.validation import check_labels
 from sklearn_speechsent.utterances import UtteranceFrames
@@ -152,6 +153,7 @@ class MelFilterBank(FramesTransformer):
         self.memory = memory
         self.verbose = verbose
 
+    @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> MelFilterBank:
         """Check the recordings and the labels without decoding anything.
@@ -197,6 +199,7 @@ class MelFilterBank(FramesTransformer):
         """
         return self._extract_all(*self._prepare(X, None, reset=False))
 
+    @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> UtteranceFrames:
         """Equal to ``fit(X, y).transform(X)``, looking at the files' headers once.

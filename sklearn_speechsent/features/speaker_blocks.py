@@ -24,6 +24,7 @@ from sklearn_speechsent.pretrained import (
     get_weights,
     load_state_dict,
 )
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utterances import UtteranceFrames, check_frames
@@ -51,7 +52,7 @@ def _pools(extractor: SpeakerFeatureExtractor) -> bool:
     return True
 
 
-class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
+class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Lower blocks of a pre-trained speaker network as features (SRExt).
 
     The network is frozen: each utterance is computed once, whole, and in eval mode. With
@@ -139,6 +140,7 @@ class SpeakerFeatureExtractor(TransformerMixin, BaseEstimator):
         self.memory = memory
         self.verbose = verbose
 
+    @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> SpeakerFeatureExtractor:
         """Load the network and check that the frames are of the kind it was trained on.

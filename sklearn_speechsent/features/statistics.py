@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utterances import check_frames
 
 #: Roots and logarithms draw in the long tail of statistics that cannot be negative.
@@ -53,7 +54,7 @@ def pool_statistics(maps: NDArray[Any], *, n_bands: int | None = None) -> NDArra
     return np.concatenate([mean.ravel(), std.ravel()]).astype(np.float32)
 
 
-class FrameStatistics(TransformerMixin, BaseEstimator):
+class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Mean and standard deviation over time of each bin.
 
     The light route where there are no pre-trained weights.
@@ -71,6 +72,7 @@ class FrameStatistics(TransformerMixin, BaseEstimator):
     array([[2., 2., 1., 0.]], dtype=float32)
     """
 
+    @reports_fit()
     def fit(self, X: Any, y: Any = None) -> FrameStatistics:
         """Remember the number of bins; nothing is learned.
 

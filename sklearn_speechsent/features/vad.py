@@ -11,6 +11,7 @@ from scipy import ndimage
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features._base import FramesTransformer
+from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
 from sklearn_speechsent.utterances import UtteranceFrames, check_frames
 
@@ -129,6 +130,7 @@ class VoiceActivityDetector(FramesTransformer):
         self.hangover = hangover
         self.min_duration = min_duration
 
+    @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> VoiceActivityDetector:
         """Remember the number of bins; the energy method learns nothing.

@@ -32,6 +32,7 @@ from sklearn_speechsent.sentiment._training import (
     settle_batch_norm,
     start_heads,
 )
+from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import validate_parameter_constraints
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utterances import UtteranceFrames
@@ -196,6 +197,7 @@ class SpeechSentimentNet(UtteranceNet):
         validation = None if X_val is None else (X_val, y_val)
         return self._train(X, y, groups, sample_weight, validation, levels, not self.initialized_)
 
+    @reports_fit(subtasks="max_epochs")
     def _train(
         self,
         X: Any,
@@ -235,7 +237,8 @@ class SpeechSentimentNet(UtteranceNet):
                 self._initialize_callbacks()
                 self._initialize_optimizer()
             super().partial_fit(dataset)
-            settle_batch_norm(self, dataset)
+            if valid is None:  # otherwise settled after each epoch
+                settle_batch_norm(self, dataset)
         return self
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What happens between the epochs: the learning rate falls, training stops early."""
+"""What happens between epochs: they are reported, the rate falls, training stops early."""
 
 from __future__ import annotations
 
@@ -43,13 +43,29 @@ class LearningRateMilestones(Callback):
             group["lr"] = rate
 
 
+class EpochTasks(Callback):
+    """Report epochs to the callbacks of scikit-learn that reached this estimator, if any did."""
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open the task of the epoch."""
+        context = getattr(net, "_callback_fit_ctx", None)
+        self.task_ = None if context is None else context.subcontext(task_name="epoch")
+        if self.task_ is not None:
+            self.task_.call_on_fit_task_begin(estimator=net)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Close it."""
+        if self.task_ is not None:
+            self.task_.call_on_fit_task_end(estimator=net, reconstruction_attributes={})
+
+
 def training_callbacks(net: Any) -> list[tuple[str, Any]]:
     """Named callbacks that the parameters of a network ask for.
 
     skorch asks for them in ``get_params`` and ``set_params`` too, where parameters may still be
     anything; what is wrong with them is said by ``fit``.
     """
-    callbacks: list[tuple[str, Any]] = []
+    callbacks: list[tuple[str, Any]] = [("tasks", EpochTasks())]
     stopping = isinstance(net.early_stopping, (bool, np.bool_)) and bool(net.early_stopping)
     schedule = net.lr_schedule if isinstance(net.lr_schedule, str) else None
     if schedule == "milestones":

@@ -14,6 +14,8 @@ from skorch.utils import get_map_location, to_device
 from sklearn_speechsent.sentiment._batches import Batch, UtteranceDataset, whole_batches
 from sklearn_speechsent.sentiment._callbacks import training_callbacks
 from sklearn_speechsent.sentiment._checks import check_utterances
+from sklearn_speechsent.sentiment._training import settle_batch_norm
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
 
 #: Where skorch keeps the names of torch components, without a trailing underscore.
 TORCH_NAMES = ("_modules", "_criteria", "_optimizers")
@@ -21,7 +23,7 @@ TORCH_NAMES = ("_modules", "_criteria", "_optimizers")
 _TRAINING_STATE = ("optimizer_", "callbacks_", "virtual_params_")
 
 
-class UtteranceNet(NeuralNet):
+class UtteranceNet(CallbackSupportMixin, NeuralNet):
     """The hooks of skorch; what is learned from utterances is the business of subclasses."""
 
     # -- batches and losses ----------------------------------------------------------------------
@@ -70,6 +72,14 @@ class UtteranceNet(NeuralNet):
                 f"Lower lr={self.lr}, or look at the scale of X and y."
             )
         return step
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Go through the batches once; what is held out then meets a network that is settled."""
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        if training and iterator.dataset.validation is not None:
+            settle_batch_norm(self, iterator.dataset)
 
     def forward(self, X: Any, training: bool = False, device: str = "cpu") -> Any:
         """Outputs of the heads for all rows, in eval mode unless ``training``."""

@@ -80,7 +80,7 @@ def start_heads(net: Any, dataset: UtteranceDataset) -> None:
 
 
 def settle_batch_norm(net: Any, dataset: UtteranceDataset) -> None:
-    """Take the statistics of batch normalisation anew, with the weights training ended with.
+    """Take the statistics of batch normalisation anew, with the weights as they are now.
 
     Running averages trail the weights by tens of batches, which on a small corpus is all of the
     training: predictions then rank well and lie far off. One pass over the training batches sets

@@ -29,6 +29,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_speechsent.sentiment._levels import find_levels, nearest_level
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context, routing_enabled
 
 
@@ -60,7 +61,7 @@ def _soft(classifier: OrdinalClassifier) -> bool:
     return True
 
 
-class OrdinalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     """Levels of an ordinal scale by one binary classifier per threshold.
 
     For K levels, K - 1 clones of ``estimator`` each learn whether the level lies above one
@@ -127,6 +128,7 @@ class OrdinalClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         svc = SVC(C=10.0, gamma=0.5 / n_features, class_weight="balanced")
         return make_pipeline(StandardScaler(), svc)
 
+    @reports_fit()
     # The binary classifiers are checked by their own fit.
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, **fit_params: Any) -> OrdinalClassifier:
