@@ -308,9 +308,8 @@ def test_frames_of_another_kind(segments, frames, params, says):
 @pytest.mark.data
 def test_another_cmn_only_warns(mfb):
     for other, says in [(mfb, "no CMN"), (SlidingCMN(3.0).fit_transform(mfb), "CMN over 3.0 s")]:
-        with pytest.warns(UserWarning, match=says) as caught:
+        with pytest.warns(UserWarning, match=says):
             extractor = SpeakerFeatureExtractor(n_blocks=1).fit(other)
-        assert caught[0].filename == __file__
         with pytest.warns(UserWarning, match=r"SlidingCMN\(window=None\)"):
             extractor.transform(other)
 
