@@ -6,7 +6,8 @@ Without arguments it makes a small synthetic corpus, so that it runs anywhere in
 
 With the RAVDESS recordings in the data home (environment variable SPEECHSENT_DATA) it runs the
 evaluation protocol on human speech, which takes about an hour on two cores, most of it the
-network's; interrupted, it goes on where it was:
+network's; interrupted, it goes on where it was (delete the folder of results after changing the
+package itself):
 
     python examples/quickstart.py --corpus ravdess
 """
