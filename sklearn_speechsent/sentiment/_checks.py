@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import skorch.dataset
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -13,6 +14,7 @@ from sklearn_speechsent.nn import SpecAugment
 from sklearn_speechsent.pretrained import check_frontend, get_weights
 from sklearn_speechsent.utils.sklearn_private import (
     Interval,
+    Options,
     StrOptions,
     check_sample_weight,
 )
@@ -36,6 +38,10 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "patience": [Interval(Integral, 1, None, closed="left")],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
+    # skorch's own, which nothing here would read: refused rather than passed over in silence.
+    "dataset": [Options(type, {skorch.dataset.Dataset})],
+    "train_split": [None],
+    "predict_nonlinearity": [StrOptions({"auto"})],
 }
 
 

@@ -72,9 +72,11 @@ compile : bool, default=False
     Use ``torch.compile``.
 iterator_train, iterator_valid : type, default=DataLoader
     What goes through the batches.
-dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
-    Parameters of :class:`skorch.NeuralNet` that are of no use here: data are batched and held out
-    by utterance (``early_stopping``), and heads turn their outputs into predictions themselves.
+dataset, train_split, predict_nonlinearity
+    Parameters of :class:`skorch.NeuralNet` that must stay as they are: data are batched and held
+    out by utterance (see ``early_stopping``), and heads turn their outputs into predictions.
+use_caching, torch_load_kwargs
+    See :class:`skorch.NeuralNet`.
 **kwargs : dict
     Parameters with a prefix: ``module__``, ``optimizer__``, ``criterion__``, ``callbacks__``,
     ``iterator_train__`` and so on.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from skorch.dataset import ValidSplit
 
 from sklearn_speechsent import (
     SlidingCMN,
@@ -368,3 +369,12 @@ def test_batch_norm_is_settled_after_training(data, net_params, monkeypatch):
     monkeypatch.setattr(_base, "settle_batch_norm", lambda net, dataset: None)
     trailing = np.abs(clone(net).fit(X, y).predict(X) - y).mean()
     assert settled < 0.9 * trailing
+
+
+@pytest.mark.parametrize(
+    "params", [{"train_split": ValidSplit(3)}, {"predict_nonlinearity": None}, {"dataset": list}]
+)
+def test_what_nothing_reads_is_refused(net, data, params):
+    (name,) = params
+    with pytest.raises(ValueError, match=name):
+        net.set_params(**params).fit(*data)
