@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from sklearn.utils.validation import check_array, validate_data
 
 
 class UtteranceFrames:
@@ -31,11 +28,14 @@ class UtteranceFrames:
     frontend : mapping, optional
         How the frames were made (sample rate, mel bins, CMN, ...). Steps add what they did and
         pre-trained networks compare it with what they were trained on.
+    embeddings : array-like of shape (n, n_values), optional
+        One vector per utterance that goes with its frames, for instance of its speaker.
 
     Raises
     ------
     ValueError
-        If a row range lies outside of ``base`` or ends before it starts.
+        If a row range lies outside of ``base`` or ends before it starts, or there is not one
+        embedding per utterance.
 
     Examples
     --------
@@ -55,11 +55,13 @@ class UtteranceFrames:
         stops: ArrayLike,
         *,
         frontend: Mapping[str, Any] | None = None,
+        embeddings: ArrayLike | None = None,
     ) -> None:
         self.base = base if isinstance(base, np.ndarray) else np.asarray(base)
         self.starts = np.asarray(starts, dtype=np.int64)
         self.stops = np.asarray(stops, dtype=np.int64)
         self.frontend: dict[str, Any] = dict(frontend or {})
+        self.embeddings = None if embeddings is None else np.asarray(embeddings)
         if self.base.ndim < 1:
             raise ValueError("base must have at least one axis, time first.")
         if self.starts.shape != self.stops.shape or self.starts.ndim != 1:
@@ -74,6 +76,13 @@ class UtteranceFrames:
                 f"Utterance {row} has rows {self.starts[row]}:{self.stops[row]}, but base has "
                 f"{len(self.base)} rows."
             )
+        if self.embeddings is not None and (
+            self.embeddings.ndim != 2 or len(self.embeddings) != len(self.starts)
+        ):
+            raise ValueError(
+                f"embeddings must have shape ({len(self.starts)}, n_values), one row per "
+                f"utterance, got {self.embeddings.shape}."
+            )
 
     @classmethod
     def from_arrays(
@@ -82,6 +91,7 @@ class UtteranceFrames:
         *,
         dtype: DTypeLike | None = None,
         frontend: Mapping[str, Any] | None = None,
+        embeddings: ArrayLike | None = None,
     ) -> UtteranceFrames:
         """Copy one array per utterance into a flat base.
 
@@ -91,7 +101,7 @@ class UtteranceFrames:
             All trailing shapes must agree.
         dtype : dtype, optional
             Type of the base; by default the common type of the arrays.
-        frontend : mapping, optional
+        frontend, embeddings
             See :class:`UtteranceFrames`.
 
         Returns
@@ -117,7 +127,7 @@ class UtteranceFrames:
         stops = np.cumsum(lengths)
         base = np.empty((int(stops[-1]), *trailing), dtype or np.result_type(*matrices))
         np.concatenate(matrices, out=base, casting="same_kind")
-        return cls(base, stops - lengths, stops, frontend=frontend)
+        return cls(base, stops - lengths, stops, frontend=frontend, embeddings=embeddings)
 
     @property
     def shape(self) -> tuple[int]:
@@ -158,7 +168,13 @@ class UtteranceFrames:
             key = np.asarray(key)
             if key.size == 0:
                 key = key.astype(np.int64)
-        return UtteranceFrames(self.base, self.starts[key], self.stops[key], frontend=self.frontend)
+        return UtteranceFrames(
+            self.base,
+            self.starts[key],
+            self.stops[key],
+            frontend=self.frontend,
+            embeddings=None if self.embeddings is None else self.embeddings[key],
+        )
 
     def __repr__(self) -> str:
         return (
@@ -166,21 +182,44 @@ class UtteranceFrames:
             f"{self.frame_shape}, {self.dtype})"
         )
 
-    def with_frontend(self, **settings: Any) -> UtteranceFrames:
-        """Add to the record of how the frames were made.
+    def with_frames(
+        self, arrays: Sequence[ArrayLike], *, dtype: DTypeLike | None = None, **settings: Any
+    ) -> UtteranceFrames:
+        """Give the same utterances other frames.
 
         Parameters
         ----------
+        arrays : sequence of array-like of shape (n_frames_i, ...)
+            One per utterance, in order.
+        dtype : dtype, optional
+            Type of the new base; by default the common type of the arrays.
         **settings : dict
-            Entries of ``frontend``.
+            Entries to add to ``frontend``: what was done.
+
+        Returns
+        -------
+        UtteranceFrames
+        """
+        frontend = {**self.frontend, **settings}
+        return UtteranceFrames.from_arrays(
+            arrays, dtype=dtype, frontend=frontend, embeddings=self.embeddings
+        )
+
+    def with_embeddings(self, embeddings: ArrayLike) -> UtteranceFrames:
+        """Attach one vector to each utterance, in place of any that are there.
+
+        Parameters
+        ----------
+        embeddings : array-like of shape (n, n_values)
 
         Returns
         -------
         UtteranceFrames
             The same frames over the same base.
         """
-        frontend = {**self.frontend, **settings}
-        return UtteranceFrames(self.base, self.starts, self.stops, frontend=frontend)
+        return UtteranceFrames(
+            self.base, self.starts, self.stops, frontend=self.frontend, embeddings=embeddings
+        )
 
     def compact(self) -> UtteranceFrames:
         """Copy these utterances without the rest of the base.
@@ -193,7 +232,13 @@ class UtteranceFrames:
         lengths = self.lengths
         stops = np.cumsum(lengths)
         rows = np.arange(int(lengths.sum())) + np.repeat(self.starts - (stops - lengths), lengths)
-        return UtteranceFrames(self.base[rows], stops - lengths, stops, frontend=self.frontend)
+        return UtteranceFrames(
+            self.base[rows],
+            stops - lengths,
+            stops,
+            frontend=self.frontend,
+            embeddings=self.embeddings,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # A small subset must not drag the corpus along; a (nearly) whole one must not be copied,
@@ -202,7 +247,8 @@ class UtteranceFrames:
         if file is None and 2 * self.lengths.sum() < len(self.base):
             frames = self.compact()
         stored = {"base": frames.base} if file is None else {"memmap": file}
-        return {name: getattr(frames, name) for name in ("starts", "stops", "frontend")} | stored
+        kept = ("starts", "stops", "frontend", "embeddings")
+        return {name: getattr(frames, name) for name in kept} | stored
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         memmap = state.pop("memmap", None)
@@ -228,103 +274,3 @@ def _backing_file(base: NDArray[Any]) -> dict[str, Any] | None:
         "dtype": base.dtype,
         "order": "C" if base.flags.c_contiguous else "F",
     }
-
-
-def as_utterance_frames(X: Any) -> UtteranceFrames:
-    """Turn what users have at hand into :class:`UtteranceFrames`.
-
-    Parameters
-    ----------
-    X : UtteranceFrames, or sequence or object array of arrays of shape (n_frames_i, ...)
-        Anything else than the container is copied once.
-
-    Returns
-    -------
-    UtteranceFrames
-
-    Raises
-    ------
-    TypeError
-        If ``X`` is a path or holds paths: they belong into ``MelFilterBank``.
-    ValueError
-        If the shapes of the utterances do not agree.
-    """
-    if isinstance(X, UtteranceFrames):
-        return X
-    utterances: list[Any] = [X] if isinstance(X, (str, bytes, os.PathLike)) else list(X)
-    if any(isinstance(utterance, (str, bytes, os.PathLike)) for utterance in utterances):
-        raise TypeError(
-            "Got paths of recordings where frames of utterances are expected. Put MelFilterBank() "
-            "in front of this step."
-        )
-    return UtteranceFrames.from_arrays(utterances)
-
-
-def _is_table(X: Any) -> bool:
-    """Whether X has one row of numbers per utterance, which scikit-learn can validate itself."""
-    if isinstance(X, (list, tuple)):
-        return not any(isinstance(row, (str, bytes, os.PathLike)) or np.ndim(row) > 1 for row in X)
-    if isinstance(X, np.ndarray):
-        # One dimension of objects or strings holds matrices or paths, unless there is none.
-        return X.ndim < 3 and not (X.ndim == 1 and len(X) and X.dtype.kind in "OUS")
-    return not isinstance(X, (UtteranceFrames, str, bytes, os.PathLike, pd.Series))
-
-
-def _from_stack(stack: NDArray[Any]) -> UtteranceFrames:
-    """View an array of shape (n, n_frames, ...) as utterances of equal length."""
-    n, n_frames = stack.shape[:2]
-    starts = n_frames * np.arange(n)
-    base = stack.reshape(n * n_frames, *stack.shape[2:])
-    return UtteranceFrames(base, starts, starts + n_frames)
-
-
-def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> UtteranceFrames:
-    """Door of every step behind ``MelFilterBank``: validate frames and remember their size.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Gets ``n_features_in_`` (size of one frame) when ``reset`` is true.
-    X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
-        A 2-D table is read as utterances of one frame each, or with ``bins=True`` as utterances of
-        ``n_values`` frames of a single bin.
-    reset : bool
-        Whether this is ``fit`` (remember) or a later call (compare).
-    bins : bool, default=False
-        Reading of a 2-D table, see ``X``.
-
-    Returns
-    -------
-    UtteranceFrames
-
-    Raises
-    ------
-    ValueError
-        If there is no utterance, an utterance has no frames, or frames differ in size from those
-        seen in ``fit``.
-    """
-    if _is_table(X):
-        table = validate_data(estimator, X, reset=reset, dtype=[np.float32, np.float64])
-        return _from_stack(table[:, :, None] if bins else table[:, None, :])
-    if isinstance(X, np.ndarray) and X.ndim > 2:
-        dtypes = [np.float64, np.float32, np.float16]
-        frames = _from_stack(check_array(X, allow_nd=True, dtype=dtypes))
-    else:
-        frames = as_utterance_frames(X)
-    if len(frames) == 0:
-        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-    empty = np.flatnonzero(frames.lengths == 0)
-    if len(empty):
-        raise ValueError(f"Utterance {empty[0]} has no frames.")
-    if frames.dtype.kind not in "fiu":
-        raise ValueError(f"Frames must be numbers, got dtype {frames.dtype}.")
-    width = int(np.prod(frames.frame_shape, dtype=np.int64))
-    if reset:
-        estimator.n_features_in_ = width
-        vars(estimator).pop("feature_names_in_", None)  # of an earlier fit on a DataFrame
-    elif getattr(estimator, "n_features_in_", width) != width:
-        raise ValueError(
-            f"X has {width} features per frame, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_features_in_} features as input."
-        )
-    return frames

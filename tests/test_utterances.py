@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, train_test_split
 from sklearn.utils import _safe_indexing
 
 from sklearn_speechsent import SlidingCMN, UtteranceFrames
-from sklearn_speechsent.utterances import as_utterance_frames, check_frames
+from sklearn_speechsent.frame_checks import as_utterance_frames, check_frames
 
 LENGTHS = [3, 5, 2, 7, 4, 6]
 
@@ -94,7 +94,7 @@ def test_iteration_by_index_ends(frames):
 
 
 def test_changing_the_record_of_a_subset_leaves_the_whole_alone(frames):
-    subset = frames[:2].with_frontend(cmn=3.0)
+    subset = frames[:2]
     subset.frontend["vad"] = "energy"
     assert frames.frontend == {"sample_rate": 16000}
     assert np.shares_memory(subset.base, frames.base)

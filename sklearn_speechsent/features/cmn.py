@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features._base import FramesTransformer
+from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, fit_context
-from sklearn_speechsent.utterances import UtteranceFrames, check_frames
+from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Frame shift (s) assumed for frames that do not say how they were made.
 _DEFAULT_SHIFT = 0.01
@@ -130,4 +131,10 @@ class SlidingCMN(FramesTransformer):
             mean = sliding_mean(utterance, width or len(utterance))
             np.subtract(utterance, mean, out=base[start:stop], casting="same_kind")
         cmn = "utterance" if self.window is None else float(self.window)
-        return UtteranceFrames(base, starts, stops, frontend={**frames.frontend, "cmn": cmn})
+        return UtteranceFrames(
+            base,
+            starts,
+            stops,
+            frontend={**frames.frontend, "cmn": cmn},
+            embeddings=frames.embeddings,
+        )

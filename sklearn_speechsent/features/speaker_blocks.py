@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, cached
 from sklearn_speechsent.features.statistics import COMPRESSIONS, pool_statistics
+from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import (
     SpeakerWeights,
@@ -27,7 +28,7 @@ from sklearn_speechsent.pretrained import (
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
 from sklearn_speechsent.utils.threads import torch_threads
-from sklearn_speechsent.utterances import UtteranceFrames, check_frames
+from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Part of every cache key: raise it when the same settings give other features.
 _VERSION = 1
@@ -210,10 +211,10 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         if self.pooling is not None:
             # Outside of the cache: another compression costs nothing to try.
             return COMPRESSIONS[self.compress](np.stack(features)).astype(self.dtype, copy=False)
-        frontend = {**frames.frontend, "srext": f"{self.weights}, {self.n_blocks} blocks"}
-        if "frame_shift" in frontend:
-            frontend["frame_shift"] *= self.network_.time_stride
-        return UtteranceFrames.from_arrays(features, dtype=self.dtype, frontend=frontend)
+        made: dict[str, Any] = {"srext": f"{weights.name}, {self.n_blocks} blocks"}
+        if "frame_shift" in frames.frontend:
+            made["frame_shift"] = frames.frontend["frame_shift"] * self.network_.time_stride
+        return frames.with_frames(features, dtype=self.dtype, **made)
 
     @available_if(_pools)
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utterances import check_frames
 
 #: Roots and logarithms draw in the long tail of statistics that cannot be negative.
 COMPRESSIONS: dict[str | None, Callable[[NDArray[Any]], NDArray[Any]]] = {

@@ -11,9 +11,10 @@ from scipy import ndimage
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features._base import FramesTransformer
+from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
-from sklearn_speechsent.utterances import UtteranceFrames, check_frames
+from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Frames over which scores are median-filtered: clicks shorter than half of it vanish.
 _MEDIAN = 11
@@ -183,5 +184,4 @@ class VoiceActivityDetector(FramesTransformer):
             )
             enough = speech.sum() >= max(minimum, 1)
             kept.append(utterance[speech] if enough else utterance)
-        frontend = {**frames.frontend, "vad": self.method}
-        return UtteranceFrames.from_arrays(kept, dtype=frames.dtype, frontend=frontend)
+        return frames.with_frames(kept, dtype=frames.dtype, vad=self.method)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sklearn_speechsent.nn.decoders import CGDDecoder
 from sklearn_speechsent.nn.heads import ORDINAL_HEADS, RegressionHead
@@ -47,6 +48,10 @@ class SentimentNetwork(nn.Module):
         Pool over time only and flatten the frequency axis in the decoders.
     dropout : float, default=0.0
         Dropout probability before the heads.
+    embedding_size : int, default=0
+        Values of the speaker embedding (SpE) that comes with each utterance; 0 for none.
+    spe_size : int, default=512
+        Values it is projected to before it joins the output of every decoder.
 
     Attributes
     ----------
@@ -56,6 +61,8 @@ class SentimentNetwork(nn.Module):
         Sentiment blocks.
     decoders : ModuleDict
         One CGD decoder per head.
+    spe : Linear or None
+        Projection of the speaker embedding.
     heads : ModuleDict
         The heads, by name.
 
@@ -95,6 +102,8 @@ class SentimentNetwork(nn.Module):
         freeze_batch_norm: bool = False,
         flatten_frequency: bool = False,
         dropout: float = 0.0,
+        embedding_size: int = 0,
+        spe_size: int = 512,
     ) -> None:
         super().__init__()
         if isinstance(heads, str) or not heads or set(heads) - {"regression", "ordinal"}:
@@ -127,6 +136,8 @@ class SentimentNetwork(nn.Module):
             channels, frequencies = self.srext.out_channels, self.srext.out_frequencies
         self.stext = SentimentBlocks(channels, frequencies, stext, se_ratio)
         self.dropout = nn.Dropout(dropout)
+        self.embedding_size = embedding_size
+        self.spe = nn.Linear(embedding_size, spe_size) if embedding_size else None
         self.decoders = nn.ModuleDict()
         self.heads = nn.ModuleDict()
         for name in heads:
@@ -135,13 +146,16 @@ class SentimentNetwork(nn.Module):
                 self.stext.out_frequencies if flatten_frequency else None,
             )
             self.decoders[name] = decoder
+            in_features = decoder.out_features + (spe_size if embedding_size else 0)
             self.heads[name] = (
-                RegressionHead(decoder.out_features)
+                RegressionHead(in_features)
                 if name == "regression"
-                else ORDINAL_HEADS[ordinal](decoder.out_features, n_levels)
+                else ORDINAL_HEADS[ordinal](in_features, n_levels)
             )
 
-    def forward(self, x: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, x: Tensor, lengths: Tensor, embeddings: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Compute the output of every head.
 
         Parameters
@@ -151,6 +165,8 @@ class SentimentNetwork(nn.Module):
             floating type; padding may hold anything.
         lengths : Tensor of shape (B,), int64
             Valid frames of each utterance, 1 … T.
+        embeddings : Tensor of shape (B, embedding_size), optional
+            Speaker embeddings, if the network was built for them.
 
         Returns
         -------
@@ -160,9 +176,10 @@ class SentimentNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If `x` or `lengths` does not have the shape the network was built for.
+            If `x`, `lengths` or `embeddings` does not have the shape the network was built for.
         """
         maps = self._as_maps(x, lengths)
+        speakers = self._as_speakers(embeddings, len(x))
         if self.srext is not None:
             maps, lengths = self.srext(maps.squeeze(2), lengths)
         else:
@@ -170,9 +187,23 @@ class SentimentNetwork(nn.Module):
             maps = maps.permute(0, 2, 3, 1).contiguous(memory_format=torch.channels_last)
         maps, lengths = self.stext(maps, lengths)
         return {
-            name: head(self.dropout(self.decoders[name](maps, lengths)))
+            name: head(
+                self.dropout(torch.cat([self.decoders[name](maps, lengths), *speakers], dim=1))
+            )
             for name, head in self.heads.items()
         }
+
+    def _as_speakers(self, embeddings: Tensor | None, n: int) -> list[Tensor]:
+        """Check and project the speaker embeddings; an empty list where there are none."""
+        shape = None if embeddings is None else tuple(embeddings.shape)
+        if shape != ((n, self.embedding_size) if self.embedding_size else None):
+            wanted = f"shape ({n}, {self.embedding_size})" if self.embedding_size else "none"
+            raise ValueError(f"The network was built for embeddings of {wanted}, got {shape}.")
+        if self.spe is None or embeddings is None:
+            return []
+        # To unit length and, by the root, unit size per value, like what decoders put out.
+        unit = F.normalize(embeddings.to(self.spe.weight.dtype), dim=1)
+        return [self.spe(unit * self.embedding_size**0.5)]
 
     def _as_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Check shapes and return (B, T, C, F) in the type of the weights."""

@@ -14,27 +14,17 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 from torch.utils.data import DataLoader
 
 from sklearn_speechsent.nn import SentimentNetwork
-from sklearn_speechsent.pretrained import get_weights, load_state_dict
-from sklearn_speechsent.sentiment._batches import UtteranceDataset, whole_batches
-from sklearn_speechsent.sentiment._checks import (
-    NET_CONSTRAINTS,
-    check_training_data,
-    check_utterances,
-    unusable,
-)
+from sklearn_speechsent.pretrained import check_frontend, get_weights, load_state_dict
+from sklearn_speechsent.sentiment._checks import NET_CONSTRAINTS
 from sklearn_speechsent.sentiment._levels import nearest_level, round_labels
-from sklearn_speechsent.sentiment._loss import SummedLoss
-from sklearn_speechsent.sentiment._skorch import TORCH_NAMES, UtteranceNet
 from sklearn_speechsent.sentiment._split import hold_out
-from sklearn_speechsent.sentiment._training import (
-    prepare_training,
-    scoped_seed,
-    settle_batch_norm,
-    start_heads,
-)
+from sklearn_speechsent.sentiment._start import start_heads
+from sklearn_speechsent.training.batches import UtteranceDataset, sampling_weights
+from sklearn_speechsent.training.checks import check_training_data, check_utterances
+from sklearn_speechsent.training.loss import SummedLoss
+from sklearn_speechsent.training.net import TORCH_NAMES, UtteranceNet
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import validate_parameter_constraints
-from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utterances import UtteranceFrames
 
 
@@ -227,19 +217,19 @@ class SpeechSentimentNet(UtteranceNet):
             train, rows = hold_out(self._level_index(y), groups, self.validation_fraction, rng)
             valid = self._dataset(frames[rows], y[rows], weight[rows])
         dataset = self._dataset(frames[train], y[train], weight[train])
-        prepare_training(self, dataset, valid, rng)
-        seed = int(rng.randint(np.iinfo(np.int32).max))
-        with torch_threads(self.n_jobs), scoped_seed(seed, self.device):
-            if reset:
-                self.initialize()
-                start_heads(self, dataset)
-            elif not hasattr(self, "optimizer_"):  # this estimator comes out of a pickle
-                self._initialize_callbacks()
-                self._initialize_optimizer()
-            super().partial_fit(dataset)
-            if valid is None:  # otherwise settled after each epoch
-                settle_batch_norm(self, dataset)
-        return self
+        probabilities = None
+        if self.sampling_exponent:
+            index = self._level_index(dataset.y)
+            probabilities = sampling_weights(index, self.sampling_exponent)
+        return self._run_training(dataset, valid, rng, probabilities, reset=reset)
+
+    def _start(self, dataset: UtteranceDataset) -> None:
+        start_heads(self, dataset)
+
+    def check_frontend(self, frames: UtteranceFrames) -> None:
+        """Frames must be of the kind the pre-trained blocks were trained on, if there are any."""
+        if self.weights is not None:
+            check_frontend(get_weights(self.weights), frames)
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if "ordinal" in self._heads():
@@ -265,6 +255,8 @@ class SpeechSentimentNet(UtteranceNet):
             channels = self.frame_shape_[0] if len(self.frame_shape_) == 2 else 1
             kwargs.setdefault("in_channels", channels)
             kwargs.setdefault("in_frequencies", self.frame_shape_[-1])
+            if self.embedding_size_:
+                kwargs.setdefault("embedding_size", self.embedding_size_)
         if hasattr(self, "levels_"):
             kwargs.setdefault("n_levels", len(self.levels_))
         kwargs.setdefault("heads", self._heads())
@@ -293,36 +285,6 @@ class SpeechSentimentNet(UtteranceNet):
             blocks = self.module_.srext
             blocks.load_state_dict({key: state[key] for key in blocks.state_dict()})
         return self
-
-    # -- inference -------------------------------------------------------------------------------
-
-    def _head_outputs(self, X: Any) -> dict[str, NDArray[np.float32]]:
-        """Output of each head per row of X; NaN for rows whose frames are."""
-        check_is_fitted(self)
-        frames = check_utterances(self, X.X if isinstance(X, UtteranceDataset) else X, reset=False)
-        bad = unusable(frames)
-        if bad.any():
-            warnings.warn(
-                f"Frames of {int(bad.sum())} utterances are NaN (row {np.flatnonzero(bad)[0]} is "
-                "the first); so is what is predicted for them.",
-                UserWarning,
-                stacklevel=3,
-            )
-        # Without a usable row, one is computed all the same for the shape of the outputs.
-        rows = np.arange(1) if bad.all() else np.flatnonzero(~bad)
-        rows = rows[np.argsort(frames.lengths[rows], kind="stable")]
-        dataset = UtteranceDataset(frames)
-        outputs: dict[str, NDArray[np.float32]] = {}
-        with torch_threads(self.n_jobs):
-            for batch in whole_batches(frames.lengths, self.batch_size, rows):
-                for name, output in self.evaluation_step(dataset[batch]).items():
-                    if name not in outputs:
-                        shape = (len(frames), *output.shape[1:])
-                        outputs[name] = np.empty(shape, np.float32)
-                    outputs[name][batch] = output.cpu().numpy()
-        for values in outputs.values():
-            values[bad] = np.nan
-        return outputs
 
     # -- scikit-learn ----------------------------------------------------------------------------
 

@@ -1,117 +1,22 @@
-"""What the networks ask of their parameters and data before they start."""
+"""What the sentiment networks ask of their parameters before they start."""
 
 from __future__ import annotations
 
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-import skorch.dataset
-from numpy.typing import NDArray
-from sklearn.utils.validation import check_consistent_length, column_or_1d
-
-from sklearn_speechsent.nn import SpecAugment
-from sklearn_speechsent.pretrained import check_frontend, get_weights
-from sklearn_speechsent.utils.sklearn_private import (
-    Interval,
-    Options,
-    StrOptions,
-    check_sample_weight,
-)
-from sklearn_speechsent.utterances import UtteranceFrames, check_frames
+from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS
+from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions
 
 NET_CONSTRAINTS: dict[str, list[Any]] = {
+    **TRAINING_CONSTRAINTS,
     "ordinal": [StrOptions({"coral", "corn", "condor", "clm", "ce"})],
     "two_headed": ["boolean"],
     "prior_correction": ["boolean"],
     "levels": ["array-like", None],
     "weights": [str, None],
-    "chunk_duration": [Interval(Real, 0, None, closed="neither"), None],
-    "spec_augment": ["boolean", SpecAugment],
     "sampling_exponent": [Interval(Real, 0, None, closed="left")],
-    "lr": [Interval(Real, 0, None, closed="neither")],
-    "lr_schedule": [StrOptions({"milestones", "plateau"}), None],
-    "max_epochs": [Interval(Integral, 1, None, closed="left")],
-    "batch_size": [Interval(Integral, 2, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "patience": [Interval(Integral, 1, None, closed="left")],
-    "n_jobs": [Integral, None],
-    "random_state": ["random_state"],
-    # skorch's own, which nothing here would read: refused rather than passed over in silence.
-    "dataset": [Options(type, {skorch.dataset.Dataset})],
-    "train_split": [None],
-    "predict_nonlinearity": [StrOptions({"auto"})],
 }
-
-
-def check_utterances(net: Any, X: Any, *, reset: bool) -> UtteranceFrames:
-    """Frames that fit the network.
-
-    Parameters
-    ----------
-    net : SpeechSentimentNet
-        Gets ``frame_shape_`` and ``n_features_in_`` when ``reset`` is true.
-    X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
-    reset : bool
-
-    Returns
-    -------
-    UtteranceFrames
-
-    Raises
-    ------
-    ValueError
-        If frames have another shape than in ``fit``, or do not fit the pre-trained blocks.
-    """
-    frames = check_frames(net, X, reset=reset)
-    if reset:
-        if len(frames.frame_shape) not in (1, 2):
-            raise ValueError(
-                "Frames must have shape (n_mels,) or (n_channels, n_frequencies), got "
-                f"{frames.frame_shape}."
-            )
-        net.frame_shape_ = frames.frame_shape
-    elif getattr(net, "frame_shape_", frames.frame_shape) != frames.frame_shape:
-        raise ValueError(
-            f"X has frames of shape {frames.frame_shape}, but {type(net).__name__} is expecting "
-            f"{net.frame_shape_}."
-        )
-    if net.weights is not None:
-        check_frontend(get_weights(net.weights), frames)
-    return frames
-
-
-def check_training_data(
-    frames: UtteranceFrames, y: NDArray[Any], groups: Any, sample_weight: Any
-) -> tuple[NDArray[Any] | None, NDArray[np.float32]]:
-    """Groups and weights as arrays, once all fits together.
-
-    Raises
-    ------
-    ValueError
-        If there is one utterance only, lengths differ, or frames are NaN or infinite; the message
-        names the row.
-    """
-    if len(frames) < 2:
-        raise ValueError("Training needs at least two utterances, got n_samples=1.")
-    weight = check_sample_weight(sample_weight, y, dtype=np.float32, ensure_non_negative=True)
-    if groups is not None:
-        groups = column_or_1d(groups)
-        check_consistent_length(y, groups)
-    bad = unusable(frames)
-    if bad.any():
-        raise ValueError(
-            f"X contains NaN or infinity in {int(bad.sum())} utterances, the first in row "
-            f"{int(np.flatnonzero(bad)[0])}. Leave these rows out of X and y before fitting."
-        )
-    return groups, weight
-
-
-def unusable(frames: UtteranceFrames) -> NDArray[np.bool_]:
-    """Which utterances hold NaN or infinite values, shape (n,)."""
-    if frames.dtype.kind != "f":
-        return np.zeros(len(frames), dtype=bool)
-    # A sum shows them without a temporary array of the size of the utterance.
-    sums = [utterance.sum(dtype=np.float64) for utterance in frames]
-    return ~np.isfinite(sums)

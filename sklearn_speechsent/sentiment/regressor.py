@@ -79,7 +79,7 @@ class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
         ndarray of shape (n,), float32
             In the unit of ``y``, not clipped; NaN for utterances whose frames are.
         """
-        return self._head_outputs(X)["regression"]
+        return self._outputs(X)["regression"]
 
     # skorch gives every net predict_proba; to scikit-learn that would make this a classifier.
     predict_proba = property()

@@ -17,8 +17,8 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.pretrained import has_weights
-from sklearn_speechsent.sentiment import _base
-from sklearn_speechsent.sentiment._batches import RandomBatches, UtteranceDataset, sampling_weights
+from sklearn_speechsent.training import net as net_room
+from sklearn_speechsent.training.batches import RandomBatches, UtteranceDataset, sampling_weights
 
 WEIGHTS = "wespeaker-voxceleb-resnet34"
 
@@ -173,7 +173,7 @@ def test_faces_share_one_network(net, data):
     classifier = net.as_classifier() if hasattr(net, "as_classifier") else net
     regressor = net.as_regressor() if hasattr(net, "as_regressor") else net
     assert classifier.module_ is regressor.module_ is net.module_
-    outputs = net._head_outputs(X)
+    outputs = net._outputs(X)
     np.testing.assert_array_equal(regressor.predict(X), outputs["regression"])
     assert set(classifier.predict(X)) <= {-1, 0, 1}
     back = regressor.as_classifier().as_regressor()
@@ -366,7 +366,7 @@ def test_batch_norm_is_settled_after_training(data, net_params, monkeypatch):
     X, y = data
     net = SpeechSentimentRegressor(**{**net_params, "max_epochs": 3, "lr": 0.01})
     settled = np.abs(clone(net).fit(X, y).predict(X) - y).mean()
-    monkeypatch.setattr(_base, "settle_batch_norm", lambda net, dataset: None)
+    monkeypatch.setattr(net_room, "settle_batch_norm", lambda net, dataset: None)
     trailing = np.abs(clone(net).fit(X, y).predict(X) - y).mean()
     assert settled < 0.9 * trailing
 

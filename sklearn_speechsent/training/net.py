@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.utils import get_map_location, to_device
 
-from sklearn_speechsent.sentiment._batches import Batch, UtteranceDataset, whole_batches
-from sklearn_speechsent.sentiment._callbacks import training_callbacks
-from sklearn_speechsent.sentiment._checks import check_utterances
-from sklearn_speechsent.sentiment._training import settle_batch_norm
+from sklearn_speechsent.training.batches import Batch, UtteranceDataset, whole_batches
+from sklearn_speechsent.training.callbacks import training_callbacks
+from sklearn_speechsent.training.checks import check_utterances, unusable
+from sklearn_speechsent.training.fitting import prepare_training, scoped_seed, settle_batch_norm
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
+from sklearn_speechsent.utils.threads import torch_threads
+from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Where skorch keeps the names of torch components, without a trailing underscore.
 TORCH_NAMES = ("_modules", "_criteria", "_optimizers")
@@ -89,6 +94,69 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         return super()._default_callbacks + training_callbacks(self)
+
+    # -- training --------------------------------------------------------------------------------
+
+    def check_frontend(self, frames: UtteranceFrames) -> None:
+        """Raise if frames were made in another way than the network needs."""
+        raise NotImplementedError
+
+    def _start(self, dataset: UtteranceDataset) -> None:
+        """Set what an untrained network should begin with."""
+
+    def _run_training(
+        self,
+        dataset: UtteranceDataset,
+        validation: UtteranceDataset | None,
+        rng: np.random.RandomState,
+        probabilities: NDArray[np.float64] | None = None,
+        *,
+        reset: bool,
+    ) -> Any:
+        """Train for ``max_epochs``, from the start if ``reset``, leaving no trace elsewhere."""
+        prepare_training(self, dataset, validation, rng, probabilities)
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        with torch_threads(self.n_jobs), scoped_seed(seed, self.device):
+            if reset:
+                self.initialize()
+                self._start(dataset)
+            elif not hasattr(self, "optimizer_"):  # this estimator comes out of a pickle
+                self._initialize_callbacks()
+                self._initialize_optimizer()
+            NeuralNet.partial_fit(self, dataset)
+            if validation is None:  # otherwise settled after each epoch
+                settle_batch_norm(self, dataset)
+        return self
+
+    # -- inference -------------------------------------------------------------------------------
+
+    def _outputs(self, X: Any) -> dict[str, NDArray[np.float32]]:
+        """Output of each head per row of X; NaN for rows whose frames are."""
+        check_is_fitted(self)
+        frames = check_utterances(self, X.X if isinstance(X, UtteranceDataset) else X, reset=False)
+        bad = unusable(frames)
+        if bad.any():
+            warnings.warn(
+                f"Frames of {int(bad.sum())} utterances are NaN (row {np.flatnonzero(bad)[0]} is "
+                "the first); so is what is predicted for them.",
+                UserWarning,
+                stacklevel=3,
+            )
+        # Without a usable row, one is computed all the same for the shape of the outputs.
+        rows = np.arange(1) if bad.all() else np.flatnonzero(~bad)
+        rows = rows[np.argsort(frames.lengths[rows], kind="stable")]
+        dataset = UtteranceDataset(frames)
+        outputs: dict[str, NDArray[np.float32]] = {}
+        with torch_threads(self.n_jobs):
+            for batch in whole_batches(frames.lengths, self.batch_size, rows):
+                for name, output in self.evaluation_step(dataset[batch]).items():
+                    if name not in outputs:
+                        shape = (len(frames), *output.shape[1:])
+                        outputs[name] = np.empty(shape, np.float32)
+                    outputs[name][batch] = output.cpu().numpy()
+        for values in outputs.values():
+            values[bad] = np.nan
+        return outputs
 
     # -- scikit-learn ----------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_speechsent.nn import SpecAugment
-from sklearn_speechsent.sentiment._batches import RandomBatches, UtteranceDataset, sampling_weights
+from sklearn_speechsent.training.batches import RandomBatches, UtteranceDataset
 
 #: Frame shift (s) of frames that do not say how they were made.
 _DEFAULT_SHIFT = 0.01
@@ -33,17 +34,14 @@ def prepare_training(
     dataset: UtteranceDataset,
     validation: UtteranceDataset | None,
     rng: np.random.RandomState,
+    probabilities: NDArray[np.float64] | None = None,
 ) -> None:
-    """Say how training batches are drawn, cut and augmented."""
+    """Say how training batches are drawn (each row with its probability), cut and augmented."""
     frames = dataset.X
-    labels = np.asarray(dataset.y)
     shift = frames.frontend.get("frame_shift", _DEFAULT_SHIFT)
     if net.chunk_duration is not None:
         dataset.chunk = max(1, round(net.chunk_duration / shift))
     dataset.rng = rng
-    probabilities = None
-    if net.sampling_exponent:
-        probabilities = sampling_weights(net._level_index(labels), net.sampling_exponent)
     dataset.batches = RandomBatches(len(dataset), net.batch_size, rng, probabilities)
     dataset.validation = validation
     # SpecAugment masks time and frequency, which maps of frozen blocks no longer resolve.
@@ -54,29 +52,6 @@ def prepare_training(
     if isinstance(augment, SpecAugment):
         generator = torch.Generator().manual_seed(int(rng.randint(np.iinfo(np.int32).max)))
         dataset.augment = partial(augment, generator=generator)
-
-
-def start_heads(net: Any, dataset: UtteranceDataset) -> None:
-    """Let an untrained network predict what the sampled training labels have in common."""
-    assert dataset.batches is not None
-    labels = np.asarray(dataset.y)
-    drawn = dataset.batches.weights
-    probability = np.full(len(dataset), 1 / len(dataset)) if drawn is None else drawn
-    if "regression" in net._heads():
-        y = labels.astype(np.float64)
-        order = np.argsort(y)
-        middle = int(np.searchsorted(np.cumsum(probability[order]), 0.5))
-        torch.nn.init.constant_(
-            net.module_.heads["regression"].linear.bias, y[order][min(middle, len(y) - 1)]
-        )
-    if "ordinal" in net._heads():
-        index = net._level_index(labels)
-        sampled = np.bincount(index, probability, minlength=len(net.levels_))
-        net.module_.heads["ordinal"].set_prior(torch.from_numpy(sampled))
-        natural = np.bincount(index, minlength=len(net.levels_)) / len(index)
-        net.prior_ratio_ = np.divide(
-            natural, sampled, out=np.zeros_like(natural), where=sampled > 0
-        )
 
 
 def settle_batch_norm(net: Any, dataset: UtteranceDataset) -> None:

@@ -66,7 +66,8 @@ def training_callbacks(net: Any) -> list[tuple[str, Any]]:
     anything; what is wrong with them is said by ``fit``.
     """
     callbacks: list[tuple[str, Any]] = [("tasks", EpochTasks())]
-    stopping = isinstance(net.early_stopping, (bool, np.bool_)) and bool(net.early_stopping)
+    early_stopping = getattr(net, "early_stopping", False)
+    stopping = isinstance(early_stopping, (bool, np.bool_)) and bool(early_stopping)
     schedule = net.lr_schedule if isinstance(net.lr_schedule, str) else None
     if schedule == "milestones":
         callbacks.append(("lr_schedule", LearningRateMilestones()))
@@ -75,7 +76,7 @@ def training_callbacks(net: Any) -> list[tuple[str, Any]]:
             "ReduceLROnPlateau",
             monitor="valid_loss" if stopping else "train_loss",
             factor=0.1,
-            patience=max(1, net.patience // 2),
+            patience=max(1, getattr(net, "patience", 5) // 2),
         )
         callbacks.append(("lr_schedule", plateau))
     if stopping:

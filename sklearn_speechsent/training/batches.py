@@ -85,6 +85,10 @@ class UtteranceDataset(skorch.dataset.Dataset):
         x = torch.from_numpy(self.X.base[frames])
         x.masked_fill_(torch.from_numpy(padding)[(..., *[None] * (x.ndim - 2))], 0)
         inputs = {"x": x, "lengths": torch.from_numpy(lengths)}
+        if self.X.embeddings is not None:
+            inputs["embeddings"] = torch.from_numpy(
+                self.X.embeddings[rows].astype(np.float32, copy=False)
+            )
         if self.augment is not None:
             inputs["x"] = self.augment(x.float(), inputs["lengths"])
         picked = torch.from_numpy(np.asarray(rows))
