@@ -6,6 +6,7 @@ from sklearn_speechsent.metrics.agreement import (
     pearson_score,
     spearman_score,
 )
+from sklearn_speechsent.metrics.det_curve import VerificationDetDisplay
 from sklearn_speechsent.metrics.displays import LevelConfusionDisplay
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
 from sklearn_speechsent.metrics.ordinal import (
@@ -25,14 +26,23 @@ from sklearn_speechsent.metrics.probabilistic import ranked_probability_error
 from sklearn_speechsent.metrics.report import ordinal_report
 from sklearn_speechsent.metrics.rounding import round_to_levels
 from sklearn_speechsent.metrics.scorers import get_scorer, get_scorer_names
+from sklearn_speechsent.metrics.verification import (
+    equal_error_rate,
+    make_trials,
+    min_detection_cost,
+)
 
 __all__ = [
     "LevelConfusionDisplay",
+    "VerificationDetDisplay",
     "concordance_correlation_score",
+    "equal_error_rate",
     "get_scorer",
     "get_scorer_names",
     "kendall_score",
     "macro_mean_absolute_error",
+    "make_trials",
+    "min_detection_cost",
     "nonnegative_accuracy_score",
     "nonnegative_f1_score",
     "ordinal_report",
