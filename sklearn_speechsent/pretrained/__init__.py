@@ -1,21 +1,34 @@
-"""Pre-trained networks: a registry and the readers of their file formats."""
+"""Pre-trained networks: a registry, downloads, and the readers of their file formats."""
 
+from sklearn_speechsent.pretrained.building import build_network, load_into
+from sklearn_speechsent.pretrained.checkpoint import (
+    SpeakerCheckpoint,
+    load_checkpoint,
+    load_state_dict,
+)
+from sklearn_speechsent.pretrained.fetch import fetch_weights
+from sklearn_speechsent.pretrained.frontend import check_frontend
 from sklearn_speechsent.pretrained.registry import (
     REGISTRY,
     SpeakerWeights,
-    check_frontend,
     get_weights,
     has_weights,
-    load_state_dict,
     weights_path,
 )
+from sklearn_speechsent.pretrained.saving import save_checkpoint
 
 __all__ = [
     "REGISTRY",
+    "SpeakerCheckpoint",
     "SpeakerWeights",
+    "build_network",
     "check_frontend",
+    "fetch_weights",
     "get_weights",
     "has_weights",
+    "load_checkpoint",
+    "load_into",
     "load_state_dict",
+    "save_checkpoint",
     "weights_path",
 ]

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from sklearn_speechsent.pretrained.onnx_layout import read_folded_resnet
 from sklearn_speechsent.utils.data_home import get_data_home
-from sklearn_speechsent.utterances import UtteranceFrames
 
 
 @dataclass(frozen=True)
@@ -25,27 +18,37 @@ class SpeakerWeights:
     ----------
     name : str
     path : str
-        Place below the data home.
-    sha256 : str
-        Checksum of the file.
+        Place below the data home. The suffix tells the layout of the file: ``.onnx``, ``.pt``,
+        ``.pth`` or ``.safetensors``.
+    sha256 : str or None
+        Checksum of the file; None where no copy was at hand to compute it from.
     licence, attribution : str
     frontend : mapping
         Settings of the frames the network was trained on, in the words of
         ``UtteranceFrames.frontend``.
     architecture : mapping
-        Arguments of :class:`~sklearn_speechsent.nn.SpeakerResNet`.
+        Arguments that :class:`~sklearn_speechsent.nn.SpeakerBlocks` and
+        :class:`~sklearn_speechsent.nn.SpeakerResNet` share: ``n_mels``, ``widths``, ``depths`` and
+        ``se_ratio``.
+    embedding_size : int
+        Values of an embedding.
+    urls : tuple of str, default=()
+        Public addresses of this very file, tried in turn.
     """
 
     name: str
     path: str
-    sha256: str
+    sha256: str | None
     licence: str
     attribution: str
     frontend: Mapping[str, Any] = field(hash=False)
     architecture: Mapping[str, Any] = field(hash=False)
+    embedding_size: int
+    urls: tuple[str, ...] = ()
 
 
-_KALDI_HAMMING = {
+#: What WeSpeaker's recipes train on: Kaldi's filter bank, a Hamming window, mean normalisation.
+WESPEAKER_FRONTEND: Mapping[str, Any] = {
     "sample_rate": 16000,
     "n_mels": 80,
     "frame_length": 0.025,
@@ -55,7 +58,20 @@ _KALDI_HAMMING = {
     "high_freq": 8000.0,
     "preemphasis": 0.97,
     "scale": 32768.0,
+    "cmn": "utterance",
 }
+
+_RESNET34: Mapping[str, Any] = {
+    "n_mels": 80,
+    "widths": (32, 64, 128, 256),
+    "depths": (3, 4, 6, 3),
+    "se_ratio": None,
+}
+
+_WESPEAKER = (
+    "WeSpeaker (H. Wang et al., ICASSP 2023), ResNet34 trained on VoxCeleb2 dev "
+    "(J. S. Chung et al., Interspeech 2018)"
+)
 
 REGISTRY = {
     weights.name: weights
@@ -65,18 +81,34 @@ REGISTRY = {
             path="models/wespeaker-voxceleb-resnet34.onnx",
             sha256="5ef208a9da1453335308a6b6f4e6dfbd7e183a38b604de0a57664f45d257fe94",
             licence="CC BY 4.0",
-            attribution=(
-                "WeSpeaker (H. Wang et al., ICASSP 2023), ResNet34 trained on VoxCeleb2 dev "
-                "(J. S. Chung et al., Interspeech 2018)"
+            attribution=_WESPEAKER,
+            frontend=WESPEAKER_FRONTEND,
+            architecture=_RESNET34,
+            embedding_size=256,
+            # WeSpeaker's own copy on the Hugging Face hub lacks the metadata that k2-fsa added,
+            # and so has another checksum: it cannot stand here.
+            urls=(
+                "https://github.com/k2-fsa/sherpa-onnx/releases/download/"
+                "speaker-recongition-models/wespeaker_en_voxceleb_resnet34.onnx",
             ),
-            frontend={**_KALDI_HAMMING, "cmn": "utterance"},
-            architecture={
-                "n_mels": 80,
-                "widths": (32, 64, 128, 256),
-                "depths": (3, 4, 6, 3),
-                "se_ratio": None,
-            },
-        )
+        ),
+        SpeakerWeights(
+            name="wespeaker-voxceleb-resnet34-pt",
+            path="models/wespeaker-voxceleb-resnet34.pt",
+            sha256=None,
+            licence=(
+                "CC BY 4.0 according to WeSpeaker's docs/pretrained.md, which covers checkpoints "
+                "and ONNX files alike; Apache 2.0 according to the model card of the file"
+            ),
+            attribution=_WESPEAKER,
+            frontend=WESPEAKER_FRONTEND,
+            architecture=_RESNET34,
+            embedding_size=256,
+            urls=(
+                "https://huggingface.co/Wespeaker/wespeaker-voxceleb-resnet34/resolve/main/"
+                "avg_model.pt",
+            ),
+        ),
     ]
 }
 
@@ -111,56 +143,6 @@ def get_weights(name: str) -> SpeakerWeights:
         ) from None
 
 
-def check_frontend(weights: SpeakerWeights, frames: UtteranceFrames) -> None:
-    """Compare how frames were made with what a network was trained on.
-
-    Parameters
-    ----------
-    weights : SpeakerWeights
-    frames : UtteranceFrames
-        What the record of their making does not mention is taken to fit.
-
-    Raises
-    ------
-    ValueError
-        If rate, frames, bins, window or scale differ: the features would be meaningless.
-
-    Warns
-    -----
-    UserWarning
-        If the mean normalisation is another one, which costs little.
-    """
-    n_mels = weights.frontend["n_mels"]
-    if frames.frame_shape != (n_mels,):
-        raise ValueError(
-            f"{weights.name!r} expects frames of {n_mels} mel bins, got frames of shape "
-            f"{frames.frame_shape}."
-        )
-    if not frames.frontend:
-        return
-    wrong = {
-        name: (frames.frontend.get(name), wanted)
-        for name, wanted in weights.frontend.items()
-        if name != "cmn" and frames.frontend.get(name, wanted) != wanted
-    }
-    if wrong:
-        listed = ", ".join(
-            f"{name}={got!r} (expected {want!r})" for name, (got, want) in wrong.items()
-        )
-        raise ValueError(
-            f"These frames do not fit {weights.name!r}: {listed}. Set MelFilterBank accordingly."
-        )
-    cmn, wanted = frames.frontend.get("cmn"), weights.frontend["cmn"]
-    if cmn != wanted:
-        remedy = "SlidingCMN(window=None)" if wanted == "utterance" else f"SlidingCMN({wanted})"
-        warnings.warn(
-            f"{weights.name!r} was trained on frames after {remedy}, these have "
-            f"{'no CMN' if cmn is None else f'CMN over {cmn}'}{'' if cmn is None else ' s'}.",
-            UserWarning,
-            stacklevel=4,
-        )
-
-
 def weights_path(weights: SpeakerWeights) -> Path:
     """Where the file is expected on this machine, whether or not it is there.
 
@@ -190,46 +172,29 @@ def has_weights(name: str) -> bool:
     return weights_path(get_weights(name)).is_file()
 
 
-def load_state_dict(name: str) -> dict[str, torch.Tensor]:
-    """Tensors of a pre-trained network under WeSpeaker's key names.
+def by_hand(weights: SpeakerWeights, sha256: str | None = None) -> str:
+    """Sentence of error messages that says how to come by the file without a download."""
+    checksum = weights.sha256 or sha256
+    stated = f"with sha256 {checksum}" if checksum else "(its checksum is not known)"
+    return (
+        f"put the file {stated} at {weights_path(weights)} ({weights.attribution}; licence: "
+        f"{weights.licence}), or point the environment variable SPEECHSENT_DATA to the folder "
+        f"that holds {weights.path}"
+    )
 
-    Parameters
-    ----------
-    name : str
-        Name in the registry.
 
-    Returns
-    -------
-    dict of str to Tensor
-        A new dict over tensors that must not be changed in place.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file is not there; the message says where to put it.
-    ValueError
-        If its checksum is another one than the registry's.
-    """
-    weights = get_weights(name)
+def find_weights(weights: SpeakerWeights) -> Path:
+    """Path of the file, which must be there: nothing is downloaded by who asks for it."""
     path = weights_path(weights)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"The weights {name!r} are expected at {path}. Put the file with sha256 "
-            f"{weights.sha256} there ({weights.attribution}, {weights.licence}), or point the "
-            "environment variable SPEECHSENT_DATA to the folder that has it."
+    if path.is_file():
+        return path
+    remedy = by_hand(weights)
+    if weights.urls:
+        checksum = "" if weights.sha256 else ", sha256=..."
+        remedy = (
+            "Download it with sklearn_speechsent.pretrained.fetch_weights("
+            f"{weights.name!r}{checksum}), or {remedy}"
         )
-    status = path.stat()
-    return dict(_verified_state(path, weights.sha256, status.st_size, status.st_mtime_ns))
-
-
-@lru_cache(maxsize=2)
-def _verified_state(path: Path, sha256: str, size: int, changed: int) -> dict[str, torch.Tensor]:
-    """Check and read a file once per process; size and time of change notice another file."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise ValueError(
-            f"{path} ({size} bytes) has sha256 {found}, expected {sha256}: the file is damaged, "
-            "incomplete or another one. Replace it."
-        )
-    return read_folded_resnet(path)
+    else:
+        remedy = remedy.capitalize()
+    raise FileNotFoundError(f"The weights {weights.name!r} are expected at {path}. {remedy}.")

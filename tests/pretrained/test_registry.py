@@ -1,6 +1,7 @@
 """Pre-trained weights: found, verified, and refused with a reason."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -22,21 +23,16 @@ from sklearn_speechsent.pretrained.onnx_layout import read_folded_resnet
 NAME = "wespeaker-voxceleb-resnet34"
 
 
-@pytest.fixture
-def home(monkeypatch, tmp_path):
-    """An empty data home."""
-    monkeypatch.setenv("SPEECHSENT_DATA", str(tmp_path))
-    return tmp_path
-
-
 def frames_with(**frontend):
     return UtteranceFrames.from_arrays([np.zeros((9, 80), np.float32)], frontend=frontend)
 
 
 def test_entries_say_where_they_come_from():
     for name, weights in REGISTRY.items():
-        assert weights.name == name and len(weights.sha256) == 64
+        assert weights.name == name
+        assert weights.sha256 is None or len(weights.sha256) == 64
         assert weights.licence and weights.attribution
+        assert all(url.startswith("https://") for url in weights.urls)
         assert weights.frontend["n_mels"] == weights.architecture["n_mels"]
 
 
@@ -53,6 +49,9 @@ def test_absent_weights_say_where_to_put_them(home):
     message = str(caught.value)
     for part in (home / f"models/{NAME}.onnx", get_weights(NAME).sha256, "CC BY", "SPEECHSENT"):
         assert str(part) in message
+    assert f"fetch_weights('{NAME}')" in message
+    with pytest.raises(FileNotFoundError, match=r"fetch_weights\('.*-pt', sha256=\.\.\.\)"):
+        load_state_dict(f"{NAME}-pt")
 
 
 @pytest.mark.data
@@ -105,14 +104,15 @@ def test_files_that_are_no_onnx(tmp_path, content):
         read_folded_resnet(path)
 
 
-def _save(path, kernels):
+def _save(path, kernels, bias=True):
     """ONNX file of a chain of convolutions (width, kernel) and one linear layer."""
     nodes, tensors = [], []
     for i, (width, kernel) in enumerate(kernels):
         weight = np.zeros((width, 1, kernel, kernel), np.float32)
         tensors.append(numpy_helper.from_array(weight, f"w{i}"))
         tensors.append(numpy_helper.from_array(np.zeros(width, np.float32), f"b{i}"))
-        nodes.append(helper.make_node("Conv", [f"x{i}", f"w{i}", f"b{i}"], [f"x{i + 1}"]))
+        inputs = [f"x{i}", f"w{i}", f"b{i}"]
+        nodes.append(helper.make_node("Conv", inputs if bias else inputs[:2], [f"x{i + 1}"]))
     tensors.append(numpy_helper.from_array(np.zeros((2, 2), np.float32), "w"))
     tensors.append(numpy_helper.from_array(np.ones(2, np.float32), "b"))
     nodes.append(helper.make_node("Gemm", ["x", "w", "b"], ["y"]))
@@ -152,6 +152,31 @@ def test_other_networks_are_refused(tmp_path, kernels, says):
         read_folded_resnet(tmp_path / "network.onnx")
 
 
+def test_convolutions_without_bias_are_not_folded(tmp_path):
+    _save(tmp_path / "network.onnx", [(8, 3), (8, 3), (8, 3)], bias=False)
+    with pytest.raises(ValueError, match=r"network\.onnx .*not folded.*pass the \.pt file"):
+        read_folded_resnet(tmp_path / "network.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda tensor: tensor.ClearField("name"), "does not hold the tensor 'w1'"),
+        (lambda tensor: setattr(tensor, "data_location", 1), "does not hold the tensor 'w1'"),
+        (lambda tensor: setattr(tensor, "raw_data", b"1234"), "'w1' cannot be read"),
+        (lambda tensor: tensor.dims.insert(0, 8), r"\(8, 8, 1, 3, 3\)|cannot be read"),
+    ],
+)
+def test_tensors_that_are_not_there(tmp_path, change, says):
+    path = tmp_path / "network.onnx"
+    _save(path, [(8, 3), (8, 3), (8, 3)])
+    model = onnx.load(path)
+    change(next(tensor for tensor in model.graph.initializer if tensor.name == "w1"))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=rf"network\.onnx.*({says})"):
+        read_folded_resnet(path)
+
+
 def test_only_what_is_recorded_is_compared():
     weights = get_weights(NAME)
     check_frontend(weights, frames_with())
@@ -161,3 +186,18 @@ def test_only_what_is_recorded_is_compared():
     maps = UtteranceFrames.from_arrays([np.zeros((3, 32, 80))])
     with pytest.raises(ValueError, match=r"80 mel bins, got frames of shape \(32, 80\)"):
         check_frontend(weights, maps)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cmn", "says"),
+    [
+        ("utterance", None, r"CMN over the utterance, .*\(window=None\), these have no CMN"),
+        (3.0, "utterance", r"CMN over 3\.0 s, SlidingCMN\(3\.0\), these have CMN over the utt"),
+        (None, 3.0, r"with no CMN, these have CMN over 3\.0 s"),
+    ],
+)
+def test_another_mean_normalisation_warns(wanted, cmn, says):
+    weights = get_weights(NAME)
+    weights = replace(weights, frontend={**weights.frontend, "cmn": wanted})
+    with pytest.warns(UserWarning, match=says):
+        check_frontend(weights, frames_with(cmn=cmn, sample_rate=16000))

@@ -1,0 +1,146 @@
+"""Download of registered weights into the data home: verified, resumable, all or nothing."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+from sklearn_speechsent.pretrained._files import file_sha256
+from sklearn_speechsent.pretrained.registry import (
+    SpeakerWeights,
+    by_hand,
+    get_weights,
+    weights_path,
+)
+
+
+def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = False) -> Path:
+    """Download pre-trained weights into the data home, unless they are there already.
+
+    Nothing else in this package downloads anything. The file appears under its name only once it
+    is complete and its checksum is right. If the connection fails, what has arrived stays beside
+    it as ``.part``, and the next attempt or call goes on from there if the server allows.
+
+    Parameters
+    ----------
+    name : str
+        Name in the registry.
+    sha256 : str, optional
+        Checksum the file must have, in hexadecimal. Needed where the registry has none.
+    progress : bool, default=False
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    pathlib.Path
+        Path of the file. If it was there already, it has only been verified, without network.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, no checksum is known, ``sha256`` contradicts the registry's, or
+        the file at hand or the downloaded one has another checksum.
+    FileNotFoundError
+        If no public address of the file is known; the message says where to put it.
+    ConnectionError
+        If no address could be reached; the message says where to put the file by hand.
+    OSError
+        If the file cannot be written.
+
+    See Also
+    --------
+    load_checkpoint : Read the file.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.pretrained import fetch_weights
+    >>> path = fetch_weights("wespeaker-voxceleb-resnet34", progress=True)  # doctest: +SKIP
+    """
+    weights = get_weights(name)
+    expected = _expected(weights, sha256)
+    path = weights_path(weights)
+    if path.is_file():
+        file_sha256(path, expected, "Delete it and call fetch_weights again.")
+        return path
+    if expected is None:
+        raise ValueError(
+            f"No checksum is known for {name!r}, and a file of tensors from the network is not "
+            f"trusted without one. Look it up where you trust it ({', '.join(weights.urls)}) and "
+            f"call fetch_weights({name!r}, sha256=...), or {by_hand(weights)}."
+        )
+    if not weights.urls:
+        raise FileNotFoundError(
+            f"No public address is known for {name!r}. Please {by_hand(weights, expected)}."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download(weights, path, expected, progress)
+    except ConnectionError:
+        raise
+    except OSError as exception:
+        denied = exception.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        kind = PermissionError if denied or isinstance(exception, PermissionError) else OSError
+        raise kind(
+            f"{name!r} cannot be written to {path}: {exception}. Make the folder writable, or "
+            f"{by_hand(weights, expected)}."
+        ) from exception
+    return path
+
+
+def _expected(weights: SpeakerWeights, sha256: str | None) -> str | None:
+    if sha256 is None:
+        return weights.sha256
+    given = str(sha256).strip().lower().removeprefix("sha256:")
+    if not re.fullmatch(r"[0-9a-f]{64}", given):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {sha256!r}.")
+    if weights.sha256 not in (None, given):
+        raise ValueError(
+            f"sha256={given} is not the one of {weights.name!r}, {weights.sha256}, without which "
+            "the file would not load. Leave sha256 out."
+        )
+    return given
+
+
+def _download(weights: SpeakerWeights, path: Path, sha256: str, progress: bool) -> None:
+    """Try the addresses in turn; errors of the file system pass through."""
+    import pooch
+    import requests
+
+    from sklearn_speechsent.pretrained._download import ResumingDownloader
+
+    part = path.with_name(path.name + ".part")
+    failures, altered = [], False
+    for url in weights.urls:
+        for from_scratch in (False, True):
+            downloader = ResumingDownloader(part, progress=progress)
+            try:
+                pooch.retrieve(
+                    url,
+                    known_hash=f"sha256:{sha256}",
+                    fname=path.name,
+                    path=path.parent,
+                    downloader=downloader,
+                )
+                return
+            except requests.RequestException as exception:
+                failures.append(f"{url}: {exception}")
+                break
+            except ValueError as exception:  # pooch's word for a wrong checksum
+                # What lay there from an earlier attempt may be to blame: once more without it.
+                if downloader.resumed and not from_scratch:
+                    continue
+                failures.append(f"{url}: {exception}")
+                altered = True
+                break
+    kept = f" What has arrived is kept in {part} for the next call." if part.is_file() else ""
+    remedy = f"Try again later, or {by_hand(weights, sha256)}.{kept}"
+    listed = "\n  ".join(failures)
+    if altered:
+        raise ValueError(
+            f"{weights.name!r} has not been kept, since it is another file than expected:\n  "
+            f"{listed}\n{remedy}"
+        )
+    raise ConnectionError(
+        f"{weights.name!r} could not be downloaded; is this machine online?\n  {listed}\n{remedy}"
+    )

@@ -1,0 +1,67 @@
+"""Whether frames are of the kind a pre-trained network was trained on."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from sklearn_speechsent.pretrained.checkpoint import SpeakerCheckpoint
+from sklearn_speechsent.pretrained.registry import SpeakerWeights
+from sklearn_speechsent.utterances import UtteranceFrames
+
+
+def check_frontend(weights: SpeakerWeights | SpeakerCheckpoint, frames: UtteranceFrames) -> None:
+    """Compare how frames were made with what a network was trained on.
+
+    Parameters
+    ----------
+    weights : SpeakerWeights or SpeakerCheckpoint
+    frames : UtteranceFrames
+        What the record of their making does not mention is taken to fit.
+
+    Raises
+    ------
+    ValueError
+        If rate, frames, bins, window or scale differ: the features would be meaningless.
+
+    Warns
+    -----
+    UserWarning
+        If the mean normalisation is another one, which costs little.
+    """
+    n_mels = weights.frontend["n_mels"]
+    if frames.frame_shape != (n_mels,):
+        raise ValueError(
+            f"{weights.name!r} expects frames of {n_mels} mel bins, got frames of shape "
+            f"{frames.frame_shape}."
+        )
+    if not frames.frontend:
+        return
+    wrong = {
+        name: (frames.frontend.get(name), wanted)
+        for name, wanted in weights.frontend.items()
+        if name != "cmn" and frames.frontend.get(name, wanted) != wanted
+    }
+    if wrong:
+        listed = ", ".join(
+            f"{name}={got!r} (expected {want!r})" for name, (got, want) in wrong.items()
+        )
+        raise ValueError(
+            f"These frames do not fit {weights.name!r}: {listed}. Set MelFilterBank accordingly."
+        )
+    cmn, wanted = frames.frontend.get("cmn"), weights.frontend["cmn"]
+    if cmn != wanted:
+        warnings.warn(
+            f"{weights.name!r} was trained on frames with {_cmn_in_words(wanted)}, these have "
+            f"{_cmn_in_words(cmn)}.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _cmn_in_words(window: Any) -> str:
+    if window is None:
+        return "no CMN"
+    if window == "utterance":
+        return "CMN over the utterance, SlidingCMN(window=None)"
+    return f"CMN over {window} s, SlidingCMN({window})"

@@ -1,0 +1,111 @@
+"""Readers of the file formats of checkpoints, none of which runs anything of a file."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from sklearn_speechsent.pretrained.layout import (
+    check_architecture,
+    check_frontend_record,
+    clean_state,
+)
+from sklearn_speechsent.pretrained.onnx_layout import read_folded_resnet
+
+SUFFIXES = (".onnx", ".pt", ".pth", ".safetensors")
+
+
+class Contents(NamedTuple):
+    """What a file holds; None for what it does not record."""
+
+    state: dict[str, torch.Tensor]
+    architecture: dict[str, Any] | None = None
+    frontend: dict[str, Any] | None = None
+    extra: dict[str, Any] = {}
+
+
+def read_file(path: Path) -> Contents:
+    """Read a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        File with one of the `SUFFIXES`.
+
+    Returns
+    -------
+    Contents
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another kind than its suffix says, or holds Python objects.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        return Contents(read_folded_resnet(path))
+    if suffix == ".safetensors":
+        return _read_safetensors(path)
+    return Contents(_read_torch(path))
+
+
+def _unreadable(path: Path, kind: str, cause: BaseException) -> ValueError:
+    first_line = next(iter(str(cause).splitlines()), "") or type(cause).__name__
+    return ValueError(
+        f"{path} ({path.stat().st_size} bytes) cannot be read as {kind}: {first_line[:200]} "
+        "The file is damaged, incomplete or of another kind. Replace it."
+    )
+
+
+def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about TorchScript, which is refused just below
+            # Mapped, so that the speaker classifier, nearly half of the file, is never read.
+            mapped = zipfile.is_zipfile(path)
+            state = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as exception:
+        if found := re.search(r"(?:GLOBAL|global:?) ([\w.]+)", str(exception)):
+            raise ValueError(
+                f"{path} holds other Python objects than tensors ({found[1]}). Rebuilding them "
+                "could run code from the file, so it is refused. If you trust where it comes "
+                "from, save its tensors alone: torch.save(network.state_dict(), path)."
+            ) from None
+        raise _unreadable(path, "a torch checkpoint", exception) from exception
+    except Exception as exception:  # torch raises what zip, pickle and tensors happen to raise
+        raise _unreadable(path, "a torch checkpoint", exception) from exception
+    return clean_state(state, path)
+
+
+def _read_safetensors(path: Path) -> Contents:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError) as exception:
+        raise _unreadable(path, "safetensors", exception) from exception
+    recorded = {}
+    for name in ("architecture", "frontend", "extra"):
+        try:
+            recorded[name] = json.loads(metadata.get(name, "null"))
+        except ValueError as exception:
+            raise ValueError(
+                f"{path}: the metadata {name!r} is no JSON ({exception}). Write the file with "
+                "save_checkpoint."
+            ) from exception
+    architecture, frontend, extra = recorded.values()
+    return Contents(
+        clean_state(state, path),
+        None if architecture is None else check_architecture(architecture, path),
+        None if frontend is None else check_frontend_record(frontend, path),
+        extra if isinstance(extra, dict) else {},
+    )

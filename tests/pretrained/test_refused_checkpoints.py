@@ -1,0 +1,165 @@
+"""Files that are damaged, foreign or dangerous: refused with a reason, and never run."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import zipfile
+
+import pytest
+import safetensors.torch
+import torch
+from small_networks import FRONTEND, SMALL, network
+
+from sklearn_speechsent.pretrained import (
+    build_network,
+    get_weights,
+    load_checkpoint,
+    save_checkpoint,
+    weights_path,
+)
+
+REGISTERED = "wespeaker-voxceleb-resnet34"
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
+def test_code_in_a_file_does_not_run(tmp_path, how):
+    path, marker = tmp_path / "evil.pt", tmp_path / "it ran"
+    content = {**network().state_dict(), "seg_1.bias": Payload(marker)}
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Payload(marker)))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=how == "zip")
+    with pytest.raises(ValueError, match=r"evil\.pt.*(refused|cannot be read)") as caught:
+        load_checkpoint(path)
+    assert not marker.exists()
+    if how != "pickle":
+        assert "mkdir" in str(caught.value) and "torch.save" in str(caught.value)
+    assert len(str(caught.value)) < 700, "torch's wall of text"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A good file of each format that can be written here."""
+    torch.save(network().state_dict(), tmp_path / "net.pt")
+    torch.save(network().state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    save_checkpoint(
+        tmp_path / "net.safetensors",
+        network().state_dict(),
+        architecture=SMALL,
+        frontend=FRONTEND,
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["net.pt", "old.pth", "net.safetensors", pytest.param("net.onnx", marks=pytest.mark.data)],
+)
+@pytest.mark.parametrize("fraction", [0.0, 0.02, 0.5, 0.999])
+def test_truncated_files_are_refused(files, name, fraction, request):
+    path = files / name
+    if name == "net.onnx":
+        request.getfixturevalue("data_home")
+        shutil.copy(weights_path(get_weights(REGISTERED)), path)
+    load_checkpoint(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(ValueError, match=re.escape(name)) as caught:
+        load_checkpoint(path)
+    assert re.search("Replace|Pass", str(caught.value)) and len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".onnx"])
+def test_files_of_another_kind_are_refused(tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(b"<!DOCTYPE html><title>404 Not Found</title>" * 9)
+    with pytest.raises(ValueError, match=rf"net\{suffix}.*cannot be read as .*Replace it"):
+        load_checkpoint(path)
+
+
+def test_torchscript_is_refused(tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        module = torch.nn.Linear(2, 2)
+    torch.save(module.state_dict(), tmp_path / "script.pt")
+    with zipfile.ZipFile(tmp_path / "script.pt", "a") as archive:  # as torch.jit.save marks it
+        archive.writestr("script/constants.pkl", b"\x80\x02).")
+    with pytest.raises(ValueError, match=r"script\.pt"):
+        load_checkpoint(tmp_path / "script.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ([1, 2], "holds a list, no dict of tensors"),
+        ({"epoch": 3, "state_dict": {}}, "has a int under 'epoch'.*network.state_dict"),
+        ({"state_dict": {"a": torch.ones(1)}}, "has a OrderedDict|has a dict under 'state_dict'"),
+        ({}, "no 'conv1.weight'"),
+        ({"fc.weight": torch.ones(2, 2)}, "no 'conv1.weight', but 'fc.weight'"),
+        ({"conv1.weight": torch.ones(3)}, r"'conv1.weight' has shape \(3,\)"),
+    ],
+)
+def test_torch_files_that_hold_something_else(tmp_path, content, says):
+    torch.save(content, tmp_path / "else.pt")
+    with pytest.raises(ValueError, match=rf"else\.pt.*({says})"):
+        load_checkpoint(tmp_path / "else.pt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seg_1.weight": None}, "has no 'seg_1.weight'"),
+        ({"seg_1.weight": torch.ones(6, 7)}, "takes 7 values, no multiple"),
+        ({"layer2.0.conv2.weight": None}, "residual blocks are not layer1.0"),
+        ({"layer1.0.conv2.weight": torch.tensor(1.0)}, "residual blocks are not layer1.0"),
+        ({"seg_1.weight": torch.ones(0, 96)}, r"'seg_1.weight' has shape \(0, 96\)"),
+    ],
+)
+def test_networks_of_another_layout(tmp_path, changes, says):
+    state = {**network().state_dict(), **changes}
+    torch.save({k: v for k, v in state.items() if v is not None}, tmp_path / "net.pt")
+    with pytest.raises(ValueError, match=rf"net\.pt.*({says})"):
+        build_network(load_checkpoint(tmp_path / "net.pt"))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"architecture": "{"}, "metadata 'architecture' is no JSON"),
+        ({"architecture": "{}"}, "must state n_mels, widths"),
+        ({"architecture": json.dumps({**SMALL, "widths": 4})}, "widths must be positive integers"),
+        ({"architecture": json.dumps({**SMALL, "n_mels": -1})}, "n_mels must be a positive int"),
+        ({"architecture": json.dumps({**SMALL, "widths": [4]})}, "differ in length"),
+        ({"frontend": "[1]"}, "must state n_mels and cmn"),
+        ({"frontend": json.dumps({"n_mels": 24})}, "must state n_mels and cmn"),
+    ],
+)
+def test_metadata_that_make_no_sense(tmp_path, metadata, says):
+    safetensors.torch.save_file(network().state_dict(), tmp_path / "net.safetensors", metadata)
+    with pytest.raises(ValueError, match=rf"net\.safetensors.*{says}"):
+        load_checkpoint(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("source", ["resnet", "", None, 3, "net.ckpt", ["a"]])
+def test_sources_that_are_neither_name_nor_file(source):
+    with pytest.raises(ValueError, match=rf"known: .*{REGISTERED}.*\.onnx, \.pt, \.pth or \.safe"):
+        load_checkpoint(source)
+
+
+def test_files_that_are_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"net\.pt does not exist\. Pass the path"):
+        load_checkpoint(tmp_path / "net.pt")
+    (tmp_path / "net.pt").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"net\.pt is a folder"):
+        load_checkpoint(str(tmp_path / "net.pt"))
