@@ -11,11 +11,17 @@ from sklearn_speechsent.features import (
     SpeakerFeatureExtractor,
     VoiceActivityDetector,
 )
+from sklearn_speechsent.perturbation import WaveformPerturbation
 from sklearn_speechsent.pipeline import make_sentiment_pipeline
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
+)
+from sklearn_speechsent.speaker import (
+    SpeakerEmbedder,
+    SpeakerEmbeddingFusion,
+    SpeakerVerifier,
 )
 from sklearn_speechsent.utterances import UtteranceFrames
 
@@ -23,11 +29,15 @@ __all__ = [
     "MelFilterBank",
     "OrdinalClassifier",
     "SlidingCMN",
+    "SpeakerEmbedder",
+    "SpeakerEmbeddingFusion",
     "SpeakerFeatureExtractor",
+    "SpeakerVerifier",
     "SpeechSentimentClassifier",
     "SpeechSentimentRegressor",
     "UtteranceFrames",
     "VoiceActivityDetector",
+    "WaveformPerturbation",
     "__version__",
     "make_sentiment_pipeline",
 ]

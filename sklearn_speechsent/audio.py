@@ -74,6 +74,7 @@ def probe(recording: Recording, sample_rate: int, min_duration: float) -> float:
         n_samples, rate = len(recording.source), recording.rate or sample_rate
     if n_samples == 0:
         raise recording.error("it has no samples.")
+    n_samples = int(n_samples / recording.speed)
     # Half a sample of slack: 400 samples at 16 kHz are 25 ms, whatever floats make of it.
     if n_samples + 0.5 < min_duration * rate:
         shape = np.shape(recording.source)
@@ -87,7 +88,7 @@ def probe(recording: Recording, sample_rate: int, min_duration: float) -> float:
 
 
 def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
-    """Decode a recording, mix it down to one channel and resample it.
+    """Decode a recording, mix it down to one channel, resample and perturb it as it asks for.
 
     Parameters
     ----------
@@ -106,9 +107,9 @@ def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
         If it cannot be decoded to its end, has no samples, NaN or infinite samples, or is silent.
     """
     if isinstance(recording.source, str):
-        samples, rate = _decode(recording)
+        samples, recorded = _decode(recording)
     else:
-        samples, rate = _to_float(recording), recording.rate or sample_rate
+        samples, recorded = _to_float(recording), recording.rate or sample_rate
     if samples.size == 0:
         raise recording.error("it has no samples.")
     if samples.ndim == 2:
@@ -122,9 +123,23 @@ def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
         )
     if high - low < _SILENCE:
         raise recording.error("it is silent from beginning to end. Leave it out.")
+    # Played faster is resampled as if it had been recorded at a higher rate: one filter for both.
+    rate = recorded * recording.speed
     if rate != sample_rate:
         samples = soxr.resample(samples, rate, sample_rate, quality="HQ")
-    return samples
+    return _with_gain_and_noise(samples, recording)
+
+
+def _with_gain_and_noise(samples: NDArray[np.float32], recording: Recording) -> NDArray[np.float32]:
+    gain = 10.0 ** (recording.gain_db / 20)
+    if recording.snr_db is None:
+        return samples if gain == 1.0 else samples * np.float32(gain)
+    power = np.dot(samples, samples) / len(samples)
+    noise = np.random.default_rng(recording.seed).standard_normal(len(samples), dtype=np.float32)
+    noise *= np.float32(np.sqrt(power * 10.0 ** (-recording.snr_db / 10)))
+    noise += samples
+    noise *= np.float32(gain)
+    return noise
 
 
 def _open(recording: Recording) -> soundfile.SoundFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn.pipeline import Pipeline
@@ -13,29 +14,27 @@ from sklearn_speechsent.features import (
     SlidingCMN,
     SpeakerFeatureExtractor,
 )
-from sklearn_speechsent.pretrained import get_weights
+from sklearn_speechsent.perturbation import WaveformPerturbation
+from sklearn_speechsent.pretrained import REGISTRY, load_checkpoint
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
 )
+from sklearn_speechsent.speaker import SpeakerEmbedder, SpeakerEmbeddingFusion
 
-#: Frozen and tuned speaker blocks, sentiment blocks, heads, fused speaker embedding.
-SYSTEMS: dict[str, dict[str, Any]] = {
-    "2/2SREx-SEResNet-16 + C + R": {"frozen": 2, "tuned": 0, "stext": 16, "heads": "CR"},
-    "1/2SREx-SEResNet-16 + C + R": {"frozen": 1, "tuned": 1, "stext": 16, "heads": "CR"},
-    "1/2SREx-SEResNet-16 + R": {"frozen": 1, "tuned": 1, "stext": 16, "heads": "R"},
-    "1/2SREx-SEResNet-16 + C": {"frozen": 1, "tuned": 1, "stext": 16, "heads": "C"},
-    "1/2SREx-SEResNet-34 + SpE + C": {
-        "frozen": 1,
-        "tuned": 1,
-        "stext": 34,
-        "heads": "C",
-        "spe": True,
-    },
-}
+#: The systems of the paper: frozen of all speaker blocks, sentiment blocks, fused speaker
+#: embedding, heads.
+SYSTEMS = (
+    "2/2SREx-SEResNet-16 + C + R",
+    "1/2SREx-SEResNet-16 + C + R",
+    "1/2SREx-SEResNet-16 + R",
+    "1/2SREx-SEResNet-16 + C",
+    "1/2SREx-SEResNet-34 + SpE + C",
+)
+_GRAMMAR = re.compile(r"([012])/2srex-seresnet-(16|34)(spe)?(cr|c|r)")
 _WESPEAKER = "wespeaker-voxceleb-resnet34"
-_STEPS = ("mfb", "vad", "cmn", "srext", "net")
+_STEPS = ("mfb", "vad", "cmn", "spe", "srext", "net")
 
 
 def _normalised(name: str) -> str:
@@ -46,13 +45,14 @@ def _normalised(name: str) -> str:
 def make_sentiment_pipeline(
     system: str | None = None,
     *,
-    weights: str | None = _WESPEAKER,
+    perturb: bool = False,
+    weights: Any = _WESPEAKER,
     memory: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
     verbose: int = 0,
     **params: Any,
-) -> Pipeline:
+) -> Pipeline | WaveformPerturbation:
     """Pipeline from recordings to sentiment.
 
     Parameters
@@ -60,14 +60,23 @@ def make_sentiment_pipeline(
     system : str, optional
         ``"light"`` pools block 3 of a speaker network to statistics and puts an
         :class:`~sklearn_speechsent.OrdinalClassifier` on them; it trains in seconds and is what
-        None stands for. Or one of the networks of the paper [1]_ (spaces and plus signs may be
-        left out): ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
-        ``"1/2SREx-SEResNet-16 + R"``, ``"1/2SREx-SEResNet-16 + C"``. The first numbers are frozen
-        of all speaker blocks, C is an ordinal (CORAL) and R a regression head; C + R predicts
-        levels, and ``net.as_regressor()`` intensities.
-    weights : str or None, default="wespeaker-voxceleb-resnet34"
-        Pre-trained speaker network. None does without: ``"light"`` then pools the mel frames
-        themselves, and the networks train their sentiment blocks on mel frames from scratch.
+        None stands for. Or one of the networks of the paper [1]_:
+        ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
+        ``"1/2SREx-SEResNet-16 + R"``, ``"1/2SREx-SEResNet-16 + C"``,
+        ``"1/2SREx-SEResNet-34 + SpE + C"``. The parts may be combined anew, and spaces and plus
+        signs left out: 2, 1 or 0 of the two speaker blocks are frozen (0: they learn from scratch
+        rather than from ``weights``), 16 or 34 is the size of the sentiment blocks, SpE fuses a
+        speaker embedding, C is an ordinal (CORAL) and R a regression head. C + R predicts levels,
+        and ``net.as_regressor()`` intensities.
+    perturb : bool, default=False
+        Wrap the Pipeline into :class:`~sklearn_speechsent.WaveformPerturbation`, which also trains
+        on faster, slower and noisy copies. Recommended for small corpora; extraction takes as
+        many times longer as there are copies.
+    weights : str, Path, SpeakerVerifier or None, default="wespeaker-voxceleb-resnet34"
+        Pre-trained speaker network: name in the registry, file, or a fitted verifier inside a
+        :class:`~sklearn.frozen.FrozenEstimator`. None does without: ``"light"`` then pools the mel
+        frames themselves, and the networks train their sentiment blocks on mel frames from
+        scratch.
     memory : str or joblib.Memory, optional
         Folder in which features are kept per recording, so that cross-validation and search
         compute each once. Better than the Pipeline's own ``memory``, which never keeps what was
@@ -85,8 +94,8 @@ def make_sentiment_pipeline(
 
     Returns
     -------
-    Pipeline
-        Steps ``mfb, vad, cmn, srext, net``, those that do nothing being ``"passthrough"``.
+    Pipeline or WaveformPerturbation
+        Steps ``mfb, vad, cmn, spe, srext, net``, those that do nothing being ``"passthrough"``.
 
     Raises
     ------
@@ -103,62 +112,68 @@ def make_sentiment_pipeline(
     >>> from sklearn_speechsent import make_sentiment_pipeline
     >>> pipeline = make_sentiment_pipeline("light", levels=[-2, -1, 0, 1, 2])
     >>> list(pipeline.named_steps)
-    ['mfb', 'vad', 'cmn', 'srext', 'net']
+    ['mfb', 'vad', 'cmn', 'spe', 'srext', 'net']
     >>> make_sentiment_pipeline("2/2SREx-SEResNet-16+C+R", max_epochs=5)["net"].max_epochs
     5
     """
     shared = {"n_jobs": n_jobs, "memory": memory, "verbose": verbose}
-    # Means over time are what the statistics of mel frames are made of: no CMN there.
-    cmn: Any = SlidingCMN()
-    if weights is not None and get_weights(weights).frontend["cmn"] == "utterance":
-        cmn = SlidingCMN(window=None)
+    mfb, cmn = MelFilterBank(**shared), SlidingCMN()
+    if weights is not None:
+        window = _frontend(weights)["cmn"]
+        cmn = SlidingCMN(None if window == "utterance" else window)
     if _normalised(system or "light") == "light":
+        srext = SpeakerFeatureExtractor(weights, compress="sqrt", **shared)
+        steps = [mfb, "passthrough", cmn, "passthrough", srext, OrdinalClassifier(n_jobs=n_jobs)]
         if weights is None:
-            cmn, srext = "passthrough", FrameStatistics()
-        else:
-            srext = SpeakerFeatureExtractor(weights, compress="sqrt", **shared)
-        net: Any = OrdinalClassifier(n_jobs=n_jobs)
+            # Means over time are what the statistics of mel frames are made of: no CMN there.
+            steps[2], steps[4] = "passthrough", FrameStatistics()
     else:
-        srext, net = _network(str(system), weights, shared, random_state)
-    steps = [MelFilterBank(**shared), "passthrough", cmn, srext, net]
-    pipeline = Pipeline(list(zip(_STEPS, steps, strict=True)))
-    return _with_params(pipeline, params)
+        steps = [mfb, "passthrough", cmn, *_network(str(system), weights, shared, random_state)]
+    pipeline = _with_params(Pipeline(list(zip(_STEPS, steps, strict=True))), params)
+    if perturb:
+        return WaveformPerturbation(pipeline, random_state=random_state)
+    return pipeline
+
+
+def _frontend(weights: Any) -> Mapping[str, Any]:
+    """What pre-trained weights expect; those of the registry need not be there yet."""
+    if isinstance(weights, str) and weights in REGISTRY:
+        return REGISTRY[weights].frontend
+    return load_checkpoint(weights).frontend
 
 
 def _network(
-    system: str, weights: str | None, shared: dict[str, Any], random_state: Any
-) -> tuple[Any, Any]:
-    """Last two steps of a system of the paper."""
-    spelled = {_normalised(name): name for name in SYSTEMS}
-    if _normalised(system) not in spelled:
+    system: str, weights: Any, shared: dict[str, Any], random_state: Any
+) -> tuple[Any, Any, Any]:
+    """Last three steps of a system of the paper."""
+    parts = _GRAMMAR.fullmatch(_normalised(system))
+    if parts is None:
         raise ValueError(f"There is no system {system!r}; known: {['light', *SYSTEMS]}.")
-    layout = SYSTEMS[spelled[_normalised(system)]]
-    if layout.get("spe"):
-        raise ValueError(
-            f"{system!r} fuses a speaker embedding (SpE), which this version does not have yet. "
-            "'1/2SREx-SEResNet-16 + C' is the system without it."
-        )
+    n_frozen, heads = int(parts[1]), parts[4]
     params: dict[str, Any] = {
         "sampling_exponent": 1.0,
-        "two_headed": layout["heads"] == "CR",
-        "module__stext": layout["stext"],
+        "two_headed": heads == "cr",
+        "module__stext": int(parts[2]),
         "n_jobs": shared["n_jobs"],
         "verbose": shared["verbose"],
         "random_state": random_state,
     }
+    spe: Any = "passthrough"
     srext: Any = "passthrough"
-    if weights is not None and layout["tuned"] == 0:
+    if parts[3]:
+        if weights is None:
+            raise ValueError(f"{system!r} fuses a speaker embedding, for which it needs weights.")
+        spe = SpeakerEmbeddingFusion(SpeakerEmbedder(weights, **shared))
+    if n_frozen == 0:
+        params["module__n_tuned_blocks"] = 2
+    elif n_frozen == 2 and weights is not None:
         srext = SpeakerFeatureExtractor(
-            weights, n_blocks=layout["frozen"], pooling=None, dtype="float16", **shared
+            weights, n_blocks=2, pooling=None, dtype="float16", **shared
         )
     elif weights is not None:
-        params |= {
-            "weights": weights,
-            "module__n_frozen_blocks": layout["frozen"],
-            "module__n_tuned_blocks": layout["tuned"],
-        }
-    net = SpeechSentimentRegressor if layout["heads"] == "R" else SpeechSentimentClassifier
-    return srext, net(**params)
+        params |= {"weights": weights, "module__n_frozen_blocks": 1, "module__n_tuned_blocks": 1}
+    net = SpeechSentimentRegressor if heads == "r" else SpeechSentimentClassifier
+    return spe, srext, net(**params)
 
 
 def _with_params(pipeline: Pipeline, params: dict[str, Any]) -> Pipeline:

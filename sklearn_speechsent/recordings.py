@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
 
-_COLUMNS = ("file", "start", "end")
+_COLUMNS = ("file", "start", "end", "speed", "gain_db", "snr_db", "seed")
+#: Beyond these, speech is no longer speech and a typing error more likely.
+_SLOWEST, _FASTEST = 0.25, 4.0
 
 
 class RecordingError(ValueError):
@@ -36,6 +39,14 @@ class Recording:
         Sample rate (Hz) of samples in memory; None if they are already at the wanted rate.
     start, stop : float or None
         Segment of a file in seconds; None for its beginning and end.
+    speed : float
+        Played so many times as fast, pitch and all.
+    gain_db : float
+        Made louder by so many dB.
+    snr_db : float or None
+        White noise is added, so many dB below the recording's own level; None for none.
+    seed : int
+        Of that noise.
     """
 
     row: int
@@ -43,6 +54,10 @@ class Recording:
     rate: int | None = None
     start: float | None = None
     stop: float | None = None
+    speed: float = 1.0
+    gain_db: float = 0.0
+    snr_db: float | None = None
+    seed: int = 0
 
     def __str__(self) -> str:
         if not isinstance(self.source, str):
@@ -72,13 +87,18 @@ class Recording:
         Returns
         -------
         tuple
-            Path, size, time of change and segment, or the samples and their rate.
+            Path, size, time of change and segment, or the samples and their rate; and how they
+            are perturbed, if they are.
         """
+        noise = None if self.snr_db is None else (self.snr_db, self.seed)
+        perturbed: tuple[Any, ...] = (self.speed, self.gain_db, noise)
+        if perturbed == (1.0, 0.0, None):
+            perturbed = ()
         if not isinstance(self.source, str):
-            return (self.rate, self.source)
+            return (self.rate, self.source, *perturbed)
         status = os.stat(self.source)
         path = os.path.realpath(self.source)
-        return (path, status.st_size, status.st_mtime_ns, self.start, self.stop)
+        return (path, status.st_size, status.st_mtime_ns, self.start, self.stop, *perturbed)
 
 
 def as_recordings(X: Any) -> list[Recording]:
@@ -89,6 +109,9 @@ def as_recordings(X: Any) -> list[Recording]:
     X : array-like of str or Path, DataFrame, sequence of arrays or of ``(rate, array)``
         A DataFrame has the column ``file`` and may have ``start`` and ``end`` in seconds (a
         missing value is the beginning or the end); a single column holds files whatever its name.
+        The columns ``speed``, ``gain_db``, ``snr_db`` and ``seed`` ask for a perturbed copy, see
+        :class:`Recording`; :class:`~sklearn_speechsent.WaveformPerturbation` writes them.
+        A list of :class:`Recording` is taken as it is.
         A 2-D numeric array is a batch of waveforms of equal length. Samples go along the first
         axis. Integer samples are scaled by the range of their type; floats are taken as they are,
         full scale being [-1, 1].
@@ -156,27 +179,77 @@ def is_waveform_table(X: Any) -> bool:
     return hasattr(X, "toarray") or (is_array and getattr(X, "ndim", 2) != 1)
 
 
+def validated_waveforms(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:
+    """Batch of equal-length waveforms, validated like any table of scikit-learn.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_``, the samples of a waveform, when ``reset`` is true.
+    X : array-like of shape (n, n_samples)
+    reset : bool
+
+    Returns
+    -------
+    ndarray of shape (n, n_samples)
+    """
+    X = validate_data(estimator, X, reset=reset)
+    if X.dtype.kind not in "iuf" or X.dtype.itemsize == 8:
+        X = X.astype(np.float64, copy=False)  # no recorder writes 64-bit integers
+    return X
+
+
 def _from_frame(X: pd.DataFrame) -> list[Recording]:
     if X.shape[1] == 1:
         X = X.set_axis(["file"], axis=1)
     # A column that is not understood may be a misspelt 'start', and whole files would be read.
     if "file" not in X.columns or not set(X.columns) <= set(_COLUMNS):
         raise ValueError(
-            "A DataFrame of recordings has the column 'file' and may have 'start' and 'end' (s), "
-            f"got {list(X.columns)}. Rename columns or select these."
+            "A DataFrame of recordings has the column 'file' and may have 'start' and 'end' (s) "
+            "and, for perturbed copies, 'speed', 'gain_db', 'snr_db' and 'seed'; got "
+            f"{list(X.columns)}. Rename columns or select these."
         )
-    starts, stops = _seconds(X, "start"), _seconds(X, "end")
+    columns = {column: _numbers(X, column) for column in _COLUMNS[1:]}
     recordings = []
-    for row, (file, start, stop) in enumerate(zip(X["file"], starts, stops, strict=True)):
+    for row, file in enumerate(X["file"]):
         if not isinstance(file, (str, os.PathLike)):
             raise TypeError(
                 f"Row {row} of X holds {file!r:.80} where the path of a file should be."
             )
-        recordings.append(Recording(row, os.fspath(file), start=start, stop=stop))
+        given = {column: values[row] for column, values in columns.items()}
+        recordings.append(
+            _checked(
+                Recording(
+                    row,
+                    os.fspath(file),
+                    start=given["start"],
+                    stop=given["end"],
+                    speed=1.0 if given["speed"] is None else given["speed"],
+                    gain_db=given["gain_db"] or 0.0,
+                    snr_db=given["snr_db"],
+                    seed=int(given["seed"] or 0),
+                )
+            )
+        )
     return recordings
 
 
-def _seconds(X: pd.DataFrame, column: str) -> list[float | None]:
+def _checked(recording: Recording) -> Recording:
+    """Refuse perturbations that make no sense."""
+    if not _SLOWEST <= recording.speed <= _FASTEST:
+        raise recording.error(
+            f"speed={recording.speed:g} is no factor between {_SLOWEST:g} and {_FASTEST:g}."
+        )
+    if not (np.isfinite(recording.gain_db) and np.isfinite(recording.snr_db or 0.0)):
+        raise recording.error(
+            f"gain_db={recording.gain_db} and snr_db={recording.snr_db} must be finite."
+        )
+    if recording.seed < 0:
+        raise recording.error(f"seed={recording.seed} must not be negative.")
+    return recording
+
+
+def _numbers(X: pd.DataFrame, column: str) -> list[float | None]:
     if column not in X.columns:
         return [None] * len(X)
     values = X[column]
@@ -185,10 +258,13 @@ def _seconds(X: pd.DataFrame, column: str) -> list[float | None]:
     try:
         return [None if pd.isna(value) else float(value) for value in values]
     except (TypeError, ValueError) as exception:
-        raise ValueError(f"Column {column!r} must hold seconds: {exception}.") from exception
+        unit = "seconds" if column in ("start", "end") else "numbers"
+        raise ValueError(f"Column {column!r} must hold {unit}: {exception}.") from exception
 
 
 def _from_item(row: int, item: Any) -> Recording:
+    if isinstance(item, Recording):
+        return _checked(replace(item, row=row))
     if isinstance(item, (str, os.PathLike)):
         return Recording(row, os.fspath(item))
     if isinstance(item, np.ndarray) and item.dtype == object:

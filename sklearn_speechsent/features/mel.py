@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import validate_data
 
 from sklearn_speechsent import audio
 from sklearn_speechsent.features._base import (
@@ -18,7 +17,7 @@ from sklearn_speechsent.features._base import (
     map_utterances,
 )
 from sklearn_speechsent.features._kaldi import log_mel_energies
-from sklearn_speechsent.recordings import is_waveform_table
+from sklearn_speechsent.recordings import is_waveform_table, validated_waveforms
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
 from sklearn_speechsent.utils.validation import check_labels
@@ -230,10 +229,8 @@ class MelFilterBank(FramesTransformer):
             )
         n_features = None
         if is_waveform_table(X):
-            X = validate_data(self, X, reset=reset)
+            X = validated_waveforms(self, X, reset=reset)
             n_features = X.shape[1]
-            if X.dtype.kind not in "iuf" or X.dtype.itemsize == 8:
-                X = X.astype(np.float64, copy=False)  # no recorder writes 64-bit integers
         recordings = audio.as_recordings(X)
         if not recordings:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -19,14 +20,14 @@ from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, cached
 from sklearn_speechsent.features.statistics import COMPRESSIONS, pool_statistics
 from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
-from sklearn_speechsent.pretrained import (
-    SpeakerWeights,
-    check_frontend,
-    get_weights,
-    load_state_dict,
-)
+from sklearn_speechsent.pretrained import check_frontend, load_checkpoint, load_into
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
+from sklearn_speechsent.utils.sklearn_private import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utterances import UtteranceFrames
 
@@ -47,6 +48,10 @@ def _extract(
     return pool_statistics(time_first, n_bands=settings["n_bands"])
 
 
+def _embedding_size(frames: UtteranceFrames) -> int:
+    return 0 if frames.embeddings is None else frames.embeddings.shape[1]
+
+
 def _pools(extractor: SpeakerFeatureExtractor) -> bool:
     if extractor.pooling is None:
         raise AttributeError("Maps of unequal length have no feature names; pooling is None.")
@@ -62,8 +67,10 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
 
     Parameters
     ----------
-    weights : str, default="wespeaker-voxceleb-resnet34"
-        Name in the registry of :mod:`sklearn_speechsent.pretrained`.
+    weights : str, Path or SpeakerVerifier, default="wespeaker-voxceleb-resnet34"
+        Name in the registry of :mod:`sklearn_speechsent.pretrained`, file (``.onnx``, ``.pt``,
+        ``.safetensors``), or a fitted :class:`~sklearn_speechsent.SpeakerVerifier` inside a
+        :class:`~sklearn.frozen.FrozenEstimator`, which keeps it fitted when this is cloned.
     n_blocks : {1, 2, 3, 4}, default=3
         Stem and so many blocks. The paper takes 2; the third carries affect best [1]_.
     pooling : {"stats"} or None, default="stats"
@@ -107,7 +114,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "weights": [str],
+        "weights": [str, os.PathLike, HasMethods(["to_checkpoint"])],
         "n_blocks": [Interval(Integral, 1, 4, closed="both")],
         "pooling": [StrOptions({"stats"}), None],
         "n_bands": [Interval(Integral, 1, None, closed="left")],
@@ -120,7 +127,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
 
     def __init__(
         self,
-        weights: str = "wespeaker-voxceleb-resnet34",
+        weights: Any = "wespeaker-voxceleb-resnet34",
         *,
         n_blocks: int = 3,
         pooling: str | None = "stats",
@@ -165,19 +172,23 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             If the frames have another rate, window or number of bins than the network expects.
         """
         frames = check_frames(self, X, reset=True)
-        weights = get_weights(self.weights)
-        check_frontend(weights, frames)
-        with torch.random.fork_rng(devices=[]):  # draws weights, only to be replaced
-            network = SpeakerBlocks(
-                n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **weights.architecture
+        self.embedding_size_ = _embedding_size(frames)
+        checkpoint = load_checkpoint(self.weights)
+        check_frontend(checkpoint, frames)
+        layout = {k: v for k, v in checkpoint.architecture.items() if k != "embedding_size"}
+        if self.n_blocks > len(layout["depths"]):
+            raise ValueError(
+                f"n_blocks={self.n_blocks}, but {checkpoint.name!r} has {len(layout['depths'])}."
             )
+        with torch.random.fork_rng(devices=[]):  # draws weights, only to be replaced
+            network = SpeakerBlocks(n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **layout)
         if self.pooling == "stats" and network.out_frequencies % self.n_bands:
             raise ValueError(
                 f"n_bands={self.n_bands} does not divide the {network.out_frequencies} frequencies "
                 f"of block {self.n_blocks}."
             )
-        state = load_state_dict(self.weights)
-        network.load_state_dict({key: state[key] for key in network.state_dict()})
+        load_into(network, checkpoint.state, checkpoint.name)
+        self.checkpoint_ = replace(checkpoint, state={})
         self.network_ = network.eval().to(memory_format=torch.channels_last)
         return self
 
@@ -191,16 +202,21 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         Returns
         -------
         ndarray of shape (n, 2 * n_channels * n_bands) or UtteranceFrames
-            Statistics, or maps with frames of shape (n_channels, n_frequencies).
+            Statistics, with the columns of a fused speaker embedding behind them; or maps with
+            frames of shape (n_channels, n_frequencies).
         """
         check_is_fitted(self)
         frames = check_frames(self, X, reset=False)
-        weights = get_weights(self.weights)
-        check_frontend(weights, frames)
+        if _embedding_size(frames) != self.embedding_size_:
+            raise ValueError(
+                f"X has embeddings of {_embedding_size(frames)} values per utterance, but "
+                f"SpeakerFeatureExtractor is expecting {self.embedding_size_}."
+            )
+        check_frontend(self.checkpoint_, frames)
         if self.pooling is None:
             self._announce_size(frames)
         extract = cached(self.memory, _extract, ignore=["network"])
-        settings = self._settings(weights)
+        settings = self._settings()
         with torch_threads(self.n_jobs):
             features = [
                 extract(utterance, settings, self.network_)
@@ -210,8 +226,11 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             ]
         if self.pooling is not None:
             # Outside of the cache: another compression costs nothing to try.
-            return COMPRESSIONS[self.compress](np.stack(features)).astype(self.dtype, copy=False)
-        made: dict[str, Any] = {"srext": f"{weights.name}, {self.n_blocks} blocks"}
+            table = COMPRESSIONS[self.compress](np.stack(features))
+            if frames.embeddings is not None:
+                table = np.hstack([table, frames.embeddings])
+            return table.astype(self.dtype, copy=False)
+        made: dict[str, Any] = {"srext": f"{self.checkpoint_.name}, {self.n_blocks} blocks"}
         if "frame_shift" in frames.frontend:
             made["frame_shift"] = frames.frontend["frame_shift"] * self.network_.time_stride
         return frames.with_frames(features, dtype=self.dtype, **made)
@@ -228,18 +247,18 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         Returns
         -------
         ndarray of str objects
-            ``block3_mean_c000_b0`` and so on: statistic, channel and frequency band.
+            ``block3_mean_c000_b0`` and so on: statistic, channel and frequency band; then
+            ``spe000`` and so on where a speaker embedding was fused.
         """
         check_is_fitted(self)
-        return np.array(
-            [
-                f"block{self.n_blocks}_{statistic}_c{channel:03d}_b{band}"
-                for statistic in ("mean", "std")
-                for channel in range(self.network_.out_channels)
-                for band in range(self.n_bands)
-            ],
-            dtype=object,
-        )
+        names = [
+            f"block{self.n_blocks}_{statistic}_c{channel:03d}_b{band}"
+            for statistic in ("mean", "std")
+            for channel in range(self.network_.out_channels)
+            for band in range(self.n_bands)
+        ]
+        names += [f"spe{value:03d}" for value in range(self.embedding_size_)]
+        return np.array(names, dtype=object)
 
     def set_output(self, *, transform: str | None = None) -> SpeakerFeatureExtractor:
         """Choose the container of the statistics; maps stay ``UtteranceFrames``.
@@ -257,11 +276,11 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             return self
         return super().set_output(transform=transform)
 
-    def _settings(self, weights: SpeakerWeights) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         pooled = self.pooling is not None
         return {
             "version": _VERSION,
-            "sha256": weights.sha256,
+            "sha256": self.checkpoint_.sha256,
             "n_blocks": int(self.n_blocks),
             "pooling": self.pooling,
             "n_bands": int(self.n_bands) if pooled else None,

@@ -26,9 +26,11 @@ from sklearn_speechsent.nn.pooling import GeM, masked_mean, statistics_pooling
 from sklearn_speechsent.nn.probabilities import class_probabilities, cumulative_probabilities
 from sklearn_speechsent.nn.resnet import SpeakerBlocks, SpeakerResNet
 from sklearn_speechsent.nn.stext import SentimentBlocks
+from sklearn_speechsent.nn.verification import AAMSoftmax, SpeakerClassifierNetwork
 
 __all__ = [
     "ORDINAL_HEADS",
+    "AAMSoftmax",
     "CGDDecoder",
     "CondorHead",
     "CoralHead",
@@ -43,6 +45,7 @@ __all__ = [
     "SentimentNetwork",
     "SoftmaxHead",
     "SpeakerBlocks",
+    "SpeakerClassifierNetwork",
     "SpeakerResNet",
     "SpecAugment",
     "SqueezeExcitation",

@@ -211,6 +211,14 @@ class SpeakerResNet(SpeakerBlocks):
         super().__init__(
             len(depths), n_mels=n_mels, widths=widths, depths=depths, se_ratio=se_ratio
         )
+        #: Arguments that build the same network again.
+        self.architecture = {
+            "n_mels": n_mels,
+            "widths": tuple(widths),
+            "depths": tuple(depths),
+            "se_ratio": se_ratio,
+            "embedding_size": embedding_size,
+        }
         self.seg_1 = nn.Linear(2 * self.out_channels * self.out_frequencies, embedding_size)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 from torch.utils.data import DataLoader
 
 from sklearn_speechsent.nn import SentimentNetwork
-from sklearn_speechsent.pretrained import check_frontend, get_weights, load_state_dict
+from sklearn_speechsent.pretrained import check_frontend, load_checkpoint, load_into
 from sklearn_speechsent.sentiment._checks import NET_CONSTRAINTS
 from sklearn_speechsent.sentiment._levels import nearest_level, round_labels
 from sklearn_speechsent.sentiment._split import hold_out
@@ -47,6 +47,7 @@ class SpeechSentimentNet(UtteranceNet):
         lr_schedule: str | None = "milestones",
         max_epochs: int = 20,
         batch_size: int = 32,
+        precision: str = "float32",
         early_stopping: bool = False,
         validation_fraction: float = 0.15,
         patience: int = 5,
@@ -101,6 +102,7 @@ class SpeechSentimentNet(UtteranceNet):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.precision = precision
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -219,7 +221,7 @@ class SpeechSentimentNet(UtteranceNet):
         dataset = self._dataset(frames[train], y[train], weight[train])
         probabilities = None
         if self.sampling_exponent:
-            index = self._level_index(dataset.y)
+            index = self._level_index(y[train])
             probabilities = sampling_weights(index, self.sampling_exponent)
         return self._run_training(dataset, valid, rng, probabilities, reset=reset)
 
@@ -229,7 +231,7 @@ class SpeechSentimentNet(UtteranceNet):
     def check_frontend(self, frames: UtteranceFrames) -> None:
         """Frames must be of the kind the pre-trained blocks were trained on, if there are any."""
         if self.weights is not None:
-            check_frontend(get_weights(self.weights), frames)
+            check_frontend(load_checkpoint(self.weights), frames)
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if "ordinal" in self._heads():
@@ -274,16 +276,15 @@ class SpeechSentimentNet(UtteranceNet):
                     f"weights={self.weights!r} without speaker blocks in the network. Set "
                     "module__n_frozen_blocks and module__n_tuned_blocks."
                 )
-            architecture = get_weights(self.weights).architecture
-            kwargs.update({name: architecture[name] for name in ("widths", "depths")})
-            kwargs["srext_se_ratio"] = architecture["se_ratio"]
+            checkpoint = load_checkpoint(self.weights)
+            layout = checkpoint.architecture
+            kwargs.update({name: layout[name] for name in ("widths", "depths")})
+            kwargs["srext_se_ratio"] = layout["se_ratio"]
             # A checkpoint with folded statistics is ruined by batch statistics of its own.
             kwargs.setdefault("freeze_batch_norm", True)
         self.module_ = self.initialized_instance(self.module, kwargs)
         if self.weights is not None:
-            state = load_state_dict(self.weights)
-            blocks = self.module_.srext
-            blocks.load_state_dict({key: state[key] for key in blocks.state_dict()})
+            load_into(self.module_.srext, checkpoint.state, checkpoint.name)
         return self
 
     # -- scikit-learn ----------------------------------------------------------------------------

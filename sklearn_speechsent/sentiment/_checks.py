@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 from typing import Any
 
 from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS
-from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions
+from sklearn_speechsent.utils.sklearn_private import HasMethods, Interval, StrOptions
 
 NET_CONSTRAINTS: dict[str, list[Any]] = {
     **TRAINING_CONSTRAINTS,
@@ -14,7 +15,7 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "two_headed": ["boolean"],
     "prior_correction": ["boolean"],
     "levels": ["array-like", None],
-    "weights": [str, None],
+    "weights": [str, os.PathLike, HasMethods(["to_checkpoint"]), None],
     "sampling_exponent": [Interval(Real, 0, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

@@ -26,9 +26,13 @@ levels : array-like of numbers, optional
 prior_correction : bool, default=False
     Undo the shift of ``sampling_exponent`` when levels are predicted: class probabilities are
     multiplied by the ratio of the levels' natural and sampled frequencies.
-weights : str, optional
-    Name of pre-trained speaker weights for the speaker blocks in the network. Their batch
+weights : str, Path or SpeakerVerifier, optional
+    Pre-trained speaker network for the speaker blocks in the network: name in the registry, file,
+    or a fitted verifier inside a :class:`~sklearn.frozen.FrozenEstimator`. Its batch
     normalisation then stays as it was trained.
+precision : {"float32", "bfloat16"}, default="float32"
+    Of the arithmetic in training. bfloat16 halves the time on processors that have it, at its own
+    rounding; predictions are made in float32.
 chunk_duration : float or None, default=4.0
     Longer utterances are cut to a random stretch of so many seconds each time they are drawn in
     training; None trains on whole utterances. Prediction always sees all of an utterance.

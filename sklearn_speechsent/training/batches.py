@@ -101,7 +101,7 @@ class RandomBatches:
     Parameters
     ----------
     n : int
-        Utterances in the training set, and rows per epoch.
+        Utterances in the training set, and rows per epoch if nothing else is said.
     batch_size : int
         Largest batch. Batches of an epoch differ by one row at most, so that none is so small
         that batch normalisation fails.
@@ -109,6 +109,8 @@ class RandomBatches:
     weights : ndarray of shape (n,), optional
         Probabilities of drawing each utterance, with replacement; None goes through all of them
         once.
+    n_drawn : int, optional
+        Rows per epoch when ``weights`` are given, ``n`` by default.
     """
 
     def __init__(
@@ -117,9 +119,11 @@ class RandomBatches:
         batch_size: int,
         rng: np.random.RandomState,
         weights: NDArray[np.float64] | None = None,
+        n_drawn: int | None = None,
     ) -> None:
         self.n = n
-        self.n_batches = max(1, -(-n // batch_size))
+        self.n_drawn = n if n_drawn is None or weights is None else n_drawn
+        self.n_batches = max(1, -(-self.n_drawn // batch_size))
         self.rng = rng
         self.weights = weights
 
@@ -130,7 +134,7 @@ class RandomBatches:
         if self.weights is None:
             order = self.rng.permutation(self.n)
         else:
-            order = self.rng.choice(self.n, size=self.n, p=self.weights)
+            order = self.rng.choice(self.n, size=self.n_drawn, p=self.weights)
         return iter(np.array_split(order, self.n_batches))
 
 

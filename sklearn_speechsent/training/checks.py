@@ -27,6 +27,7 @@ TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
     "lr_schedule": [StrOptions({"milestones", "plateau"}), None],
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 2, None, closed="left")],
+    "precision": [StrOptions({"float32", "bfloat16"})],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
     # skorch's own, which nothing here would read: refused rather than passed over in silence.

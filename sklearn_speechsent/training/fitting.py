@@ -35,6 +35,7 @@ def prepare_training(
     validation: UtteranceDataset | None,
     rng: np.random.RandomState,
     probabilities: NDArray[np.float64] | None = None,
+    n_drawn: int | None = None,
 ) -> None:
     """Say how training batches are drawn (each row with its probability), cut and augmented."""
     frames = dataset.X
@@ -42,7 +43,7 @@ def prepare_training(
     if net.chunk_duration is not None:
         dataset.chunk = max(1, round(net.chunk_duration / shift))
     dataset.rng = rng
-    dataset.batches = RandomBatches(len(dataset), net.batch_size, rng, probabilities)
+    dataset.batches = RandomBatches(len(dataset), net.batch_size, rng, probabilities, n_drawn)
     dataset.validation = validation
     # SpecAugment masks time and frequency, which maps of frozen blocks no longer resolve.
     if net.spec_augment is True and len(frames.frame_shape) == 1:

@@ -12,7 +12,7 @@ class SummedLoss(nn.Module):
     Parameters
     ----------
     regression_weight, ordinal_weight : float, default=1.0
-        Weight of each head's loss.
+        Weight of each head's loss; other heads have 1.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class SummedLoss(nn.Module):
         # Dividing by the size and not by the weights' sum keeps an utterance's pull the same in
         # whichever batch it lands, and a batch of zero weights harmless.
         means = [
-            getattr(self, f"{name}_weight") * (loss * weight).mean()
+            getattr(self, f"{name}_weight", 1.0) * (loss * weight).mean()
             for name, loss in losses.items()
         ]
         return torch.stack(means).sum()

@@ -57,6 +57,14 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
             batches = whole_batches(dataset.X.lengths, batch_size, np.arange(len(dataset)))
         return getattr(self, prefix)(dataset, sampler=batches, batch_size=None, **kwargs)
 
+    def infer(self, x: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
+        """Outputs of the heads, in training with the arithmetic of ``precision``."""
+        low = self.precision == "bfloat16" and self.module_.training
+        kind = torch.device(self.device or "cpu").type
+        with torch.autocast(kind, torch.bfloat16, enabled=low):
+            outputs = super().infer(x, **fit_params)
+        return {name: output.float() for name, output in outputs.items()}
+
     def get_loss(
         self, y_pred: dict[str, Any], y_true: dict[str, Any], X: Any = None, training: bool = False
     ) -> torch.Tensor:
@@ -110,11 +118,12 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         validation: UtteranceDataset | None,
         rng: np.random.RandomState,
         probabilities: NDArray[np.float64] | None = None,
+        n_drawn: int | None = None,
         *,
         reset: bool,
     ) -> Any:
         """Train for ``max_epochs``, from the start if ``reset``, leaving no trace elsewhere."""
-        prepare_training(self, dataset, validation, rng, probabilities)
+        prepare_training(self, dataset, validation, rng, probabilities, n_drawn)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         with torch_threads(self.n_jobs), scoped_seed(seed, self.device):
             if reset:

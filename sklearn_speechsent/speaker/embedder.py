@@ -1,0 +1,180 @@
+"""Speaker embeddings of a pre-trained network as an ordinary table."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import normalize
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, cached
+from sklearn_speechsent.frame_checks import check_frames
+from sklearn_speechsent.nn import SpeakerResNet
+from sklearn_speechsent.pretrained import build_network, check_frontend, load_checkpoint
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
+from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context
+from sklearn_speechsent.utils.threads import torch_threads
+
+#: Part of every cache key: raise it when the same settings give other embeddings.
+_VERSION = 1
+
+
+def _embed(
+    utterance: NDArray[Any], settings: dict[str, Any], network: SpeakerResNet
+) -> NDArray[np.float32]:
+    """Embedding of one utterance; ``settings`` stand for the network in the cache's eyes."""
+    frames = torch.from_numpy(np.ascontiguousarray(utterance, dtype=np.float32))[None]
+    with torch.inference_mode():
+        return network(frames, torch.tensor([len(utterance)]))[0].numpy()
+
+
+class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+    """Embedding of each utterance's speaker by a pre-trained verification network (SpE).
+
+    Parameters
+    ----------
+    weights : str, Path or SpeakerVerifier, default="wespeaker-voxceleb-resnet34"
+        Name in the registry of :mod:`sklearn_speechsent.pretrained`, file (``.onnx``, ``.pt``,
+        ``.safetensors``), or a fitted :class:`~sklearn_speechsent.SpeakerVerifier`, which stays
+        fitted when this estimator is cloned.
+    normalize : bool, default=True
+        Whether embeddings have unit length, so that products of two are cosines.
+    n_jobs : int, optional
+        Threads of torch; None leaves torch's setting, -1 uses all cores.
+    memory : str, Path or joblib.Memory, optional
+        Folder in which embeddings are kept per utterance, by the utterance's frames and the
+        network.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    network_ : SpeakerResNet
+    n_features_in_ : int
+        Mel bins.
+
+    See Also
+    --------
+    SpeakerEmbeddingFusion : Attaches embeddings to the frames on their way to a network.
+
+    References
+    ----------
+    .. [1] H. Wang et al., "Wespeaker: a research and production oriented speaker embedding
+       learning toolkit", ICASSP 2023.
+
+    Examples
+    --------
+    Needs the pre-trained weights in the data home:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder
+    >>> voices = make_pipeline(MelFilterBank(), SlidingCMN(window=None), SpeakerEmbedder())
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "weights": [str, os.PathLike, HasMethods(["to_checkpoint"])],
+        "normalize": ["boolean"],
+        "n_jobs": [Integral, None],
+        "memory": MEMORY_CONSTRAINT,
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        weights: Any = "wespeaker-voxceleb-resnet34",
+        *,
+        normalize: bool = True,
+        n_jobs: int | None = None,
+        memory: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.weights = weights
+        self.normalize = normalize
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.verbose = verbose
+
+    def __sklearn_clone__(self) -> SpeakerEmbedder:
+        # What is pre-trained must not come out of a clone untrained.
+        return type(self)(**self.get_params(deep=False))
+
+    @reports_fit()
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> SpeakerEmbedder:
+        """Load the network and check that the frames are of the kind it was trained on.
+
+        Parameters
+        ----------
+        X : UtteranceFrames or sequence of (n_frames, n_mels)
+            Output of ``SlidingCMN``.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        FileNotFoundError
+            If the weights are not there.
+        ValueError
+            If the file is damaged or of another architecture, or the frames have another rate,
+            window or number of bins than the network expects.
+        """
+        frames = check_frames(self, X, reset=True)
+        checkpoint = load_checkpoint(self.weights)
+        check_frontend(checkpoint, frames)
+        self.network_ = build_network(checkpoint).to(memory_format=torch.channels_last)
+        self.checkpoint_ = replace(checkpoint, state={})
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Embed utterances.
+
+        Parameters
+        ----------
+        X : UtteranceFrames or sequence of (n_frames, n_mels)
+
+        Returns
+        -------
+        ndarray of shape (n, embedding_size), float32
+        """
+        check_is_fitted(self)
+        frames = check_frames(self, X, reset=False)
+        check_frontend(self.checkpoint_, frames)
+        embed = cached(self.memory, _embed, ignore=["network"])
+        settings = {"version": _VERSION, "sha256": self.checkpoint_.sha256}
+        progress = tqdm(frames, desc="SpE", unit="utt", total=len(frames), disable=not self.verbose)
+        with torch_threads(self.n_jobs):
+            embeddings = np.stack([embed(u, settings, self.network_) for u in progress])
+        return normalize(embeddings) if self.normalize else embeddings
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the embedding's values: ``speaker000`` and so on.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        size = self.network_.seg_1.out_features
+        return np.array([f"speaker{i:03d}" for i in range(size)], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
