@@ -1,0 +1,177 @@
+"""The protocol of the table: every row in the same folds, each fold kept, all scored once."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _corpus import Corpus
+from _resume import EpochCheckpoint, key_of, load_epochs, load_result, write_text
+from _rows import Row, Settings
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from sklearn_speechsent.audio import as_recordings
+from sklearn_speechsent.metrics import ordinal_report
+
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class Runner:
+    """Fits and predicts what is not in a folder of results yet.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    folds : list of (train, test)
+    settings : Settings
+    folder : Path
+        Results of folds; made if need be.
+
+    Attributes
+    ----------
+    n_fits : int
+        Fits so far, as opposed to results that were read.
+    """
+
+    def __init__(
+        self, corpus: Corpus, folds: Sequence[Fold], settings: Settings, folder: Path
+    ) -> None:
+        self.corpus = corpus
+        self.folds = folds
+        self.settings = settings
+        self.folder = folder
+        self.n_fits = 0
+        self._identities = [recording.identity() for recording in as_recordings(corpus.X)]
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fold(self, row: Row, number: int) -> dict[str, Any]:
+        """Result of one fold of a row, read or computed.
+
+        Parameters
+        ----------
+        row : Row
+        number : int
+            Of the fold.
+
+        Returns
+        -------
+        dict
+            Keys ``key, row, fold, predictions`` (one list per face), ``fit_seconds,
+            predict_seconds, epochs`` (None for what is no network).
+        """
+        train, test = self.folds[number]
+        corpus, model = self.corpus, row.make(self.settings)
+        key = key_of(
+            model,
+            [self._identities[i] for i in train],
+            [self._identities[i] for i in test],
+            corpus.y[train].tolist(),
+            corpus.groups[train].tolist(),
+        )
+        file = self.folder / f"{key}.json"
+        result = load_result(file, key)
+        if result is not None:
+            return result
+        params = model.get_params()
+        epochs = [value for name, value in params.items() if _leaf(name) == "max_epochs"]
+        checkpoint = file.with_suffix(".epochs")
+        model.set_params(
+            **{n: [EpochCheckpoint(checkpoint)] for n in params if _leaf(n) == "callbacks"}
+        )
+        earlier = load_epochs(checkpoint) or {"seconds": 0.0}
+        X = corpus.X
+        grouped = {"net__groups": corpus.groups[train]} if row.searched else {}
+        started = time.perf_counter()
+        model.fit(X.iloc[train].reset_index(drop=True), corpus.y[train], **grouped)
+        fitted = time.perf_counter()
+        predictions = row.predictions(model, X.iloc[test].reset_index(drop=True))
+        result = {
+            "key": key,
+            "row": row.name,
+            "fold": number,
+            "predictions": [np.asarray(p, dtype=np.float64).tolist() for p in predictions],
+            "fit_seconds": earlier["seconds"] + fitted - started,
+            "predict_seconds": time.perf_counter() - fitted,
+            "epochs": epochs[0] if epochs else None,
+        }
+        self.n_fits += 1
+        write_text(file, json.dumps(result))
+        checkpoint.unlink(missing_ok=True)
+        return result
+
+    def score(self, row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Pool the folds of a row and score each of its faces once.
+
+        Parameters
+        ----------
+        row : Row
+        results : list of dict
+            One per fold.
+
+        Returns
+        -------
+        list of dict
+            Figures of `ordinal_report` and what goes with them, one dict per face.
+        """
+        y, scored = self.corpus.y, []
+        for face, name in enumerate(row.faces):
+            pooled = np.full(len(y), np.nan)
+            for (_, test), result in zip(self.folds, results, strict=True):
+                pooled[test] = result["predictions"][face]
+            scored.append(
+                {
+                    "name": row.name + name,
+                    **ordinal_report(y, pooled, levels=self.corpus.levels),
+                    "fold_mae": [float(np.abs(pooled - y)[test].mean()) for _, test in self.folds],
+                    "fit_seconds": sum(result["fit_seconds"] for result in results),
+                    "predict_seconds": sum(result["predict_seconds"] for result in results),
+                    "epochs": results[0]["epochs"],
+                    "folds": len(self.folds),
+                }
+            )
+        return scored
+
+    def run(
+        self, rows: Sequence[Row], report: Callable[[list[dict[str, Any]], dict[str, str]], None]
+    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """Compute all rows, reporting the table as it grows.
+
+        Parameters
+        ----------
+        rows : sequence of Row
+        report : callable
+            Gets the scored rows and the failures after each row.
+
+        Returns
+        -------
+        scored : list of dict
+        failed : dict of str to str
+            Reasons by name; a row that fails does not stop the others.
+        """
+        scored: list[dict[str, Any]] = []
+        failed: dict[str, str] = {}
+        with tqdm(total=len(rows) * len(self.folds), unit="fold", dynamic_ncols=True) as progress:
+            for row in rows:
+                progress.set_description(row.name)
+                try:
+                    results = []
+                    for number in range(len(self.folds)):
+                        results.append(self.fold(row, number))
+                        progress.update()
+                    scored += self.score(row, results)
+                except Exception as exception:
+                    progress.update(len(self.folds) - len(results))
+                    progress.write(traceback.format_exc())
+                    failed[row.name] = f"{type(exception).__name__}: {exception}"
+                report(scored, failed)
+        return scored, failed
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition("__")[2]
