@@ -74,14 +74,15 @@ def probe(recording: Recording, sample_rate: int, min_duration: float) -> float:
         n_samples, rate = len(recording.source), recording.rate or sample_rate
     if n_samples == 0:
         raise recording.error("it has no samples.")
-    n_samples = int(n_samples / recording.speed)
+    n_samples = round(n_samples / recording.speed)
     # Half a sample of slack: 400 samples at 16 kHz are 25 ms, whatever floats make of it.
     if n_samples + 0.5 < min_duration * rate:
         shape = np.shape(recording.source)
         lying = len(shape) == 2 and shape[1] > shape[0]
+        played = "" if recording.speed == 1 else f" at speed {recording.speed:g}"
         raise recording.error(
-            f"it lasts {1000 * n_samples / rate:.3g} ms ({n_samples} samples), shorter than one "
-            f"frame of {1000 * min_duration:g} ms. "
+            f"it lasts {1000 * n_samples / rate:.3g} ms ({n_samples} samples){played}, shorter "
+            f"than one frame of {1000 * min_duration:g} ms. "
             + ("Samples go along the first axis: transpose it." if lying else "Leave it out.")
         )
     return n_samples / rate
@@ -148,7 +149,7 @@ def _open(recording: Recording) -> soundfile.SoundFile:
     if os.path.isdir(path):
         raise recording.error("it is a directory. Pass the files in it.")
     if not os.path.exists(path):
-        raise MissingRecordingError(f"{recording}: there is no such file.")
+        raise recording.error("there is no such file.", MissingRecordingError)
     if os.path.getsize(path) == 0:
         raise recording.error("the file is empty (0 bytes).")
     try:
@@ -214,7 +215,7 @@ def _to_float(recording: Recording) -> NDArray[np.float32]:
 
 
 def raise_for_bad_recordings(problems: Sequence[RecordingError], n: int) -> None:
-    """Raise one error for all bad recordings of a batch, naming the first few.
+    """Raise one error for all bad recordings of a batch, naming the first few once each.
 
     Parameters
     ----------
@@ -229,14 +230,18 @@ def raise_for_bad_recordings(problems: Sequence[RecordingError], n: int) -> None
     """
     if not problems:
         return
-    if len(problems) == 1:
-        raise problems[0]
-    lines = [str(problem) for problem in problems[:5]]
-    if len(problems) > 5:
-        lines.append(f"... and {len(problems) - 5} more")
-    missing = all(isinstance(problem, MissingRecordingError) for problem in problems)
+    # Copies of one recording share its row and its fault.
+    rows = {problem.row: problem for problem in reversed(problems)}
+    first = [problem for problem in problems if rows[problem.row] is problem]
+    if len(first) == 1:
+        raise first[0]
+    lines = [str(problem) for problem in first[:5]]
+    if len(first) > 5:
+        lines.append(f"... and {len(first) - 5} more")
+    total = f" of {n}" if len(first) == len(problems) else ""
+    missing = all(isinstance(problem, MissingRecordingError) for problem in first)
     raise (MissingRecordingError if missing else RecordingError)(
-        f"{len(problems)} of {n} recordings cannot be used. {CHECK_HINT}\n  " + "\n  ".join(lines)
+        f"{len(first)}{total} recordings cannot be used. {CHECK_HINT}\n  " + "\n  ".join(lines)
     )
 
 

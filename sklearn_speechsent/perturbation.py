@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-import os
-import zlib
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import (
+    UNUSED,
     MetadataRouter,
     MethodMapping,
-    get_routing_for_object,
     process_routing,
 )
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
 from sklearn_speechsent.recordings import (
+    PERTURBATION_RANGES,
     Recording,
     as_recordings,
     is_waveform_table,
     validated_waveforms,
 )
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
+from sklearn_speechsent.utils.metaestimators import final_step, find_search, rows_as_groups
 from sklearn_speechsent.utils.sklearn_private import (
-    BaseSearchCV,
     HasMethods,
     fit_context,
     routing_enabled,
 )
 from sklearn_speechsent.utils.validation import check_labels
 
+#: Metadata of fit that have one value per row.
+_PER_ROW = ("groups", "sample_weight")
 
-def _is_fitted_classifier(model: WaveformPerturbation) -> bool:
+
+def _has_probabilities(model: WaveformPerturbation) -> bool:
     """Whether there are probabilities to be had; the reason is in the error otherwise."""
     getattr(getattr(model, "estimator_", model.estimator), "predict_proba")  # noqa: B009
     return True
@@ -65,12 +71,13 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         One copy per gain in dB. Features after mean normalisation hardly see it.
     predict_speeds : sequence of float, default=(1.0,)
         Predictions are averaged over the recording at these speeds: intensities of a regressor,
-        threshold probabilities of a classifier, whose classes must then be in ascending order of
-        sentiment.
+        threshold probabilities of a classifier, which must then have ``predict_proba`` and classes
+        in ascending order of sentiment.
     random_state : int, RandomState instance or None, default=None
         Varies the noise. Noise also depends on the recording's name (or samples) and segment, but
         not on its row, so that cross-validation finds cached copies again: with None or an
-        integer the same recording meets the same noise in every fold and every run.
+        integer the same recording meets the same noise in every fold and every run. An instance
+        gives other noise in every fit.
 
     Attributes
     ----------
@@ -91,6 +98,9 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
     Inside, copies of one recording would be training and test data of each other. For the same
     reason the final estimator, if it takes groups (to hold out speakers for early stopping), gets
     the recordings as groups when no groups are given.
+
+    Recordings that are already perturbed (columns of a DataFrame) are perturbed on top of it:
+    speeds multiply, gains add up, and noise is never less than was asked for.
 
     References
     ----------
@@ -116,6 +126,8 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         "predict_speeds": ["array-like"],
         "random_state": ["random_state"],
     }
+    # They are routed to the estimator, which does the requesting.
+    __metadata_request__fit = {"groups": UNUSED, "sample_weight": UNUSED}
 
     def __init__(
         self,
@@ -161,28 +173,27 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         RecordingError
             If a recording cannot be used.
         ValueError
-            If ``y`` does not fit, or a speed is out of range.
+            If ``y`` or a parameter does not fit.
         TypeError
             If there is a search inside ``estimator``.
         """
         self._refuse_search()
-        if not len(self.predict_speeds):
-            raise ValueError("predict_speeds is empty: nothing would be predicted from. Use (1,).")
+        self._check_values(self.estimator)
         recordings = self._recordings(X, reset=True)
         check_labels(y, len(recordings))
+        y = column_or_1d(np.asarray(y), warn=True)
+        given = {"groups": groups, "sample_weight": sample_weight, **fit_params}
+        params = self._addressed({k: v for k, v in given.items() if v is not None})
+        estimator = clone(self.estimator)
+        if not any(name.rpartition("__")[2] == "groups" for name in params):
+            params |= rows_as_groups(estimator, len(recordings))
         copies = recordings + self._perturbed(recordings)
         times = len(copies) // len(recordings)
-        params = dict(fit_params)
-        if groups is None and self._takes_groups():
-            groups = np.arange(len(recordings))
-        for name, value in (("groups", groups), ("sample_weight", sample_weight)):
-            if value is not None:
-                params[name] = value
-        params = self._addressed(params)
         for name, value in params.items():
-            if name.rpartition("__")[2] in ("groups", "sample_weight"):
-                params[name] = np.tile(np.asarray(value), times)
-        self.estimator_ = clone(self.estimator).fit(copies, np.tile(np.ravel(y), times), **params)
+            if name.rpartition("__")[2] in _PER_ROW:
+                check_consistent_length(y, value)
+                params[name] = np.concatenate([np.asarray(value)] * times)
+        self.estimator_ = estimator.fit(copies, np.tile(y, times), **params)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -204,7 +215,7 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
             return self.classes_[(above > 0.5).sum(axis=1)]
         return self._average("predict", X)
 
-    @available_if(_is_fitted_classifier)
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
         """Probability of each level, averaged over ``predict_speeds``.
 
@@ -218,84 +229,90 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         """
         return self._average("predict_proba", X)
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of a classifier, R² of a regressor, as anywhere in scikit-learn.
 
         Parameters
         ----------
         X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
         y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), optional
 
         Returns
         -------
         float
         """
-        return (accuracy_score if is_classifier(self) else r2_score)(y, self.predict(X))
+        score = accuracy_score if is_classifier(self) else r2_score
+        return score(y, self.predict(X), sample_weight=sample_weight)
 
     @property
     def classes_(self) -> NDArray[Any]:
         """Levels in ascending order, shape (n_levels,)."""
+        check_is_fitted(self, "estimator_")
         return self.estimator_.classes_
 
     def _average(self, method: str, X: Any) -> NDArray[Any]:
-        check_is_fitted(self)
+        check_is_fitted(self, "estimator_")
+        self._check_values(self.estimator_)
         recordings = self._recordings(X, reset=False)
-        copies = [copy for speed in self.predict_speeds for copy in _at_speed(recordings, speed)]
+        copies = [r.perturbed(speed=speed) for speed in self.predict_speeds for r in recordings]
         outputs = getattr(self.estimator_, method)(copies)
         if len(self.predict_speeds) == 1:
             return outputs
         return outputs.reshape(-1, len(recordings), *outputs.shape[1:]).mean(axis=0)
 
     def _recordings(self, X: Any, *, reset: bool) -> list[Recording]:
+        """Recordings of X, which know their rows in it wherever they go."""
+        if reset:  # what an earlier fit on a table left
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)
         if is_waveform_table(X):
             X = validated_waveforms(self, X, reset=reset)
         recordings = as_recordings(X)
         if not recordings:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-        return recordings
+        return [r if r.origin is not None else replace(r, origin=r.row) for r in recordings]
 
     def _perturbed(self, recordings: list[Recording]) -> list[Recording]:
-        copies = [copy for speed in self.speeds for copy in _at_speed(recordings, speed)]
-        for gain in self.gain_db:
-            copies += [replace(r, gain_db=r.gain_db + float(gain)) for r in recordings]
-        offset = 0
+        copies = [r.perturbed(speed=speed) for speed in self.speeds for r in recordings]
+        copies += [r.perturbed(gain_db=gain) for gain in self.gain_db for r in recordings]
+        seed = 0
         if self.random_state is not None:
-            offset = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         for number, snr in enumerate(self.snr_db):
-            copies += [
-                replace(r, snr_db=float(snr), seed=(_fingerprint(r) + offset + number) % 2**31)
-                for r in recordings
-            ]
+            copies += [r.perturbed(snr_db=snr, seed=seed + number) for r in recordings]
         return copies
 
+    def _check_values(self, estimator: Any) -> None:
+        for name in ("speeds", "predict_speeds", "snr_db", "gain_db"):
+            low, high = PERTURBATION_RANGES["speed" if "speeds" in name else name]
+            for value in getattr(self, name):
+                if not (isinstance(value, Real) and low <= float(value) <= high):
+                    raise ValueError(f"{name}: {value!r} is no number from {low:g} to {high:g}.")
+        if len(self.predict_speeds) == 0:
+            raise ValueError("predict_speeds is empty: nothing would be predicted from. Use (1,).")
+        averages = len(self.predict_speeds) > 1 and is_classifier(estimator)
+        if averages and not hasattr(estimator, "predict_proba"):
+            raise ValueError(
+                "predict_speeds holds several speeds, but there are no probabilities to average: "
+                f"{type(final_step(estimator)[1]).__name__} has no predict_proba. Use (1,)."
+            )
+
     def _refuse_search(self) -> None:
-        inner = [self.estimator, *self.estimator.get_params(deep=True).values()]
-        for estimator in inner:
-            if isinstance(estimator, BaseSearchCV):
-                raise TypeError(
-                    f"There is a {type(estimator).__name__} inside WaveformPerturbation, which "
-                    "would test on copies of what it trains on. Turn it around: "
-                    f"{type(estimator).__name__}(WaveformPerturbation(pipeline), ...)."
-                )
-
-    def _final(self) -> tuple[str, Any]:
-        """Prefix of parameters of the last step, and that step."""
-        if isinstance(self.estimator, Pipeline):
-            return f"{self.estimator.steps[-1][0]}__", self.estimator.steps[-1][1]
-        return "", self.estimator
-
-    def _takes_groups(self) -> bool:
-        if routing_enabled():
-            return bool(get_routing_for_object(self.estimator).consumes("fit", ["groups"]))
-        return has_fit_parameter(self._final()[1], "groups")
+        search = find_search(self.estimator)
+        if search is not None:
+            raise TypeError(
+                f"There is a {type(search).__name__} inside WaveformPerturbation, which would test "
+                "on copies of what it trains on. Turn it around: "
+                f"{type(search).__name__}(WaveformPerturbation(pipeline), ...)."
+            )
 
     def _addressed(self, params: dict[str, Any]) -> dict[str, Any]:
         """Parameters under the names that the estimator's ``fit`` knows them by."""
         if routing_enabled():
             return dict(process_routing(self, "fit", **params).estimator.fit)
-        prefix, _ = self._final()
-        own = ("groups", "sample_weight")
-        return {f"{prefix}{k}" if k in own else k: v for k, v in params.items()}
+        prefix, _ = final_step(self.estimator)
+        return {f"{prefix}{k}" if k in _PER_ROW else k: v for k, v in params.items()}
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Route what ``fit`` is given to the estimator.
@@ -304,7 +321,8 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         -------
         MetadataRouter
         """
-        return MetadataRouter(owner=self).add(
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(
             estimator=self.estimator,
             method_mapping=MethodMapping().add(caller="fit", callee="fit"),
         )
@@ -316,17 +334,6 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         tags.classifier_tags = inner.classifier_tags
         tags.regressor_tags = inner.regressor_tags
         tags.target_tags = inner.target_tags
+        tags.target_tags.multi_output = False
         tags.input_tags.string = True
         return tags
-
-
-def _at_speed(recordings: list[Recording], speed: float) -> list[Recording]:
-    return [replace(r, speed=r.speed * float(speed)) for r in recordings]
-
-
-def _fingerprint(recording: Recording) -> int:
-    """Number that tells recordings apart and is the same on every machine."""
-    if isinstance(recording.source, str):
-        name = os.path.basename(recording.source)
-        return zlib.crc32(repr((name, recording.start, recording.stop)).encode())
-    return zlib.crc32(np.ascontiguousarray(recording.source).tobytes())

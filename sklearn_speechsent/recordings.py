@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -14,11 +15,14 @@ from sklearn.utils.validation import validate_data
 
 _COLUMNS = ("file", "start", "end", "speed", "gain_db", "snr_db", "seed")
 #: Beyond these, speech is no longer speech and a typing error more likely.
-_SLOWEST, _FASTEST = 0.25, 4.0
+PERTURBATION_RANGES = {"speed": (0.25, 4.0), "gain_db": (-100.0, 100.0), "snr_db": (-100.0, 100.0)}
 
 
 class RecordingError(ValueError):
     """A recording that cannot be used; the message names the row, the file and the remedy."""
+
+    #: Row of X that is to blame; None where several are.
+    row: int | None = None
 
 
 class MissingRecordingError(RecordingError, FileNotFoundError):
@@ -32,7 +36,7 @@ class Recording:
     Parameters
     ----------
     row : int
-        Position in X, for messages.
+        Position in X.
     source : str or ndarray of shape (n_samples,) or (n_samples, n_channels)
         File, or samples.
     rate : int or None
@@ -47,6 +51,8 @@ class Recording:
         White noise is added, so many dB below the recording's own level; None for none.
     seed : int
         Of that noise.
+    origin : int or None
+        Row that messages name, of the X that this is a copy from; None for ``row``.
     """
 
     row: int
@@ -58,28 +64,33 @@ class Recording:
     gain_db: float = 0.0
     snr_db: float | None = None
     seed: int = 0
+    origin: int | None = None
 
     def __str__(self) -> str:
+        row = self.row if self.origin is None else self.origin
         if not isinstance(self.source, str):
-            return f"row {self.row} (samples in memory)"
+            return f"row {row} (samples in memory)"
         if self.start is None and self.stop is None:
-            return f"row {self.row} ({self.source})"
+            return f"row {row} ({self.source})"
         stop = "end" if self.stop is None else f"{self.stop:g}"
-        return f"row {self.row} ({self.source}, {self.start or 0:g} to {stop} s)"
+        return f"row {row} ({self.source}, {self.start or 0:g} to {stop} s)"
 
-    def error(self, problem: str) -> RecordingError:
+    def error(self, problem: str, kind: type[RecordingError] = RecordingError) -> RecordingError:
         """Make an error that names this recording.
 
         Parameters
         ----------
         problem : str
             What is wrong, and what to do.
+        kind : type, default=RecordingError
 
         Returns
         -------
         RecordingError
         """
-        return RecordingError(f"{self}: {problem}")
+        error = kind(f"{self}: {problem}")
+        error.row = self.row if self.origin is None else self.origin
+        return error
 
     def identity(self) -> tuple[Any, ...]:
         """State what a cache must see.
@@ -90,8 +101,9 @@ class Recording:
             Path, size, time of change and segment, or the samples and their rate; and how they
             are perturbed, if they are.
         """
-        noise = None if self.snr_db is None else (self.snr_db, self.seed)
-        perturbed: tuple[Any, ...] = (self.speed, self.gain_db, noise)
+        # 1 and 1.0 are the same to us and not to a hash.
+        noise = None if self.snr_db is None else (float(self.snr_db), int(self.seed))
+        perturbed: tuple[Any, ...] = (float(self.speed), float(self.gain_db), noise)
         if perturbed == (1.0, 0.0, None):
             perturbed = ()
         if not isinstance(self.source, str):
@@ -99,6 +111,35 @@ class Recording:
         status = os.stat(self.source)
         path = os.path.realpath(self.source)
         return (path, status.st_size, status.st_mtime_ns, self.start, self.stop, *perturbed)
+
+    def perturbed(
+        self, speed: float = 1.0, gain_db: float = 0.0, snr_db: float | None = None, seed: int = 0
+    ) -> Recording:
+        """Copy that is perturbed on top of how it is already.
+
+        Parameters
+        ----------
+        speed, gain_db : float
+            Multiplied with and added to its own.
+        snr_db : float, optional
+            The lower one counts, of this and its own.
+        seed : int
+            Varies the noise, which is also another one for every file (by its name), segment or
+            array of samples, and the same in every row and on every machine.
+
+        Returns
+        -------
+        Recording
+        """
+        copy = replace(self, speed=self.speed * speed, gain_db=self.gain_db + gain_db)
+        if snr_db is None:
+            return copy
+        if isinstance(self.source, str):
+            name = repr((os.path.basename(self.source), self.start, self.stop)).encode()
+        else:
+            name = np.ascontiguousarray(self.source).tobytes()
+        noise = snr_db if self.snr_db is None else min(snr_db, self.snr_db)
+        return replace(copy, snr_db=noise, seed=(zlib.crc32(name) + seed) % 2**31)
 
 
 def as_recordings(X: Any) -> list[Recording]:
@@ -110,8 +151,8 @@ def as_recordings(X: Any) -> list[Recording]:
         A DataFrame has the column ``file`` and may have ``start`` and ``end`` in seconds (a
         missing value is the beginning or the end); a single column holds files whatever its name.
         The columns ``speed``, ``gain_db``, ``snr_db`` and ``seed`` ask for a perturbed copy, see
-        :class:`Recording`; :class:`~sklearn_speechsent.WaveformPerturbation` writes them.
-        A list of :class:`Recording` is taken as it is.
+        :class:`Recording`; a missing value leaves the recording as it is.
+        A list of :class:`Recording` is taken as it is, but for its rows.
         A 2-D numeric array is a batch of waveforms of equal length. Samples go along the first
         axis. Integer samples are scaled by the range of their type; floats are taken as they are,
         full scale being [-1, 1].
@@ -125,7 +166,8 @@ def as_recordings(X: Any) -> list[Recording]:
     TypeError
         If a row is none of these, or X is a single path or a single pair.
     ValueError
-        If X is a single waveform, a column of a DataFrame is unknown, or a rate is not positive.
+        If X is a single waveform, a column of a DataFrame is unknown or holds what it cannot, or a
+        rate is not positive.
 
     Examples
     --------
@@ -227,7 +269,7 @@ def _from_frame(X: pd.DataFrame) -> list[Recording]:
                     speed=1.0 if given["speed"] is None else given["speed"],
                     gain_db=given["gain_db"] or 0.0,
                     snr_db=given["snr_db"],
-                    seed=int(given["seed"] or 0),
+                    seed=given["seed"] or 0,
                 )
             )
         )
@@ -236,30 +278,39 @@ def _from_frame(X: pd.DataFrame) -> list[Recording]:
 
 def _checked(recording: Recording) -> Recording:
     """Refuse perturbations that make no sense."""
-    if not _SLOWEST <= recording.speed <= _FASTEST:
-        raise recording.error(
-            f"speed={recording.speed:g} is no factor between {_SLOWEST:g} and {_FASTEST:g}."
-        )
-    if not (np.isfinite(recording.gain_db) and np.isfinite(recording.snr_db or 0.0)):
-        raise recording.error(
-            f"gain_db={recording.gain_db} and snr_db={recording.snr_db} must be finite."
-        )
-    if recording.seed < 0:
-        raise recording.error(f"seed={recording.seed} must not be negative.")
-    return recording
+    for name, (low, high) in PERTURBATION_RANGES.items():
+        value = getattr(recording, name)
+        if value is not None and not low <= value <= high:
+            raise recording.error(
+                f"{name}={value:g} is not between {low:g} and {high:g}. Correct it, or leave it "
+                "empty for none."
+            )
+    if not (recording.seed >= 0 and float(recording.seed).is_integer()):
+        raise recording.error(f"seed={recording.seed:g} is no whole number from 0. Correct it.")
+    return replace(recording, seed=int(recording.seed))
 
 
-def _numbers(X: pd.DataFrame, column: str) -> list[float | None]:
+def _numbers(X: pd.DataFrame, column: str) -> list[Any]:
+    """Numbers of a column, None where they are missing."""
     if column not in X.columns:
         return [None] * len(X)
     values = X[column]
     if values.dtype.kind == "m":
         values = values.dt.total_seconds()
-    try:
-        return [None if pd.isna(value) else float(value) for value in values]
-    except (TypeError, ValueError) as exception:
-        unit = "seconds" if column in ("start", "end") else "numbers"
-        raise ValueError(f"Column {column!r} must hold {unit}: {exception}.") from exception
+    numbers = []
+    for row, value in enumerate(values):
+        try:
+            number = None if pd.isna(value) else float(value)
+        except (TypeError, ValueError):
+            number = np.nan
+        if number is not None and np.isnan(number):
+            unit = "seconds" if column in ("start", "end") else "numbers"
+            raise ValueError(
+                f"Column {column!r} must hold {unit}: row {row} ({X['file'].iloc[row]}) has "
+                f"{value!r:.80}. Correct it, or leave it empty for none."
+            )
+        numbers.append(number)
+    return numbers
 
 
 def _from_item(row: int, item: Any) -> Recording:
