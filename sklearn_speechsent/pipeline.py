@@ -58,9 +58,10 @@ def make_sentiment_pipeline(
     Parameters
     ----------
     system : str, optional
-        ``"light"`` pools block 3 of a speaker network to statistics and puts an
-        :class:`~sklearn_speechsent.OrdinalClassifier` on them; it trains in seconds and is what
-        None stands for. Or one of the networks of the paper [1]_:
+        None is what is recommended: block 3 of a speaker network, pooled to means, deviations,
+        step sizes and means of thirds in 5 frequency bands, under an
+        :class:`~sklearn_speechsent.OrdinalClassifier`; it trains in seconds. ``"light"`` is the
+        same with means and deviations in 10 bands. Or one of the networks of the paper [1]_:
         ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
         ``"1/2SREx-SEResNet-16 + R"``, ``"1/2SREx-SEResNet-16 + C"``,
         ``"1/2SREx-SEResNet-34 + SpE + C"``. The parts may be combined anew, and spaces and plus
@@ -70,8 +71,9 @@ def make_sentiment_pipeline(
         and ``net.as_regressor()`` intensities.
     perturb : bool, default=False
         Wrap the Pipeline into :class:`~sklearn_speechsent.WaveformPerturbation`, which also trains
-        on faster, slower and noisy copies. Recommended for small corpora; extraction takes as
-        many times longer as there are copies.
+        on a faster, a slower and a noisy copy of each recording, and averages over three speeds
+        at prediction. Recommended for small corpora (up to a few thousand recordings); it takes
+        four times as long to extract.
     weights : str, Path, SpeakerVerifier or None, default="wespeaker-voxceleb-resnet34"
         Pre-trained speaker network: name in the registry, file, or a fitted verifier inside a
         :class:`~sklearn.frozen.FrozenEstimator`. None does without: ``"light"`` then pools the mel
@@ -119,10 +121,12 @@ def make_sentiment_pipeline(
     shared = {"n_jobs": n_jobs, "memory": memory, "verbose": verbose}
     mfb, cmn = MelFilterBank(**shared), SlidingCMN()
     if weights is not None:
-        window = _frontend(weights)["cmn"]
+        window = _frontend(weights).get("cmn", "utterance")
         cmn = SlidingCMN(None if window == "utterance" else window)
-    if _normalised(system or "light") == "light":
+    if system is None or _normalised(system) == "light":
         srext = SpeakerFeatureExtractor(weights, compress="sqrt", **shared)
+        if system is None:
+            srext.set_params(n_bands=5, statistics=("mean", "std", "delta", "thirds"))
         steps = [mfb, "passthrough", cmn, "passthrough", srext, OrdinalClassifier(n_jobs=n_jobs)]
         if weights is None:
             # Means over time are what the statistics of mel frames are made of: no CMN there.
@@ -131,7 +135,9 @@ def make_sentiment_pipeline(
         steps = [mfb, "passthrough", cmn, *_network(str(system), weights, shared, random_state)]
     pipeline = _with_params(Pipeline(list(zip(_STEPS, steps, strict=True))), params)
     if perturb:
-        return WaveformPerturbation(pipeline, random_state=random_state)
+        return WaveformPerturbation(
+            pipeline, predict_speeds=(0.9, 1.0, 1.1), random_state=random_state
+        )
     return pipeline
 
 

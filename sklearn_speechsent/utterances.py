@@ -205,12 +205,13 @@ class UtteranceFrames:
             arrays, dtype=dtype, frontend=frontend, embeddings=self.embeddings
         )
 
-    def with_embeddings(self, embeddings: ArrayLike) -> UtteranceFrames:
+    def with_embeddings(self, embeddings: ArrayLike | None) -> UtteranceFrames:
         """Attach one vector to each utterance, in place of any that are there.
 
         Parameters
         ----------
-        embeddings : array-like of shape (n, n_values)
+        embeddings : array-like of shape (n, n_values) or None
+            None leaves the frames alone.
 
         Returns
         -------

@@ -1,5 +1,6 @@
 """From recordings to sentiment, and what scikit-learn does with the whole chain."""
 
+import re
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from sklearn.utils import estimator_html_repr
 from sklearn_speechsent import (
     OrdinalClassifier,
     SlidingCMN,
+    SpeakerEmbeddingFusion,
     SpeakerFeatureExtractor,
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
@@ -29,7 +31,8 @@ from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
 from sklearn_speechsent.pipeline import SYSTEMS
 from sklearn_speechsent.pretrained import has_weights
 
-WITHOUT_SPE = [name for name, layout in SYSTEMS.items() if not layout.get("spe")]
+WITHOUT_SPE = [name for name in SYSTEMS if "SpE" not in name]
+STEPS = ["mfb", "vad", "cmn", "spe", "srext", "net"]
 WEIGHTS = "wespeaker-voxceleb-resnet34"
 
 
@@ -62,38 +65,84 @@ def test_named_systems_fit(speech, system):
         assert net.as_regressor().predict(frames).dtype == np.float32
 
 
-def test_layout_of_the_named_systems():
-    for system, frozen, tuned in (
-        ("1/2SREx-SEResNet-16 + C", 1, 1),
-        ("2/2SREx-SEResNet-16+C+R", 2, 0),
-    ):
-        pipeline = make_sentiment_pipeline(system)
-        params = pipeline["net"].get_params()
-        if tuned:
-            assert params["module__n_frozen_blocks"] == frozen
-            assert params["module__n_tuned_blocks"] == tuned
-            assert params["weights"] == WEIGHTS and pipeline["srext"] == "passthrough"
-        else:
-            assert pipeline["srext"].n_blocks == frozen and pipeline["srext"].pooling is None
-        assert params["sampling_exponent"] == 1.0 and params["module__stext"] == 16
+def parts(pipeline):
+    """What a system is made of, read from its steps."""
+    net, params = pipeline["net"], pipeline["net"].get_params()
+    srext = pipeline["srext"]
+    before = 0 if srext == "passthrough" else srext.n_blocks
+    heads = "CR" if net.two_headed else "R" if isinstance(net, SpeechSentimentRegressor) else "C"
+    return (
+        before + params.get("module__n_frozen_blocks", 0),
+        params.get("module__n_tuned_blocks", 0),
+        params["module__stext"],
+        isinstance(pipeline["spe"], SpeakerEmbeddingFusion),
+        heads,
+        params["weights"],
+    )
+
+
+NAMED = {
+    "2/2SREx-SEResNet-16 + C + R": (2, 0, 16, False, "CR", None),
+    "1/2SREx-SEResNet-16 + C + R": (1, 1, 16, False, "CR", WEIGHTS),
+    "1/2SREx-SEResNet-16 + R": (1, 1, 16, False, "R", WEIGHTS),
+    "1/2SREx-SEResNet-16 + C": (1, 1, 16, False, "C", WEIGHTS),
+    "1/2SREx-SEResNet-34 + SpE + C": (1, 1, 34, True, "C", WEIGHTS),
+}
+
+
+@pytest.mark.parametrize("system", NAMED)
+def test_the_systems_of_the_paper(system):
+    assert tuple(NAMED) == SYSTEMS
+    first, _, rest = system.partition(" + ")
+    for spelling in (system, f"{first} {rest}", system.replace(" ", ""), system.upper()):
+        assert parts(make_sentiment_pipeline(spelling)) == NAMED[system]
 
 
 @pytest.mark.parametrize(
-    "spelling",
-    ["2/2SREx-SEResNet-16 C + R", "2/2SREx-SEResNet-16 + C + R", "2/2srex-seresnet-16+c+r"],
+    ("system", "expected"),
+    [
+        ("2/2SREx-SEResNet-16 + SpE + C + R", (2, 0, 16, True, "CR", None)),
+        ("1/2SREx-SEResNet-34 + SpE + R", (1, 1, 34, True, "R", WEIGHTS)),
+        ("2/2SREx-SEResNet-34 + C", (2, 0, 34, False, "C", None)),
+        ("0/2SREx-SEResNet-16 + C + R", (0, 2, 16, False, "CR", None)),
+        ("0/2SREx-SEResNet-34 + SpE + C", (0, 2, 34, True, "C", None)),
+    ],
 )
-def test_spellings(spelling):
-    assert make_sentiment_pipeline(spelling)["net"].two_headed
+def test_other_combinations(system, expected):
+    pipeline = make_sentiment_pipeline(system)
+    assert parts(pipeline) == expected and list(pipeline.named_steps) == STEPS
+    if expected[3]:
+        assert pipeline["spe"].embedder.weights == WEIGHTS
 
 
-def test_speaker_embeddings_are_not_there_yet():
-    with pytest.raises(ValueError, match=r"SpE.*without it"):
-        make_sentiment_pipeline("1/2SREx-SEResNet-34 + SpE + C")
+def test_speaker_blocks_from_scratch_learn(speech):
+    params = {"module__widths": (4, 8, 8, 8), "module__depths": (1, 1, 1, 1)}
+    pipeline = small("0/2SREx-SEResNet-16 + C", **params).fit(speech.data, speech.target)
+    assert pipeline["net"].module_.srext.n_frozen_blocks == 0
+    assert all(p.requires_grad for p in pipeline["net"].module_.srext.parameters())
+    assert pipeline.predict(speech.data).shape == (24,)
 
 
-def test_unknown_system():
-    with pytest.raises(ValueError, match=r"no system 'heavy'; known: \['light', '2/2SREx"):
-        make_sentiment_pipeline("heavy")
+@pytest.mark.parametrize(
+    "system",
+    [
+        "heavy",
+        "3/2SREx-SEResNet-16 + C",
+        "1/2SREx-SEResNet-18 + C",
+        "1/2SREx-SEResNet-16",
+        "1/2SREx-SEResNet-16 + C + SpE",
+        "1/2SREx-SEResNet-16 + SpE",
+    ],
+)
+def test_unknown_systems(system):
+    says = re.escape(f"no system {system!r}; known: ['light', '2/2SREx")
+    with pytest.raises(ValueError, match=says):
+        make_sentiment_pipeline(system)
+
+
+def test_speaker_embeddings_need_weights():
+    with pytest.raises(ValueError, match=r"SpE \+ C.*speaker embedding.*needs weights"):
+        make_sentiment_pipeline("1/2SREx-SEResNet-34 + SpE + C", weights=None)
 
 
 # -- overriding parts ------------------------------------------------------------------------------
@@ -122,7 +171,7 @@ def test_overrides():
 @pytest.mark.parametrize("params", [{"max_epoch": 3}, {"mfb__bins": 3}, {"vda": None}])
 def test_unknown_parameters(system, params):
     (name,) = params
-    with pytest.raises(ValueError, match=rf"{name}.*mfb, vad, cmn, srext, net"):
+    with pytest.raises(ValueError, match=rf"{name}.*mfb, vad, cmn, spe, srext, net"):
         make_sentiment_pipeline(system, **params)
 
 
@@ -133,7 +182,7 @@ def test_unknown_parameters(system, params):
 def test_clone_and_parameters(system):
     pipeline = make_sentiment_pipeline(system, random_state=3)
     again = clone(pipeline)
-    assert list(again.named_steps) == ["mfb", "vad", "cmn", "srext", "net"]
+    assert list(again.named_steps) == STEPS
     assert repr(again) == repr(pipeline)
     again.set_params(mfb__n_mels=40, srext="passthrough")
     assert again.get_params()["mfb__n_mels"] == 40 and pipeline["mfb"].n_mels == 80
@@ -260,7 +309,13 @@ def ravdess(data_home):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "system", ["light", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-16 + C"]
+    "system",
+    [
+        "light",
+        "2/2SREx-SEResNet-16 + C + R",
+        "1/2SREx-SEResNet-16 + C",
+        "1/2SREx-SEResNet-34 + SpE + C",
+    ],
 )
 def test_systems_with_weights_on_real_speech(ravdess, system):
     paths, y, _ = ravdess

@@ -227,6 +227,39 @@ def test_float16_base(matrices):
     np.testing.assert_allclose(normalised[3].mean(axis=0), 0, atol=1e-6)
 
 
+# --- embeddings
+
+
+def test_embeddings_belong_to_rows(frames, matrices, tmp_path):
+    embeddings = np.arange(12.0).reshape(6, 2)
+    beside = frames.with_embeddings(embeddings.tolist())
+    assert beside.base is frames.base and beside.frontend == frames.frontend
+    assert frames.embeddings is None and beside.with_embeddings(None).embeddings is None
+    np.testing.assert_array_equal(beside[[4, 0, 4]].embeddings, embeddings[[4, 0, 4]])
+    np.testing.assert_array_equal(beside[[4, 0]].compact().embeddings, embeddings[[4, 0]])
+    assert len(beside[[]].embeddings) == 0
+    other = beside.with_frames([m[:1] for m in matrices], vad="energy")
+    np.testing.assert_array_equal(other.embeddings, embeddings)
+    np.save(tmp_path / "base.npy", frames.base)
+    mapped = np.load(tmp_path / "base.npy", mmap_mode="r")
+    on_disk = UtteranceFrames(mapped, frames.starts, frames.stops, embeddings=embeddings)
+    for whole in (beside, on_disk):
+        copy = pickle.loads(pickle.dumps(whole[[5, 1]]))
+        np.testing.assert_array_equal(copy.embeddings, embeddings[[5, 1]])
+        assert_same(copy, [matrices[5], matrices[1]])
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (7, 2), (6,), (6, 2, 2)], ids=str)
+def test_one_embedding_per_utterance(frames, matrices, shape):
+    says = r"embeddings must have shape \(6, n_values\).*got \("
+    for make in (
+        frames.with_embeddings,
+        lambda wrong: UtteranceFrames.from_arrays(matrices, embeddings=wrong),
+    ):
+        with pytest.raises(ValueError, match=says):
+            make(np.zeros(shape))
+
+
 # --- the door of every step
 
 

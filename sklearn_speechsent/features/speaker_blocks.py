@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -17,7 +18,12 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, cached
-from sklearn_speechsent.features.statistics import COMPRESSIONS, pool_statistics
+from sklearn_speechsent.features.statistics import (
+    COLUMNS,
+    COMPRESSIONS,
+    STATISTICS,
+    pool_statistics,
+)
 from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import check_frontend, load_checkpoint, load_into
@@ -45,7 +51,9 @@ def _extract(
     time_first = maps[0].permute(2, 0, 1).numpy()
     if settings["pooling"] is None:
         return np.ascontiguousarray(time_first, dtype=settings["dtype"])
-    return pool_statistics(time_first, n_bands=settings["n_bands"])
+    return pool_statistics(
+        time_first, n_bands=settings["n_bands"], statistics=settings["statistics"]
+    )
 
 
 def _embedding_size(frames: UtteranceFrames) -> int:
@@ -74,11 +82,14 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
     n_blocks : {1, 2, 3, 4}, default=3
         Stem and so many blocks. The paper takes 2; the third carries affect best [1]_.
     pooling : {"stats"} or None, default="stats"
-        ``"stats"``: mean and standard deviation over time of each channel in ``n_bands``
-        frequency bands. None: the maps.
+        ``"stats"``: statistics over time of each channel in ``n_bands`` frequency bands. None:
+        the maps.
     n_bands : int, default=10
         Frequency bands of the statistics; must divide the frequencies of the maps (80, 40, 20 and
         10 after blocks 1 to 4 of 80 mel bins).
+    statistics : sequence of {"mean", "std", "delta", "thirds"}, default=("mean", "std")
+        Which: mean, standard deviation, root mean square of the steps from one column of the maps
+        to the next, means of the first, second and last third of the utterance.
     compress : {"sqrt", "log1p"} or None, default=None
         Applied to the statistics. They are skewed to the right; the root makes distances between
         them mean something.
@@ -118,6 +129,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         "n_blocks": [Interval(Integral, 1, 4, closed="both")],
         "pooling": [StrOptions({"stats"}), None],
         "n_bands": [Interval(Integral, 1, None, closed="left")],
+        "statistics": [list, tuple],
         "compress": [StrOptions({"sqrt", "log1p"}), None],
         "dtype": [StrOptions({"float16", "float32"})],
         "n_jobs": [Integral, None],
@@ -132,6 +144,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         n_blocks: int = 3,
         pooling: str | None = "stats",
         n_bands: int = 10,
+        statistics: Sequence[str] = ("mean", "std"),
         compress: str | None = None,
         dtype: str = "float32",
         n_jobs: int | None = None,
@@ -142,6 +155,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         self.n_blocks = n_blocks
         self.pooling = pooling
         self.n_bands = n_bands
+        self.statistics = statistics
         self.compress = compress
         self.dtype = dtype
         self.n_jobs = n_jobs
@@ -171,6 +185,11 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         ValueError
             If the frames have another rate, window or number of bins than the network expects.
         """
+        unknown = [name for name in self.statistics if name not in STATISTICS]
+        if unknown or not self.statistics:
+            raise ValueError(
+                f"statistics={self.statistics!r} must name one or more of {list(STATISTICS)}."
+            )
         frames = check_frames(self, X, reset=True)
         self.embedding_size_ = _embedding_size(frames)
         checkpoint = load_checkpoint(self.weights)
@@ -253,7 +272,8 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         names = [
             f"block{self.n_blocks}_{statistic}_c{channel:03d}_b{band}"
-            for statistic in ("mean", "std")
+            for name in self.statistics
+            for statistic in COLUMNS[name]
             for channel in range(self.network_.out_channels)
             for band in range(self.n_bands)
         ]
@@ -284,6 +304,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             "n_blocks": int(self.n_blocks),
             "pooling": self.pooling,
             "n_bands": int(self.n_bands) if pooled else None,
+            "statistics": tuple(self.statistics) if pooled else None,
             "dtype": None if pooled else self.dtype,
         }
 

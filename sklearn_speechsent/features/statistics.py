@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,46 @@ COMPRESSIONS: dict[str | None, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
-def pool_statistics(maps: NDArray[Any], *, n_bands: int | None = None) -> NDArray[np.float32]:
-    """Mean and standard deviation over time of each channel and frequency band.
+def _step_size(maps: NDArray[Any]) -> NDArray[Any]:
+    """Root mean square of the steps from frame to frame; a single frame has none."""
+    steps = np.diff(maps, axis=0)
+    return np.sqrt(np.square(steps).sum(axis=0, dtype=np.float64) / max(len(steps), 1))
+
+
+def _thirds(maps: NDArray[Any]) -> list[NDArray[Any]]:
+    """Means of the beginning, the middle and the end; they share frames if there are too few."""
+    edges = np.linspace(0, len(maps), 4).round().astype(int)
+    starts = np.minimum(edges[:-1], len(maps) - 1)
+    stops = np.maximum(edges[1:], starts + 1)
+    return [
+        maps[start:stop].mean(axis=0, dtype=np.float64)
+        for start, stop in zip(starts, stops, strict=True)
+    ]
+
+
+#: What can be said about the course of a value, as one or more arrays over the values of a frame.
+STATISTICS: dict[str, Callable[[NDArray[Any]], list[NDArray[Any]]]] = {
+    "mean": lambda maps: [maps.mean(axis=0, dtype=np.float64)],
+    "std": lambda maps: [maps.std(axis=0, dtype=np.float64)],
+    "delta": lambda maps: [_step_size(maps)],
+    "thirds": _thirds,
+}
+#: How many arrays each of them is, by name of the columns.
+COLUMNS = {
+    "mean": ("mean",),
+    "std": ("std",),
+    "delta": ("delta",),
+    "thirds": ("begin", "middle", "end"),
+}
+
+
+def pool_statistics(
+    maps: NDArray[Any],
+    *,
+    n_bands: int | None = None,
+    statistics: Sequence[str] = ("mean", "std"),
+) -> NDArray[np.float32]:
+    """Statistics over time of each channel and frequency band.
 
     Parameters
     ----------
@@ -31,27 +69,32 @@ def pool_statistics(maps: NDArray[Any], *, n_bands: int | None = None) -> NDArra
     n_bands : int, optional
         Neighbouring frequencies are averaged down to so many bands first, which must divide
         their number; None keeps them all.
+    statistics : sequence of {"mean", "std", "delta", "thirds"}, default=("mean", "std")
+        Mean, standard deviation (of the population), root mean square of the steps from frame to
+        frame, and the means of the first, second and last third of the utterance.
 
     Returns
     -------
-    ndarray of shape (2 * n_channels * n_bands,), float32
-        All means, then all standard deviations (of the population).
+    ndarray of shape (n_statistics * n_channels * n_bands,), float32
+        In the order of ``statistics``; thirds are three.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sklearn_speechsent.features import pool_statistics
-    >>> pool_statistics(np.array([[1.0, 2.0], [3.0, 2.0]]))
+    >>> maps = np.array([[1.0, 2.0], [3.0, 2.0]])
+    >>> pool_statistics(maps)
     array([2., 2., 1., 0.], dtype=float32)
+    >>> pool_statistics(maps, statistics=["delta"])
+    array([2., 0.], dtype=float32)
     """
     maps = np.asarray(maps, dtype=np.float32)
     if n_bands is not None and n_bands != maps.shape[-1]:
         if maps.shape[-1] % n_bands:
             raise ValueError(f"{maps.shape[-1]} frequencies cannot be averaged to {n_bands} bands.")
         maps = maps.reshape(*maps.shape[:-1], n_bands, -1).mean(axis=-1)
-    mean = maps.mean(axis=0, dtype=np.float64)
-    std = maps.std(axis=0, dtype=np.float64)
-    return np.concatenate([mean.ravel(), std.ravel()]).astype(np.float32)
+    parts = [part.ravel() for name in statistics for part in STATISTICS[name](maps)]
+    return np.concatenate(parts).astype(np.float32)
 
 
 class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):

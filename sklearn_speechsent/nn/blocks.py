@@ -15,6 +15,10 @@ from sklearn_speechsent.nn.masking import (
 )
 from sklearn_speechsent.nn.pooling import masked_mean
 
+#: With fewer channels the gradient of a strided 1x1 convolution on channels-last maps writes past
+#: its workspace: wrong numbers or a crash (oneDNN issue 6035, in torch up to 2.14 at least).
+_SAFE_CHANNELS = 16
+
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation whose training statistics see valid frames only.
@@ -254,7 +258,11 @@ class ResidualBlock(nn.Module):
         maps = convolve_and_normalise(self.conv2, self.bn2, maps, out_lengths)
         if self.shortcut:
             conv, bn = cast("tuple[nn.Conv2d, MaskedBatchNorm2d]", tuple(self.shortcut))
-            x = convolve_and_normalise(conv, bn, x, out_lengths)
+            if conv.in_channels < _SAFE_CHANNELS and torch.is_grad_enabled():
+                x = F.conv2d(x[:, :, :: self.stride, :: self.stride], conv.weight)
+                x = bn(x, out_lengths)
+            else:
+                x = convolve_and_normalise(conv, bn, x, out_lengths)
         if self.se is None:
             maps = maps + x
         else:

@@ -140,7 +140,7 @@ class SpeakerClassifierNetwork(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (B, T, n_mels)
-            Log-mel frames; padding may hold anything.
+            Log-mel frames of any numeric type; padding may hold anything.
         lengths : Tensor of shape (B,), int64
             Valid frames of each utterance.
 
@@ -149,4 +149,4 @@ class SpeakerClassifierNetwork(nn.Module):
         dict of str to Tensor
             ``"speaker"``: embeddings of shape (B, embedding_size), not normalised.
         """
-        return {"speaker": self.embedder(x, lengths)}
+        return {"speaker": self.embedder(x.to(next(self.parameters()).dtype), lengths)}

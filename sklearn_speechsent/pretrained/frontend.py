@@ -49,7 +49,8 @@ def check_frontend(weights: SpeakerWeights | SpeakerCheckpoint, frames: Utteranc
         raise ValueError(
             f"These frames do not fit {weights.name!r}: {listed}. Set MelFilterBank accordingly."
         )
-    cmn, wanted = frames.frontend.get("cmn"), weights.frontend["cmn"]
+    cmn = frames.frontend.get("cmn")
+    wanted = weights.frontend.get("cmn", cmn)  # a verifier may not know how its frames were made
     if cmn != wanted:
         warnings.warn(
             f"{weights.name!r} was trained on frames with {_cmn_in_words(wanted)}, these have "

@@ -49,14 +49,19 @@ def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
         found = np.unique(rounded)
         if len(found) < 2:
             raise ValueError(
-                f"y has only one class, level {found[0]!r}: nothing can be learned from one level."
+                f"y has only one class, level {found.tolist()[0]!r}: nothing can be learned from "
+                "one level."
             )
         return found
     scale = np.unique(np.asarray(levels))
     if len(scale) < 2 or scale.dtype.kind not in "iuf":
-        raise ValueError(f"levels must be at least two distinct numbers, got {levels!r}.")
+        raise ValueError(
+            f"levels must be at least two distinct numbers, got {np.asarray(levels).tolist()}."
+        )
     if y.dtype.kind not in "iufb":
-        raise ValueError(f"With levels={levels!r}, labels must be numbers, got dtype {y.dtype}.")
+        raise ValueError(
+            f"With levels={scale.tolist()}, labels must be numbers, got dtype {y.dtype}."
+        )
     off = (y < scale[0] - 0.5) | (y > scale[-1] + 0.5)
     if off.any():
         row = int(np.flatnonzero(off)[0])

@@ -72,7 +72,7 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
     ----------
     estimator : classifier, optional
         Binary classifier. By default standardised features and a class-balanced support vector
-        classifier with a smooth kernel (radial, ``C=10``, gamma half of one over the number of
+        classifier with a smooth kernel (radial, ``C=10``, gamma a quarter of one over the number of
         features), which does well on pooled maps of a speaker network.
     levels : array-like of numbers, optional
         The scale. By default the levels that occur in ``y``; pass it where a fold may lack one.
@@ -96,6 +96,8 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
     References
     ----------
     .. [1] E. Frank and M. Hall, "A simple approach to ordinal classification", ECML 2001.
+    .. [2] V. Chernozhukov, I. Fernández-Val and A. Galichon, "Quantile and probability curves
+       without crossing", Econometrica 78, 2010.
 
     Examples
     --------
@@ -125,7 +127,7 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
     def _estimator(self, n_features: int = 1) -> Any:
         if self.estimator is not None:
             return self.estimator
-        svc = SVC(C=10.0, gamma=0.5 / n_features, class_weight="balanced")
+        svc = SVC(C=10.0, gamma=0.25 / n_features, class_weight="balanced")
         return make_pipeline(StandardScaler(), svc)
 
     @reports_fit()
@@ -186,10 +188,11 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probability of each level.
 
-        Differences of the thresholds' probabilities, made to decrease with the threshold. Signed
-        distances ``d`` of a classifier without probabilities count as ``1 / (1 + exp(-2 d))``,
-        which ranks well but is not calibrated; wrap the classifier in
-        :class:`~sklearn.calibration.CalibratedClassifierCV` for more.
+        Differences of the thresholds' probabilities, which independent classifiers need not put in
+        order: they are rearranged to decrease [2]_, which leaves the number of those above one
+        half, and so the predicted level, as it is. Signed distances ``d`` of a classifier without
+        probabilities count as ``1 / (1 + exp(-2 d))``, which ranks well but is not calibrated;
+        wrap the classifier in :class:`~sklearn.calibration.CalibratedClassifierCV` for more.
 
         Parameters
         ----------
@@ -207,7 +210,7 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
             ],
             axis=1,
         )
-        above = np.minimum.accumulate(above, axis=1)
+        above = -np.sort(-above, axis=1)
         edges = np.pad(above, ((0, 0), (1, 0)), constant_values=1.0)
         edges = np.pad(edges, ((0, 0), (0, 1)), constant_values=0.0)
         return edges[:, :-1] - edges[:, 1:]

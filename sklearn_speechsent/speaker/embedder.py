@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -19,6 +18,7 @@ from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, cached
 from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.pretrained import build_network, check_frontend, load_checkpoint
+from sklearn_speechsent.speaker._trials import unit_rows
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context
 from sklearn_speechsent.utils.threads import torch_threads
@@ -103,8 +103,9 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     def __sklearn_clone__(self) -> SpeakerEmbedder:
-        # What is pre-trained must not come out of a clone untrained.
-        return type(self)(**self.get_params(deep=False))
+        twin = super().__sklearn_clone__()
+        twin.weights = self.weights  # what is pre-trained must not come out untrained
+        return twin
 
     @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
@@ -156,7 +157,7 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         progress = tqdm(frames, desc="SpE", unit="utt", total=len(frames), disable=not self.verbose)
         with torch_threads(self.n_jobs):
             embeddings = np.stack([embed(u, settings, self.network_) for u in progress])
-        return normalize(embeddings) if self.normalize else embeddings
+        return unit_rows(embeddings) if self.normalize else embeddings
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the embedding's values: ``speaker000`` and so on.

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_speechsent.features._base import FramesTransformer
 from sklearn_speechsent.frame_checks import check_frames
+from sklearn_speechsent.speaker._trials import unit_rows
 from sklearn_speechsent.speaker.embedder import SpeakerEmbedder
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context
@@ -113,7 +113,4 @@ class SpeakerEmbeddingFusion(FramesTransformer):
         )
         if len(embeddings) != len(frames):
             raise ValueError(f"{name} gives {len(embeddings)} rows for {len(frames)} utterances.")
-        bad = ~np.isfinite(embeddings).all(axis=1)  # frames of NaN stand for bad recordings
-        unit = np.full_like(embeddings, np.nan)
-        unit[~bad] = normalize(embeddings[~bad])
-        return frames.with_embeddings(unit)
+        return frames.with_embeddings(unit_rows(embeddings))

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skorch.dataset
 import torch
 from numpy.typing import NDArray
-from sklearn.base import TransformerMixin, clone
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import normalize
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
     check_random_state,
-    column_or_1d,
 )
 from torch.utils.data import DataLoader
 
-from sklearn_speechsent.features import MelFilterBank, SlidingCMN
-from sklearn_speechsent.metrics import equal_error_rate, make_trials
 from sklearn_speechsent.nn import SpeakerClassifierNetwork
-from sklearn_speechsent.pretrained import SpeakerCheckpoint, check_frontend, save_checkpoint
+from sklearn_speechsent.speaker._base import SpeakerNet
+from sklearn_speechsent.speaker._trials import (
+    check_speakers,
+    choose_held_out,
+    equal_error_threshold,
+    unit_rows,
+)
 from sklearn_speechsent.training.batches import UtteranceDataset
 from sklearn_speechsent.training.checks import (
     TRAINING_CONSTRAINTS,
@@ -34,7 +31,6 @@ from sklearn_speechsent.training.checks import (
     check_utterances,
 )
 from sklearn_speechsent.training.loss import SummedLoss
-from sklearn_speechsent.training.net import UtteranceNet
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import (
     HasMethods,
@@ -43,9 +39,6 @@ from sklearn_speechsent.utils.sklearn_private import (
 )
 from sklearn_speechsent.utterances import UtteranceFrames
 
-#: Trials for the threshold; more do not move it.
-_MAX_TRIALS = 100_000
-
 _CONSTRAINTS: dict[str, list[Any]] = {
     **TRAINING_CONSTRAINTS,
     "frontend": [HasMethods(["fit_transform", "transform"]), None],
@@ -53,7 +46,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-class SpeakerVerifier(TransformerMixin, UtteranceNet):
+class SpeakerVerifier(SpeakerNet):
     """Speaker embeddings by a residual network trained to tell the training speakers apart.
 
     SR-SEResNet34 [1]_ by default: stem, four residual stages with squeeze-excitation, statistics
@@ -103,7 +96,9 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
     Attributes
     ----------
     classes_ : ndarray of shape (n_speakers,)
-        Speakers of the training data, those held out included.
+        All speakers, those held out included.
+    held_out_ : ndarray of shape (n_held_out,)
+        Speakers that were kept out of training.
     threshold_ : float
         Similarity at which misses and false alarms are equally frequent among held-out speakers:
         ``score_pairs(X1, X2) >= threshold_`` takes two recordings for one speaker.
@@ -214,24 +209,46 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         RecordingError
             If a recording cannot be used.
         """
-        return self._train(X, y)
+        return self._train(X, y, not (self.warm_start and self.initialized_))
+
+    def partial_fit(self, X: Any, y: Any) -> SpeakerVerifier:
+        """Train for ``max_epochs`` more epochs without starting over.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, or recordings
+        y : array-like of shape (n,)
+            The speakers of the first call, all of them and no others.
+
+        Returns
+        -------
+        self
+        """
+        return self._train(X, y, not self.initialized_)
 
     @reports_fit(subtasks="max_epochs")
-    def _train(self, X: Any, y: Any) -> SpeakerVerifier:
+    def _train(self, X: Any, y: Any, reset: bool) -> SpeakerVerifier:
         validate_parameter_constraints(
             _CONSTRAINTS, self.get_params(deep=False), caller_name=type(self).__name__
         )
-        speakers, index = self._check_speakers(y)
-        frames = check_utterances(self, self._frames(X, reset=True), reset=True)
+        speakers, index = check_speakers(y)
+        rng = check_random_state(self.random_state)
+        if reset:
+            held = choose_held_out(len(speakers), self.validation_fraction, rng)
+            self.__dict__.pop("frame_settings_", None)  # of frames of an earlier fit
+        else:
+            held = self._held_out_before(speakers)
+        frames = check_utterances(self, self._frames(X, y, reset=reset), reset=reset)
         check_consistent_length(np.empty(len(frames)), index)
         check_training_data(frames, index, None, None)
-        rng = check_random_state(self.random_state)
-        held = self._hold_out(len(speakers), rng)
         train = np.flatnonzero(~np.isin(index, held))
         known, targets = np.unique(index[train], return_inverse=True)
-        self.classes_ = speakers
+        self.classes_, self.held_out_ = speakers, speakers[held]
         self.n_training_speakers_ = len(known)
         self.frame_settings_ = dict(frames.frontend)
+        # A frontend remembers the samples of waveforms that came as a table.
+        door = vars(self).get("frontend_")
+        self.n_features_in_ = getattr(door, "n_features_in_", self.frame_shape_[0])
         dataset = UtteranceDataset(
             frames[train],
             targets,
@@ -240,10 +257,9 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         probabilities = 1 / (np.bincount(targets)[targets] * len(known))
         chunk = (self.chunk_duration or np.inf) / frames.frontend.get("frame_shift", 0.01)
         n_drawn = int(np.maximum(1, frames.lengths[train] / chunk).sum())
-        reset = not (self.warm_start and self.initialized_)
         self._run_training(dataset, None, rng, probabilities, n_drawn, reset=reset)
         rows = np.flatnonzero(np.isin(index, held)) if len(held) else train
-        self.threshold_ = self._find_threshold(frames[rows], index[rows])
+        self.threshold_ = equal_error_threshold(self._embed, frames[rows], index[rows])
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -258,7 +274,8 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         ndarray of shape (n, embedding_size), float32
             Rows have unit length; NaN for utterances whose frames are.
         """
-        return self._embed(self._frames(X, reset=False))
+        check_is_fitted(self)
+        return self._embed(self._frames(X))
 
     def score_pairs(self, X1: Any, X2: Any) -> NDArray[np.float32]:
         """How alike the voices of two recordings are.
@@ -277,153 +294,20 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         ValueError
             If there are not as many recordings on both sides.
         """
+        check_consistent_length(X1, X2)
         first, second = self.transform(X1), self.transform(X2)
-        check_consistent_length(first, second)
         return np.einsum("nd,nd->n", np.asarray(first), np.asarray(second))
 
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Names of the embedding's values: ``speaker000`` and so on.
-
-        Parameters
-        ----------
-        input_features : None
-            Ignored.
-
-        Returns
-        -------
-        ndarray of str
-        """
-        check_is_fitted(self)
-        size = self.module_.embedder.seg_1.out_features
-        return np.array([f"speaker{i:03d}" for i in range(size)], dtype=object)
-
-    def to_checkpoint(self) -> SpeakerCheckpoint:
-        """Say what the network is, for those who build on it.
-
-        Returns
-        -------
-        SpeakerCheckpoint
-            The embedder without the training speakers.
-        """
-        check_is_fitted(self)
-        embedder = self.module_.embedder
-        state = {name: tensor.cpu() for name, tensor in embedder.state_dict().items()}
-        digest = hashlib.sha256()
-        for tensor in state.values():
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return SpeakerCheckpoint(
-            name="SpeakerVerifier",
-            state=state,
-            architecture=embedder.architecture,
-            frontend={**self.frame_settings_, "n_mels": embedder.n_mels},
-            folded=False,
-            sha256=digest.hexdigest(),
-        )
-
-    def save_weights(self, path: str | os.PathLike[str], **extra: Any) -> Path:
-        """Write the embedder to a file that any step takes as ``weights=``.
-
-        Parameters
-        ----------
-        path : str or path-like
-            With the suffix ``.safetensors``.
-        **extra : dict
-            What else to keep: licence, attribution, figures.
-
-        Returns
-        -------
-        pathlib.Path
-        """
-        checkpoint = self.to_checkpoint()
-        return save_checkpoint(
-            path,
-            checkpoint.state,
-            architecture=checkpoint.architecture,
-            frontend=checkpoint.frontend,
-            extra=extra,
-        )
-
-    # -- hooks and helpers -----------------------------------------------------------------------
-
-    # skorch gives every net these; to scikit-learn they would make this a predictor.
-    predict = property()
-    predict_proba = property()
-    score = property()
-
-    def initialize_module(self) -> SpeakerVerifier:
-        """Build the module for the data at hand."""
-        kwargs = self.get_params_for("module")
-        if hasattr(self, "frame_shape_"):
-            kwargs.setdefault("n_mels", self.frame_shape_[0])
-            kwargs.setdefault("n_speakers", self.n_training_speakers_)
-        self.module_ = self.initialized_instance(self.module, kwargs)
-        return self
-
-    def check_frontend(self, frames: UtteranceFrames) -> None:
-        """Frames must be of the kind that it was trained on."""
-        if hasattr(self, "frame_settings_") and self.initialized_:
-            check_frontend(self.to_checkpoint(), frames)
-
-    def _frames(self, X: Any, *, reset: bool) -> UtteranceFrames:
-        if isinstance(X, UtteranceFrames):
-            return X
-        if reset:
-            frontend = self.frontend
-            if frontend is None:
-                frontend = make_pipeline(MelFilterBank(), SlidingCMN(window=None))
-            self.frontend_ = clone(frontend)
-            return self.frontend_.fit_transform(X)
-        check_is_fitted(self, "frontend_")
-        return self.frontend_.transform(X)
-
     def _embed(self, frames: UtteranceFrames) -> NDArray[np.float32]:
-        embeddings = self._outputs(frames)["speaker"]
-        bad = np.isnan(embeddings).any(axis=1)
-        embeddings[~bad] = normalize(embeddings[~bad])
-        return embeddings
+        return unit_rows(self._outputs(frames)["speaker"])
 
-    def _check_speakers(self, y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        if y is None:
-            raise ValueError("requires y to be passed (the speakers), but the target y is None")
-        y = column_or_1d(y, warn=True)
-        speakers, index = np.unique(y, return_inverse=True)
-        if len(speakers) < 2:
+    def _held_out_before(self, speakers: NDArray[Any]) -> NDArray[np.int64]:
+        """Numbers of the speakers that were held out when training began."""
+        if not np.array_equal(speakers, self.classes_):
+            strange = np.setxor1d(speakers, self.classes_)[:5].tolist()
             raise ValueError(
-                f"All {len(y)} recordings are of one speaker, {speakers[0]!r}: verification is "
-                "learned from the difference between speakers. Add recordings of others."
+                "Training goes on with the speakers it began with, no more and no fewer; these "
+                f"are on one side only: {', '.join(map(repr, strange))}. Set warm_start=False and "
+                "call fit to start over."
             )
-        return speakers, index
-
-    def _hold_out(self, n_speakers: int, rng: np.random.RandomState) -> NDArray[np.int64]:
-        n_held = int(np.ceil(self.validation_fraction * n_speakers))
-        if n_held == 1:
-            n_held = 2  # there are no trials of different speakers with fewer
-        if n_held and n_speakers - n_held < 2:
-            raise ValueError(
-                f"Holding out {n_held} of {n_speakers} speakers leaves too few to train on. Add "
-                "speakers, or set validation_fraction=0 for a threshold from the training data."
-            )
-        return rng.permutation(n_speakers)[:n_held]
-
-    def _find_threshold(self, frames: UtteranceFrames, speakers: NDArray[np.int64]) -> float:
-        """Similarity at the equal error rate of trials among these utterances."""
-        if np.bincount(speakers)[speakers].min() < 2:
-            # Halves of an utterance stand for two recordings of a speaker who has only one.
-            middle = (frames.starts + frames.stops + 1) // 2
-            frames = UtteranceFrames(
-                frames.base,
-                np.concatenate([frames.starts, np.minimum(middle, frames.stops - 1)]),
-                np.concatenate([middle, frames.stops]),
-                frontend=frames.frontend,
-            )
-            speakers = np.tile(speakers, 2)
-        embeddings = self._embed(frames)
-        first, second, same = make_trials(speakers, n_trials=_MAX_TRIALS, random_state=0)
-        similarity = np.einsum("nd,nd->n", embeddings[first], embeddings[second])
-        return float(equal_error_rate(same, similarity, return_threshold=True)[1])
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
+        return np.searchsorted(speakers, self.held_out_)

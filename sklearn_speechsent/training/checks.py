@@ -10,7 +10,6 @@ import skorch.dataset
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.nn import SpecAugment
 from sklearn_speechsent.utils.sklearn_private import (
     Interval,
@@ -57,7 +56,7 @@ def check_utterances(net: Any, X: Any, *, reset: bool) -> UtteranceFrames:
         If frames or embeddings have another shape than in ``fit``, or do not fit the pre-trained
         blocks.
     """
-    frames = check_frames(net, X, reset=reset)
+    frames = net.check_frames(X, reset=reset)
     embedding_size = 0 if frames.embeddings is None else frames.embeddings.shape[1]
     if reset:
         if len(frames.frame_shape) not in (1, 2):

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.utils import get_map_location, to_device
 
+from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.training.batches import Batch, UtteranceDataset, whole_batches
 from sklearn_speechsent.training.callbacks import training_callbacks
 from sklearn_speechsent.training.checks import check_utterances, unusable
@@ -104,6 +105,10 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         return super()._default_callbacks + training_callbacks(self)
 
     # -- training --------------------------------------------------------------------------------
+
+    def check_frames(self, X: Any, *, reset: bool) -> UtteranceFrames:
+        """Frames of X, of the size that ``fit`` saw unless ``reset``."""
+        return check_frames(self, X, reset=reset)
 
     def check_frontend(self, frames: UtteranceFrames) -> None:
         """Raise if frames were made in another way than the network needs."""

@@ -129,6 +129,20 @@ def test_block_is_the_written_formula():
         torch.testing.assert_close(block(x, lengths)[0], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [2, 4, 8, 12, 15, 16])
+def test_gradients_of_narrow_strided_shortcuts(channels):
+    """In float32, where oneDNN's own kernel writes past its workspace with 4 to 15 channels."""
+    block = ResidualBlock(channels, 16, 2, se_ratio=None)
+    exact = copy.deepcopy(block).double()
+    x = torch.randn(16, channels, 24, 100).contiguous(memory_format=torch.channels_last)
+    lengths = torch.full((16,), 100)
+    for net, maps in ((block, x), (exact, x.double())):
+        net(maps, lengths)[0].square().sum().backward()
+    found = block.shortcut[0].weight.grad.double()
+    expected = exact.shortcut[0].weight.grad
+    torch.testing.assert_close(found, expected, atol=1e-3 * float(expected.abs().max()), rtol=0)
+
+
 def step(net, x, lengths):
     optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
     net.train()

@@ -153,3 +153,51 @@ def test_pickle_keeps_the_outputs():
     net = settle(SentimentNetwork(in_frequencies=6, n_frozen_blocks=1, **SMALL))
     x, lengths = torch.randn(2, 9, 6), torch.tensor([9, 4])
     assert_same(pickle.loads(pickle.dumps(net))(x, lengths), net(x, lengths))
+
+
+# -- speaker embeddings ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("grad", [False, True])
+def test_padding_and_batch_change_nothing_with_embeddings(kind, grad):
+    shape, parameters = INPUTS[kind]
+    net = settle(SentimentNetwork(embedding_size=5, spe_size=7, **parameters))
+    x, speakers = torch.randn(4, 40, *shape), torch.randn(4, 5)
+    with torch.set_grad_enabled(grad):
+        batch = net(x, LENGTHS, speakers)
+        for i, length in enumerate(LENGTHS.tolist()):
+            rows = slice(i, i + 1)
+            assert_same(net(x[rows, :length], LENGTHS[rows], speakers[rows]), batch, rows)
+        order = torch.tensor([2, 0, 3, 1])
+        assert_same(net(x[order], LENGTHS[order], speakers[order]), batch, order)
+        moved = net(x, LENGTHS, speakers[order])
+        for name, output in moved.items():
+            assert (output - batch[name]).abs().max() > 1e-3, name
+
+
+def test_embeddings_join_every_decoder():
+    net = settle(SentimentNetwork(64, 40, embedding_size=5))
+    assert net.heads["regression"].linear.in_features == 128 + 512
+    net = settle(SentimentNetwork(6, 5, embedding_size=5, spe_size=7))
+    x, lengths, speakers = torch.randn(2, 9, 6, 5), torch.tensor([9, 4]), torch.randn(2, 5)
+    maps, left = net.stext(x.permute(0, 2, 3, 1), lengths)
+    unit = speakers / speakers.square().sum(1, keepdim=True).sqrt() * 5**0.5
+    joined = torch.cat([net.decoders["regression"](maps, left), net.spe(unit)], dim=1)
+    torch.testing.assert_close(
+        net(x, lengths, speakers)["regression"], net.heads["regression"](joined)
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3, 5), (5,), None])
+def test_embeddings_of_another_shape_are_named(shape):
+    net = SentimentNetwork(6, 5, embedding_size=5)
+    speakers = None if shape is None else torch.randn(shape)
+    says = r"embeddings of shape \(2, 5\), got " + (str(shape).replace("(", r"\(")[:-1])
+    with pytest.raises(ValueError, match=says):
+        net(torch.randn(2, 9, 6, 5), torch.tensor([9, 4]), speakers)
+
+
+def test_embeddings_that_nobody_asked_for():
+    with pytest.raises(ValueError, match=r"embeddings of none, got \(2, 5\)"):
+        SentimentNetwork(6, 5)(torch.randn(2, 9, 6, 5), torch.tensor([9, 4]), torch.randn(2, 5))

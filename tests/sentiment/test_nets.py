@@ -9,14 +9,11 @@ from sklearn.base import clone
 from skorch.dataset import ValidSplit
 
 from sklearn_speechsent import (
-    SlidingCMN,
-    SpeakerFeatureExtractor,
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
     UtteranceFrames,
 )
 from sklearn_speechsent.nn import SentimentNetwork
-from sklearn_speechsent.pretrained import has_weights
 from sklearn_speechsent.training import net as net_room
 from sklearn_speechsent.training.batches import RandomBatches, UtteranceDataset, sampling_weights
 
@@ -254,8 +251,10 @@ def test_labels_that_do_not_fit(net, data):
 def test_levels_that_do_not_fit(data, net_params):
     X, y = data
     net = SpeechSentimentClassifier(**net_params)
-    with pytest.raises(ValueError, match="only one class"):
-        net.fit(X, np.ones(12))
+    with pytest.raises(ValueError, match=r"only one class, level 1:"):
+        net.fit(X, np.ones(12, dtype=int))
+    with pytest.raises(ValueError, match=r"two distinct numbers, got \[1, 1\]"):
+        clone(net).set_params(levels=np.array([1, 1])).fit(X, y)
     with pytest.raises(ValueError, match="Label 4 in row 3 lies off the scale"):
         clone(net).set_params(levels=[-1, 0, 1]).fit(X, [*y[:3], 4, *y[4:]])
     with pytest.warns(UserWarning, match="at level 2, 3;"):
@@ -313,52 +312,6 @@ def test_infinite_loss_names_the_remedy(data, net_params):
     net = SpeechSentimentRegressor(**net_params)
     with pytest.raises(FloatingPointError, match="Lower lr"):
         net.fit(X, np.where(y == 1, 3e38, -3e38))
-
-
-# -- speaker blocks in the network -----------------------------------------------------------------
-
-
-@pytest.fixture
-def speaker_net(data_home, net_params):
-    if not has_weights(WEIGHTS):
-        pytest.skip("no pre-trained weights in the data home")
-    return SpeechSentimentRegressor(
-        **net_params, weights=WEIGHTS, module__n_frozen_blocks=1, module__n_tuned_blocks=1
-    )
-
-
-@pytest.mark.data
-def test_frozen_blocks_stay_and_tuned_blocks_learn(speaker_net, make_frames):
-    X, y = make_frames(n=6, size=80)
-    speaker_net.fit(X, y)
-    fresh = SpeakerFeatureExtractor(WEIGHTS, n_blocks=2, pooling=None).fit(X).network_.state_dict()
-    trained = speaker_net.module_.srext.state_dict()
-    changed = {name for name, value in fresh.items() if not torch.equal(value, trained[name])}
-    assert changed and all(name.startswith("layer2") for name in changed)
-    # Folded batch normalisation would be ruined by statistics of its own.
-    assert not [name for name in changed if "running" in name]
-
-
-@pytest.mark.data
-def test_two_frozen_blocks_inside_equal_the_feature_route(speaker_net, make_frames):
-    X, y = make_frames(n=6, size=80)
-    inside = clone(speaker_net).set_params(module__n_frozen_blocks=2, module__n_tuned_blocks=0)
-    inside.fit(X, y)
-    maps = SpeakerFeatureExtractor(WEIGHTS, n_blocks=2, pooling=None).fit_transform(X)
-    outside = SpeechSentimentRegressor(max_epochs=1, batch_size=4, n_jobs=1, random_state=0)
-    outside.fit(maps, y)
-    state = {k: v for k, v in inside.module_.state_dict().items() if not k.startswith("srext")}
-    outside.module_.load_state_dict(state)
-    np.testing.assert_allclose(inside.predict(X), outside.predict(maps), atol=1e-4)
-
-
-@pytest.mark.data
-def test_weights_check_the_frontend(speaker_net, make_frames):
-    X, y = make_frames(n=6, size=80, sample_rate=8000)
-    with pytest.raises(ValueError, match="8000"):
-        speaker_net.fit(X, y)
-    with pytest.raises(ValueError):
-        speaker_net.fit(SlidingCMN().fit_transform(make_frames(n=6, size=40)[0]), y)
 
 
 def test_batch_norm_is_settled_after_training(data, net_params, monkeypatch):
