@@ -37,17 +37,14 @@ from sklearn_speechsent.metrics import (
 
 #: A narrow network that learns in minutes on two cores.
 RECIPE = {
-    "module__widths": (32, 64, 128, 256),
+    "module__widths": (16, 32, 64, 128),
     "module__depths": (1, 1, 1, 1),
     "module__embedding_size": 128,
-    "max_epochs": 6,
-    "lr": 2e-3,
+    "max_epochs": 4,
     "validation_fraction": 0.0,
     "random_state": 0,
     "verbose": 1,
 }
-#: Each speaker at another speed is taken for another speaker.
-SPEEDS = (1.0, 0.9, 1.1)
 
 
 def recordings(part):
@@ -78,22 +75,15 @@ def evaluate(name, embed, files, speakers):
     return row, same, scores
 
 
-def train(options):
-    """Train a verifier on the 251 training speakers and their copies at other speeds."""
+def train(frontend, options):
+    """Train a verifier on the 251 training speakers; it and the seconds it took."""
     files, speakers = recordings("train-clean-100")
-    X = pd.DataFrame({"file": files * len(SPEEDS), "speed": np.repeat(SPEEDS, len(files))})
-    y = [f"{speaker} at {speed}" for speed in SPEEDS for speaker in speakers]
-    frontend = make_pipeline(
-        MelFilterBank(n_jobs=options.jobs, memory=options.memory), SlidingCMN(window=None)
-    )
     verifier = SpeakerVerifier(
         frontend=frontend, n_jobs=options.jobs, precision=options.precision, **RECIPE
     )
     started = time.perf_counter()
-    verifier.fit(X, y)
-    seconds = time.perf_counter() - started
-    verifier.save_weights(options.out.with_suffix(".safetensors"), data="LibriSpeech, CC BY 4.0")
-    return verifier, seconds
+    verifier.fit(files, speakers)
+    return verifier, time.perf_counter() - started
 
 
 def main():
@@ -103,7 +93,6 @@ def main():
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--jobs", type=int, default=-1, help="threads")
-    parser.add_argument("--memory", help="folder for cached frames")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     files, speakers = recordings("test-other")
@@ -117,10 +106,20 @@ def main():
         "mean + std of MFB": statistics.fit_transform,
         "WeSpeaker ResNet34": embedder.transform,
     }
-    trained = None
+    trained = {}
     if options.train:
-        verifier, trained = train(options)
-        extractors[f"SpeakerVerifier, {trained / 60:.0f} min of training"] = verifier.transform
+        mfb = MelFilterBank(n_jobs=options.jobs)
+        frontends = {"": make_pipeline(mfb, SlidingCMN(window=None)), " without CMN": mfb}
+        for name, frontend in frontends.items():
+            verifier, seconds = train(frontend, options)
+            extractors[f"SpeakerVerifier{name}, trained in {seconds / 60:.1f} min"] = (
+                verifier.transform
+            )
+            trained[f"SpeakerVerifier{name}"] = seconds
+            stem = f"{options.out.stem}{name.replace(' ', '_')}"
+            verifier.save_weights(
+                options.out.with_name(f"{stem}.safetensors"), data="LibriSpeech, CC BY 4.0"
+            )
     rows, figure = [], None
     for name, embed in extractors.items():
         row, same, scores = evaluate(name, embed, files, speakers)
@@ -138,7 +137,7 @@ def main():
         lines.append(f"| {row['extractor']} | {figures} | {costs} |")
     table = "\n".join(lines) + "\n"
     print(table)
-    result = {"rows": rows, "training_seconds": trained, "recipe": {**RECIPE, "speeds": SPEEDS}}
+    result = {"rows": rows, "training_seconds": trained, "recipe": RECIPE}
     write_text(options.out, json.dumps(result, indent=1))
     write_text(options.out.with_suffix(".md"), table)
     figure.figure_.savefig(options.out.with_suffix(".png"), dpi=120, bbox_inches="tight")

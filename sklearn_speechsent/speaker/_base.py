@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin, clone
 from sklearn.pipeline import make_pipeline
@@ -56,6 +57,10 @@ class SpeakerNet(TransformerMixin, UtteranceNet):
         )
         embedder = self.module_.embedder
         state = {name: tensor.cpu() for name, tensor in embedder.state_dict().items()}
+        # What is done to embeddings behind the network becomes part of its last layer.
+        mean, matrix = (torch.from_numpy(array).float() for array in self.wccn_)
+        state["seg_1.weight"] = matrix.T @ state["seg_1.weight"]
+        state["seg_1.bias"] = matrix.T @ (state["seg_1.bias"] - mean)
         digest = hashlib.sha256()
         for tensor in state.values():
             digest.update(tensor.contiguous().numpy().tobytes())

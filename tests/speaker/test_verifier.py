@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.preprocessing import normalize
 
 from sklearn_speechsent import MelFilterBank, SpeakerVerifier, UtteranceFrames
 from sklearn_speechsent.datasets import make_speech_sentiment
@@ -78,12 +79,28 @@ def test_embeddings_have_unit_length_and_names(fitted, voices):
 
 def test_pairs_are_scored_by_their_cosine(fitted, voices):
     X, _ = voices
-    raw = fitted._outputs(X)["speaker"].astype(np.float64)
+    mean, matrix = fitted.wccn_
+    raw = (fitted._outputs(X)["speaker"].astype(np.float64) - mean) @ matrix
     scores = fitted.score_pairs(X[:5], X[7:])
     for score, a, b in zip(scores, raw[:5], raw[7:], strict=True):
         assert score == pytest.approx(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b), abs=1e-5)
     with pytest.raises(ValueError, match=r"inconsistent.*\[5, 4\]"):
         fitted.score_pairs(X[:5], X[:4])
+
+
+def test_voices_vary_alike_in_all_directions_of_their_embeddings(voices, params):
+    """Within-class covariance normalisation is the difference, and the checkpoint carries it."""
+    X, y = voices
+    plain = SpeakerVerifier(**params, wccn=False).fit(X, y)
+    whitened = SpeakerVerifier(**params).fit(X, y)
+    raw = whitened._outputs(X)["speaker"]
+    np.testing.assert_array_equal(raw, plain._outputs(X)["speaker"])
+    np.testing.assert_allclose(plain.transform(X), normalize(raw), atol=1e-6)
+    assert not np.allclose(whitened.transform(X), normalize(raw), atol=0.1)
+    folded = whitened.to_checkpoint().state["seg_1.bias"]
+    mean, matrix = whitened.wccn_
+    bias = whitened.module_.embedder.seg_1.bias.detach().numpy()
+    np.testing.assert_allclose(folded, (bias - mean) @ matrix, rtol=1e-3, atol=1e-3)
 
 
 def test_low_precision_trains_and_embeds_in_float32(voices, params):
