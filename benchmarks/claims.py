@@ -212,6 +212,7 @@ def main():
     parser.add_argument("--chunk", type=float, default=2.0, help="seconds of speech per draw (2)")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--jobs", type=int, default=-1, help="threads")
+    parser.add_argument("--report", action="store_true", help="fit nothing, show what is there")
     options = parser.parse_args()
 
     corpus = load_corpus(options.corpus)
@@ -221,7 +222,7 @@ def main():
     fits = Fits(options.out.with_suffix(".jsonl"), {**run, "corpus": corpus.name, "n": len(y)})
     folds = corpus.folds(options.folds)
     keys = combinations(options.seeds, options.other_seeds, len(folds))
-    todo = [key for key in keys if not fits.has(*key)]
+    todo = [] if options.report else [key for key in keys if not fits.has(*key)]
     prepared = {}
     for setting, seed, fold in tqdm(todo, unit="fit"):
         frozen = setting["frozen"]
