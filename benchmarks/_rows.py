@@ -46,6 +46,8 @@ class Settings:
     seed : int
     precision : {"float32", "bfloat16"}
         Of the training of networks.
+    chunk : float
+        Seconds that networks hear of a longer utterance each time it is drawn.
     jobs : int
         Threads.
     memory : str or None
@@ -58,6 +60,7 @@ class Settings:
     rival_epochs: int = 8
     seed: int = 0
     precision: str = "float32"
+    chunk: float = 4.0
     jobs: int = 1
     memory: str | None = None
     verbose: int = 0
@@ -72,7 +75,11 @@ class Settings:
 
     def network(self) -> dict[str, Any]:
         """Parameters of the training of a network."""
-        return {"max_epochs": self.epochs, "precision": self.precision}
+        return {
+            "max_epochs": self.epochs,
+            "precision": self.precision,
+            "chunk_duration": self.chunk,
+        }
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def parse(argv):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="threads (1); -1 uses all cores")
     parser.add_argument("--memory", type=Path, help="folder of features (beside --out: features)")
+    parser.add_argument("--chunk", type=float, default=4.0, help="seconds of a draw (4)")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--list", action="store_true", help="print the names of the rows, and end")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="epochs and extraction")
@@ -93,7 +94,8 @@ def as_markdown(document):
         f"{corpus['name']}{note}: {corpus['recordings']} recordings, {corpus['speakers']} "
         f"speakers, levels {corpus['levels'][0]} … {corpus['levels'][-1]}; {settings['folds']} "
         f"folds over speakers; networks {settings['epochs']} epochs (those of other papers "
-        f"{settings['rival_epochs']}), {settings['precision']}; seed {settings['seed']}; "
+        f"{settings['rival_epochs']}) of {settings['chunk']:g} s chunks, "
+        f"{settings['precision']}; seed {settings['seed']}; "
         f"`{document['command']}`",
         "",
         "MAE, Spearman's ρ, CCC and polarity on the predictions as they are, the rest on "
@@ -140,6 +142,7 @@ def main(argv=None):
         args.rival_epochs,
         args.seed,
         args.precision,
+        args.chunk,
         args.jobs,
         str(memory.resolve()),
         args.verbose,
@@ -153,6 +156,7 @@ def main(argv=None):
             "rival_epochs": args.rival_epochs,
             "seed": args.seed,
             "precision": args.precision,
+            "chunk": args.chunk,
             "jobs": args.jobs,
         },
         "versions": {
