@@ -128,6 +128,7 @@ class Runner:
                 {
                     "name": row.name + name,
                     **ordinal_report(y, pooled, levels=self.corpus.levels),
+                    "predictions": [round(float(value), 4) for value in pooled],
                     "fold_mae": [float(np.abs(pooled - y)[test].mean()) for _, test in self.folds],
                     "fit_seconds": sum(result["fit_seconds"] for result in results),
                     "predict_seconds": sum(result["predict_seconds"] for result in results),

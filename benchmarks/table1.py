@@ -4,11 +4,11 @@
     python benchmarks/table1.py --corpus my/manifest.csv --out results/mine.json --rows light,tfn
 
 Speakers never cross a split, out-of-fold predictions are pooled and scored once, and what is
-searched is searched inside the training folds. Writes FILE.json and FILE.md after each row. Each
-fold's result is kept in FILE_folds as soon as it exists, each epoch of a network's fit too: the
-same command, given again after an interruption, goes on there. A result counts for the settings,
-recordings, labels and version of the package that it was made with; after changing code within a
-version, delete the folder.
+searched is searched inside the training folds. Writes FILE.json and FILE.md after each row, and in
+the end FILE.png, the confusion of levels of the best row. Each fold's result is kept in FILE_folds
+as soon as it exists, each epoch of a network's fit too: the same command, given again after an
+interruption, goes on there. A result counts for the settings, recordings, labels and version of the
+package that it was made with; after changing code within a version, delete the folder.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from _resume import write_text
 from _rows import ROWS, Settings, select_rows
 
 import sklearn_speechsent
+from sklearn_speechsent.metrics import LevelConfusionDisplay
 
 COLUMNS = {
     "mae": "MAE",
@@ -107,6 +108,19 @@ def as_markdown(document):
     return "\n".join(lines).rstrip() + "\n"
 
 
+def draw_best(document, y, levels, path):
+    """Confusion of levels of the row with the lowest MAE, if matplotlib is there."""
+    try:
+        import matplotlib
+    except ImportError:
+        return
+    matplotlib.use("Agg")
+    best = min(document["rows"], key=lambda row: row["mae"])
+    display = LevelConfusionDisplay.from_predictions(y, best["predictions"], levels=levels)
+    display.ax_.set_title(f"{best['name']}, {document['corpus']['name']}, out of fold")
+    display.figure_.savefig(path, dpi=150, bbox_inches="tight")
+
+
 def main(argv=None):
     """Run the table.
 
@@ -182,6 +196,8 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on from here.")
         return 130
+    if document["rows"]:
+        draw_best(document, corpus.y, corpus.levels, args.out.with_suffix(".png"))
     print(f"\n{as_markdown(document)}")
     print(f"{runner.n_fits} fits, the rest read; written to {args.out}.")
     return 1 if document["failed"] else 0
