@@ -330,6 +330,9 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         pieces, rows = cut_in_pieces(
             frames, max(1, round(seconds / frames.frontend.get("frame_shift", 0.01)))
         )
+        if frames.frontend.get("cmn") == "utterance":
+            # A short recording loses its own mean, and that is a part of how a voice varies.
+            pieces = pieces.with_frames([piece - piece.mean(axis=0) for piece in pieces])
         embeddings = self._outputs(pieces)["speaker"]
         self.wccn_ = within_class_whitening(embeddings, speakers[rows], _SHRINKAGE)
 
