@@ -26,6 +26,7 @@ from sklearn_speechsent.nn.pooling import GeM, masked_mean, statistics_pooling
 from sklearn_speechsent.nn.probabilities import class_probabilities, cumulative_probabilities
 from sklearn_speechsent.nn.resnet import SpeakerBlocks, SpeakerResNet
 from sklearn_speechsent.nn.stext import SentimentBlocks
+from sklearn_speechsent.nn.unet import SpeechUNet
 from sklearn_speechsent.nn.verification import AAMSoftmax, SpeakerClassifierNetwork
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "SpeakerClassifierNetwork",
     "SpeakerResNet",
     "SpecAugment",
+    "SpeechUNet",
     "SqueezeExcitation",
     "class_probabilities",
     "clm_loss",
