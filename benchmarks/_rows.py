@@ -205,7 +205,7 @@ def _searched_svr(settings: Settings) -> GridSearchCV:
 def _ours(system: str | None = None, **params: Any) -> Callable[[Settings], Any]:
     def make(settings: Settings) -> Any:
         return make_sentiment_pipeline(
-            system, levels=settings.levels, **settings.system(), **params
+            system, weights=WESPEAKER, levels=settings.levels, **settings.system(), **params
         )
 
     return make
@@ -214,7 +214,11 @@ def _ours(system: str | None = None, **params: Any) -> Callable[[Settings], Any]
 def _network(system: str) -> Row:
     def make(settings: Settings) -> Any:
         return make_sentiment_pipeline(
-            system, levels=settings.levels, **settings.system(), **settings.network()
+            system,
+            weights=WESPEAKER,
+            levels=settings.levels,
+            **settings.system(),
+            **settings.network(),
         )
 
     faces = TWO_FACES if system.endswith("C + R") else ("",)
@@ -233,7 +237,9 @@ def _egemaps(settings: Settings) -> Any:
 def _embedding(settings: Settings) -> Any:
     embedder = SpeakerEmbedder(WESPEAKER, **settings.extraction())
     net = _searched_svr(settings)
-    return make_sentiment_pipeline("light", srext=embedder, net=net, **settings.system())
+    return make_sentiment_pipeline(
+        "light", weights=WESPEAKER, srext=embedder, net=net, **settings.system()
+    )
 
 
 def _rival(module: type, cmn: Any) -> Callable[[Settings], Any]:

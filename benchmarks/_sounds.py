@@ -235,9 +235,9 @@ def colour(wave: Wave, rng: np.random.Generator) -> Wave:
         ).astype(np.float32)
     if kind < 0.7:  # a codec keeps what lies below some frequency
         edge = rng.uniform(3400, 7500)
-        return signal.sosfilt(
-            signal.butter(8, edge, "low", fs=RATE, output="sos"), wave
-        ).astype(np.float32)
+        return signal.sosfilt(signal.butter(8, edge, "low", fs=RATE, output="sos"), wave).astype(
+            np.float32
+        )
     band = signal.butter(4, [rng.uniform(150, 350), 3400], "band", fs=RATE, output="sos")
     peak = np.abs(wave).max() + 1e-9
     wave = signal.sosfilt(band, wave) / peak  # a telephone: a band, and 8 bits after mu-law

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from sklearn_speechsent import UtteranceFrames, make_sentiment_pipeline
 from sklearn_speechsent.metrics import ordinal_report
 
+WESPEAKER = "wespeaker-voxceleb-resnet34"
 #: Share of training labels that are replaced by a level drawn at random, for noisy labels.
 NOISE = 0.3
 BASE = {"heads": "C", "spe": False, "stext": 16, "frozen": 2, "exponent": 1.0, "noise": 0.0}
@@ -87,6 +88,7 @@ def prepare(frozen, X, options):
     """What goes into the network, speaker embeddings included: computed once for all fits."""
     pipeline = make_sentiment_pipeline(
         f"{frozen}/2SREx-SEResNet-16 + SpE + C",
+        weights=WESPEAKER,
         n_jobs=options.jobs,
         verbose=1,
         memory=options.out.with_suffix(".cache"),
@@ -108,6 +110,7 @@ def fit_one(setting, seed, frames, y, train, test, levels, options):
     """Train on one fold; scores on what was trained on, predictions for the rest."""
     pipeline = make_sentiment_pipeline(
         system_name(setting),
+        weights=WESPEAKER,
         levels=levels,
         max_epochs=options.epochs,
         precision=options.precision,

@@ -37,6 +37,7 @@ from sklearn_speechsent.metrics import (
 )
 from sklearn_speechsent.pretrained import load_checkpoint
 
+WESPEAKER = "wespeaker-voxceleb-resnet34"
 #: A narrow network that learns in minutes on two cores.
 RECIPE = {
     "module__widths": (16, 32, 64, 128),
@@ -105,7 +106,8 @@ def main():
     cmn = SlidingCMN(window=None)
     # The speakers' mean voice is in no trial's favour: rows are standardised together.
     statistics = make_pipeline(mfb, FrameStatistics(), StandardScaler(), Normalizer())
-    embedder = make_pipeline(mfb, cmn, SpeakerEmbedder(n_jobs=options.jobs)).fit(files)
+    embedder = make_pipeline(mfb, cmn, SpeakerEmbedder(WESPEAKER, n_jobs=options.jobs))
+    embedder.fit(files)
     extractors = {
         "mean + std of MFB": statistics.fit_transform,
         "WeSpeaker ResNet34": embedder.transform,

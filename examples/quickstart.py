@@ -4,10 +4,11 @@ Without arguments it makes a small synthetic corpus, so that it runs anywhere in
 
     python examples/quickstart.py
 
-With the RAVDESS recordings in the data home (environment variable SPEECHSENT_DATA) it runs the
-evaluation protocol on human speech, which takes about an hour on two cores, most of it the
-network's; interrupted, it goes on where it was (delete the folder of results after changing the
-package itself):
+It takes the best speaker network at hand: WeSpeaker's if its file lies in the data home
+(environment variable SPEECHSENT_DATA), else the one that ships with the package. With the RAVDESS
+recordings in the data home it runs the evaluation protocol on human speech, which takes about an
+hour on two cores, most of it the network's; interrupted, it goes on where it was (delete the folder
+of results after changing the package itself):
 
     python examples/quickstart.py --corpus ravdess
 """
@@ -36,12 +37,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from tqdm.auto import tqdm
 
-from sklearn_speechsent import SlidingCMN, make_sentiment_pipeline
+from sklearn_speechsent import make_sentiment_pipeline
 from sklearn_speechsent.datasets import load_ravdess, make_speech_sentiment
 from sklearn_speechsent.metrics import LevelConfusionDisplay, get_scorer, ordinal_report
-from sklearn_speechsent.pretrained import has_weights
 
-WESPEAKER = "wespeaker-voxceleb-resnet34"
 NETWORK = "2/2SREx-SEResNet-16 + C + R"
 
 
@@ -58,25 +57,19 @@ def load_corpus(name, folder):
     return corpus, n_folds
 
 
-def make_systems(corpus, weights, epochs, memory):
+def make_systems(corpus, epochs, memory):
     """Rows of the table: the constant, a classical baseline, the light route, the network."""
     shared = {"memory": memory, "n_jobs": -1, "random_state": 0}
     classical = make_pipeline(StandardScaler(), SVR(C=3))
-    # Without pre-trained blocks the network starts at the frames; fewer of them, and of bins, keep
-    # a first look short.
-    coarse = {} if weights else {"mfb__n_mels": 40, "mfb__frame_shift": 0.02}
-    network = make_sentiment_pipeline(
-        NETWORK, weights=weights, levels=corpus.levels, max_epochs=epochs, **coarse, **shared
-    )
     return {
         "constant (median)": DummyRegressor(strategy="median"),
         "MFB mean + std, SVR": make_sentiment_pipeline(
             "light", weights=None, memory=memory, n_jobs=-1, net=classical
         ),
-        "light route": make_sentiment_pipeline(
-            "light", weights=weights, levels=corpus.levels, **shared
+        "light route": make_sentiment_pipeline("light", levels=corpus.levels, **shared),
+        NETWORK: make_sentiment_pipeline(
+            NETWORK, levels=corpus.levels, max_epochs=epochs, **shared
         ),
-        NETWORK if weights else "SEResNet-16 + C + R on coarse MFB, from scratch": network,
     }
 
 
@@ -142,13 +135,8 @@ def main():
     memory = joblib.Memory(folder / "features", verbose=0)
 
     corpus, n_folds = load_corpus(args.corpus, folder)
-    weights = WESPEAKER if has_weights(WESPEAKER) else None
-    if weights is None:
-        print(
-            f"The weights {WESPEAKER!r} are not in the data home: the light route pools MFB\n"
-            "statistics, and a small network is trained from scratch on coarse MFB.\n"
-        )
-    systems = make_systems(corpus, weights, args.epochs, memory)
+    systems = make_systems(corpus, args.epochs, memory)
+    print(f"Speaker network: {systems['light route']['srext'].weights}\n")
     if args.skip_network:
         systems.popitem()
 
@@ -169,14 +157,14 @@ def main():
     table.to_csv(folder / "table.csv", float_format="%.4f")
 
     # 2. Grid search over two steps at once, in two processes that share the features.
-    light = clone(systems["light route"]).set_params(mfb__n_jobs=None, net__n_jobs=None)
+    light = clone(systems["light route"]).set_params(
+        mfb__n_jobs=None, srext__n_jobs=None, net__n_jobs=None
+    )
     logistic = LogisticRegression(C=0.003, class_weight="balanced", max_iter=1000)
-    grid = {"net__estimator": [None, make_pipeline(StandardScaler(), logistic)]}
-    if weights:
-        light.set_params(srext__n_jobs=None)
-        grid["srext__compress"] = ["sqrt", "log1p"]
-    else:
-        grid["cmn"] = ["passthrough", SlidingCMN()]
+    grid = {
+        "net__estimator": [None, make_pipeline(StandardScaler(), logistic)],
+        "srext__compress": ["sqrt", "log1p"],
+    }
     search = GridSearchCV(
         light,
         grid,

@@ -15,7 +15,7 @@ from sklearn_speechsent.features import (
     SpeakerFeatureExtractor,
 )
 from sklearn_speechsent.perturbation import WaveformPerturbation
-from sklearn_speechsent.pretrained import REGISTRY, load_checkpoint
+from sklearn_speechsent.pretrained import REGISTRY, has_weights, load_checkpoint
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
     SpeechSentimentClassifier,
@@ -33,7 +33,8 @@ SYSTEMS = (
     "1/2SREx-SEResNet-34 + SpE + C",
 )
 _GRAMMAR = re.compile(r"([012])/2srex-seresnet-(16|34)(spe)?(cr|c|r)")
-_WESPEAKER = "wespeaker-voxceleb-resnet34"
+#: What ``weights="auto"`` stands for: the former if it is there, else what ships with the package.
+_BEST, _SHIPPED = "wespeaker-voxceleb-resnet34", "speechsent-seresnet"
 _STEPS = ("mfb", "vad", "cmn", "spe", "srext", "net")
 
 
@@ -46,7 +47,7 @@ def make_sentiment_pipeline(
     system: str | None = None,
     *,
     perturb: bool = False,
-    weights: Any = _WESPEAKER,
+    weights: Any = "auto",
     memory: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
@@ -74,9 +75,12 @@ def make_sentiment_pipeline(
         on a faster, a slower and a noisy copy of each recording, and averages over three speeds
         at prediction. Recommended for small corpora (up to a few thousand recordings); it takes
         four times as long to extract.
-    weights : str, Path, SpeakerVerifier or None, default="wespeaker-voxceleb-resnet34"
+    weights : str, Path, SpeakerVerifier or None, default="auto"
         Pre-trained speaker network: name in the registry, file, or a fitted verifier inside a
-        :class:`~sklearn.frozen.FrozenEstimator`. None does without: ``"light"`` then pools the mel
+        :class:`~sklearn.frozen.FrozenEstimator`. ``"auto"`` is the best network at hand when this
+        is called: ``"wespeaker-voxceleb-resnet34"`` if its file lies in the data home, else
+        ``"speechsent-seresnet"``, which ships with the package; the steps hold the name of the
+        one chosen, and so do copies and pickles. None does without: ``"light"`` then pools the mel
         frames themselves, and the networks train their sentiment blocks on mel frames from
         scratch.
     memory : str or joblib.Memory, optional
@@ -117,7 +121,17 @@ def make_sentiment_pipeline(
     ['mfb', 'vad', 'cmn', 'spe', 'srext', 'net']
     >>> make_sentiment_pipeline("2/2SREx-SEResNet-16+C+R", max_epochs=5)["net"].max_epochs
     5
+
+    From recordings to levels with the network that ships with the package:
+
+    >>> import numpy as np
+    >>> recordings = np.random.default_rng(0).normal(scale=0.1, size=(4, 8000))
+    >>> pipeline = make_sentiment_pipeline(weights="speechsent-seresnet")
+    >>> pipeline.fit(recordings, [-1, -1, 1, 1]).predict_proba(recordings).shape
+    (4, 2)
     """
+    if isinstance(weights, str) and weights == "auto":
+        weights = _BEST if has_weights(_BEST) else _SHIPPED
     shared = {"n_jobs": n_jobs, "memory": memory, "verbose": verbose}
     mfb, cmn = MelFilterBank(**shared), SlidingCMN()
     if weights is not None:

@@ -16,13 +16,14 @@ from sklearn_speechsent import (
     SpeakerFeatureExtractor,
     SpeakerVerifier,
     UtteranceFrames,
+    VoiceActivityDetector,
     WaveformPerturbation,
 )
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.sentiment._base import SpeechSentimentNet
 
-#: Speaker networks take as many bins as they were trained on.
-PRETRAINED = (SpeakerFeatureExtractor, SpeakerEmbedder)
+#: Pre-trained networks take as many bins as they were trained on.
+PRETRAINED = (SpeakerFeatureExtractor, SpeakerEmbedder, VoiceActivityDetector)
 #: A speaker network that trains in a moment.
 VERIFIER = dict(
     validation_fraction=0,

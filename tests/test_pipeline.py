@@ -95,7 +95,7 @@ def test_the_systems_of_the_paper(system):
     assert tuple(NAMED) == SYSTEMS
     first, _, rest = system.partition(" + ")
     for spelling in (system, f"{first} {rest}", system.replace(" ", ""), system.upper()):
-        assert parts(make_sentiment_pipeline(spelling)) == NAMED[system]
+        assert parts(make_sentiment_pipeline(spelling, weights=WEIGHTS)) == NAMED[system]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_systems_of_the_paper(system):
     ],
 )
 def test_other_combinations(system, expected):
-    pipeline = make_sentiment_pipeline(system)
+    pipeline = make_sentiment_pipeline(system, weights=WEIGHTS)
     assert parts(pipeline) == expected and list(pipeline.named_steps) == STEPS
     if expected[3]:
         assert pipeline["spe"].embedder.weights == WEIGHTS
@@ -320,7 +320,7 @@ def ravdess(data_home):
 def test_systems_with_weights_on_real_speech(ravdess, system):
     paths, y, _ = ravdess
     params = {} if system == "light" else {"max_epochs": 1, "chunk_duration": 0.5}
-    pipeline = make_sentiment_pipeline(system, n_jobs=1, random_state=0, **params)
+    pipeline = make_sentiment_pipeline(system, weights=WEIGHTS, n_jobs=1, random_state=0, **params)
     assert isinstance(pipeline, Pipeline)
     pipeline.fit(paths[:8], y[:8])
     proba = pipeline.predict_proba(paths[:4])
@@ -330,7 +330,7 @@ def test_systems_with_weights_on_real_speech(ravdess, system):
 @pytest.mark.data
 def test_other_bins_than_the_weights_expect(ravdess):
     paths, y, _ = ravdess
-    pipeline = make_sentiment_pipeline(n_jobs=1, mfb__n_mels=64)
+    pipeline = make_sentiment_pipeline(weights=WEIGHTS, n_jobs=1, mfb__n_mels=64)
     assert isinstance(pipeline["srext"], SpeakerFeatureExtractor)
     with pytest.raises(ValueError, match="80 mel bins"):
         pipeline.fit(paths[:4], y[:4])

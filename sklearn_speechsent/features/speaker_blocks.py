@@ -75,9 +75,10 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
 
     Parameters
     ----------
-    weights : str, Path or SpeakerVerifier, default="wespeaker-voxceleb-resnet34"
-        Name in the registry of :mod:`sklearn_speechsent.pretrained`, file (``.onnx``, ``.pt``,
-        ``.safetensors``), or a fitted :class:`~sklearn_speechsent.SpeakerVerifier` inside a
+    weights : str, Path or SpeakerVerifier, default="speechsent-seresnet"
+        Name in the registry of :mod:`sklearn_speechsent.pretrained` (the default ships with the
+        package), file (``.onnx``, ``.pt``, ``.safetensors``), or a fitted
+        :class:`~sklearn_speechsent.SpeakerVerifier` inside a
         :class:`~sklearn.frozen.FrozenEstimator`, which keeps it fitted when this is cloned.
     n_blocks : {1, 2, 3, 4}, default=3
         Stem and so many blocks. The paper takes 2; the third carries affect best [1]_.
@@ -117,11 +118,16 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
 
     Examples
     --------
-    Needs the pre-trained weights in the data home:
-
-    >>> from sklearn_speechsent import SpeakerFeatureExtractor
-    >>> SpeakerFeatureExtractor(n_blocks=3, pooling="stats", compress="sqrt")
-    SpeakerFeatureExtractor(compress='sqrt')
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerFeatureExtractor
+    >>> waveforms = np.random.default_rng(0).normal(scale=0.1, size=(2, 8000))
+    >>> extractor = SpeakerFeatureExtractor(n_blocks=2, n_bands=5, compress="sqrt")
+    >>> features = make_pipeline(MelFilterBank(), SlidingCMN(window=None), extractor)
+    >>> features.fit_transform(waveforms).shape
+    (2, 640)
+    >>> extractor.get_feature_names_out()[0]
+    'block2_mean_c000_b0'
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -139,7 +145,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
 
     def __init__(
         self,
-        weights: Any = "wespeaker-voxceleb-resnet34",
+        weights: Any = "speechsent-seresnet",
         *,
         n_blocks: int = 3,
         pooling: str | None = "stats",
@@ -181,7 +187,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         Raises
         ------
         FileNotFoundError
-            If the weights are not in the data home.
+            If the file of the weights is not there; the message says how to come by it.
         ValueError
             If the frames have another rate, window or number of bins than the network expects.
         """

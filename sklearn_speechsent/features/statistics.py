@@ -100,7 +100,7 @@ def pool_statistics(
 class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Mean and standard deviation over time of each bin.
 
-    The light route where there are no pre-trained weights.
+    What the light route pools with ``weights=None``: frames instead of maps of a network.
 
     Attributes
     ----------

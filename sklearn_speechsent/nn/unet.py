@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ class _Convolution(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         lengths = strided_lengths(lengths, self.stride)
         x = convolve_and_normalise(self.conv, self.bn, x, lengths)
-        return zero_padding_(F.relu(x, inplace=True), lengths), lengths
+        # Zeroed first: the gradient of the ReLU needs its output as it was.
+        return F.relu(zero_padding_(x, lengths), inplace=True), lengths
 
 
 class SpeechUNet(nn.Module):
@@ -94,7 +96,7 @@ class SpeechUNet(nn.Module):
         x = zero_padding(x - level[:, None, None], lengths)[:, :, None] * 0.25  # near unit variance
         passed = []
         for block in self.down:
-            for convolution in block:
+            for convolution in cast(nn.ModuleList, block):
                 x, lengths = convolution(x, lengths)
             passed.append((x, lengths))
         x, _ = passed.pop()

@@ -16,12 +16,15 @@ from sklearn_speechsent.pretrained.registry import (
     weights_path,
 )
 from sklearn_speechsent.pretrained.saving import save_checkpoint
+from sklearn_speechsent.pretrained.vad import VADCheckpoint, build_vad, load_vad, save_vad
 
 __all__ = [
     "REGISTRY",
     "SpeakerCheckpoint",
     "SpeakerWeights",
+    "VADCheckpoint",
     "build_network",
+    "build_vad",
     "check_frontend",
     "fetch_weights",
     "get_weights",
@@ -29,6 +32,8 @@ __all__ = [
     "load_checkpoint",
     "load_into",
     "load_state_dict",
+    "load_vad",
     "save_checkpoint",
+    "save_vad",
     "weights_path",
 ]

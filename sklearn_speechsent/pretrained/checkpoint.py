@@ -18,6 +18,7 @@ from sklearn_speechsent.pretrained.registry import (
     REGISTRY,
     WESPEAKER_FRONTEND,
     SpeakerWeights,
+    by_hand,
     find_weights,
     get_weights,
 )
@@ -32,8 +33,8 @@ class SpeakerCheckpoint:
     name : str
         Name in the registry, or the path as it was given.
     state : dict of str to Tensor
-        Tensors under WeSpeaker's key names. The dict is new, the tensors are shared: they must
-        not be changed in place.
+        Tensors under WeSpeaker's key names, those with a fraction in float32 whatever the file
+        keeps them in. The dict is new, the tensors are shared: they must not be changed in place.
     architecture : mapping
         Arguments of :class:`~sklearn_speechsent.nn.SpeakerResNet`: ``n_mels``, ``widths``,
         ``depths``, ``se_ratio`` and ``embedding_size``.
@@ -149,6 +150,8 @@ def load_state_dict(name: str) -> dict[str, torch.Tensor]:
 def _load_registered(weights: SpeakerWeights) -> SpeakerCheckpoint:
     path = find_weights(weights)
     remedy = f"Replace it: delete it and call fetch_weights({weights.name!r})."
+    if weights.shipped:
+        remedy = f"Please {by_hand(weights)}."
     sha256 = file_sha256(path, weights.sha256, remedy)
     contents, _, folded = _read(*stamp(path))
     return SpeakerCheckpoint(
@@ -185,5 +188,10 @@ def _existing_file(source: Any) -> Path:
 def _read(path: Path, size: int, changed: int) -> tuple[Contents, dict[str, Any], bool]:
     """Read a file once per process; size and time of change notice another file."""
     contents = read_file(path)
-    architecture = contents.architecture or infer_architecture(contents.state, path)
-    return contents, architecture, is_folded(contents.state)
+    # Files keep tensors in float16 to be small; what is computed with is the same everywhere.
+    state = {
+        key: tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in contents.state.items()
+    }
+    architecture = contents.architecture or infer_architecture(state, path)
+    return contents._replace(state=state), architecture, is_folded(state)

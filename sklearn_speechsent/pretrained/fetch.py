@@ -10,6 +10,7 @@ from sklearn_speechsent.pretrained._files import file_sha256
 from sklearn_speechsent.pretrained.registry import (
     SpeakerWeights,
     by_hand,
+    find_weights,
     get_weights,
     weights_path,
 )
@@ -18,9 +19,10 @@ from sklearn_speechsent.pretrained.registry import (
 def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = False) -> Path:
     """Download pre-trained weights into the data home, unless they are there already.
 
-    Nothing else in this package downloads anything. The file appears under its name only once it
-    is complete and its checksum is right. If the connection fails, what has arrived stays beside
-    it as ``.part``, and the next attempt or call goes on from there if the server allows.
+    Weights that ship with the package are never downloaded. Nothing else in this package downloads
+    anything. The file appears under its name only once it is complete and its checksum is right.
+    If the connection fails, what has arrived stays beside it as ``.part``, and the next attempt or
+    call goes on from there if the server allows.
 
     Parameters
     ----------
@@ -42,7 +44,8 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
         If the name is unknown, no checksum is known, ``sha256`` contradicts the registry's, or
         the file at hand or the downloaded one has another checksum.
     FileNotFoundError
-        If no public address of the file is known; the message says where to put it.
+        If no public address of the file is known, or weights that ship with the package are
+        missing from it; the message says what to do.
     ConnectionError
         If no address could be reached; the message says where to put the file by hand.
     OSError
@@ -55,10 +58,16 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
     Examples
     --------
     >>> from sklearn_speechsent.pretrained import fetch_weights
+    >>> fetch_weights("speechsent-seresnet").name  # ships with the package
+    'speechsent-seresnet.safetensors'
     >>> path = fetch_weights("wespeaker-voxceleb-resnet34", progress=True)  # doctest: +SKIP
     """
     weights = get_weights(name)
     expected = _expected(weights, sha256)
+    if weights.shipped:
+        path = find_weights(weights)
+        file_sha256(path, expected, f"Please {by_hand(weights)}.")
+        return path
     path = weights_path(weights)
     if path.is_file():
         file_sha256(path, expected, "Delete it and call fetch_weights again.")

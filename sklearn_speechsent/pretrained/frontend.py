@@ -7,15 +7,18 @@ from typing import Any
 
 from sklearn_speechsent.pretrained.checkpoint import SpeakerCheckpoint
 from sklearn_speechsent.pretrained.registry import SpeakerWeights
+from sklearn_speechsent.pretrained.vad import VADCheckpoint
 from sklearn_speechsent.utterances import UtteranceFrames
 
 
-def check_frontend(weights: SpeakerWeights | SpeakerCheckpoint, frames: UtteranceFrames) -> None:
+def check_frontend(
+    weights: SpeakerWeights | SpeakerCheckpoint | VADCheckpoint, frames: UtteranceFrames
+) -> None:
     """Compare how frames were made with what a network was trained on.
 
     Parameters
     ----------
-    weights : SpeakerWeights or SpeakerCheckpoint
+    weights : SpeakerWeights, SpeakerCheckpoint or VADCheckpoint
     frames : UtteranceFrames
         What the record of their making does not mention is taken to fit.
 

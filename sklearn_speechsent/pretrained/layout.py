@@ -150,13 +150,42 @@ def check_architecture(architecture: Any, source: Any) -> dict[str, Any]:
     ValueError
         If an argument is missing, unknown or of the wrong kind.
     """
-    if not isinstance(architecture, Mapping) or set(architecture) != set(ARCHITECTURE):
+    plain = check_counts(architecture, ARCHITECTURE, source)
+    if len(plain["widths"]) != len(plain["depths"]):
         raise ValueError(
-            f"{source}: the architecture must state {', '.join(ARCHITECTURE)}, and nothing else; "
+            f"{source}: widths {plain['widths']} and depths {plain['depths']} differ in length."
+        )
+    return plain
+
+
+def check_counts(architecture: Any, names: tuple[str, ...], source: Any) -> dict[str, Any]:
+    """Architecture in plain types, once it states these arguments and no others.
+
+    Parameters
+    ----------
+    architecture : mapping
+    names : tuple of str
+        ``widths`` and ``depths`` are tuples of positive integers, ``se_ratio`` may be None, and
+        all others are positive integers.
+    source : str or Path
+        Named in messages.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If an argument is missing, unknown or of the wrong kind.
+    """
+    if not isinstance(architecture, Mapping) or set(architecture) != set(names):
+        raise ValueError(
+            f"{source}: the architecture must state {', '.join(names)}, and nothing else; "
             f"got {architecture!r}."
         )
     plain: dict[str, Any] = {}
-    for name in ARCHITECTURE:
+    for name in names:
         value = architecture[name]
         many = name in ("widths", "depths")
         optional = name == "se_ratio" and value is None
@@ -168,10 +197,6 @@ def check_architecture(architecture: Any, source: Any) -> dict[str, Any]:
             wanted = "positive integers" if many else "a positive integer"
             raise ValueError(f"{source}: {name} must be {wanted}, got {value!r}.")
         plain[name] = tuple(map(int, values)) if many else None if optional else int(value)
-    if len(plain["widths"]) != len(plain["depths"]):
-        raise ValueError(
-            f"{source}: widths {plain['widths']} and depths {plain['depths']} differ in length."
-        )
     return plain
 
 

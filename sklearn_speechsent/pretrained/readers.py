@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import warnings
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sklearn_speechsent.pretrained._safetensors import read_safetensors, unreadable
 from sklearn_speechsent.pretrained.layout import (
     check_architecture,
     check_frontend_record,
@@ -20,6 +20,8 @@ from sklearn_speechsent.pretrained.layout import (
 from sklearn_speechsent.pretrained.onnx_layout import read_folded_resnet
 
 SUFFIXES = (".onnx", ".pt", ".pth", ".safetensors")
+#: How files of a voice activity detector say what they are; those of speaker networks do not.
+VAD = "voice activity detector"
 
 
 class Contents(NamedTuple):
@@ -56,14 +58,6 @@ def read_file(path: Path) -> Contents:
     return Contents(_read_torch(path))
 
 
-def _unreadable(path: Path, kind: str, cause: BaseException) -> ValueError:
-    first_line = next(iter(str(cause).splitlines()), "") or type(cause).__name__
-    return ValueError(
-        f"{path} ({path.stat().st_size} bytes) cannot be read as {kind}: {first_line[:200]} "
-        "The file is damaged, incomplete or of another kind. Replace it."
-    )
-
-
 def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     try:
         with warnings.catch_warnings():
@@ -78,31 +72,21 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
                 "could run code from the file, so it is refused. If you trust where it comes "
                 "from, save its tensors alone: torch.save(network.state_dict(), path)."
             ) from None
-        raise _unreadable(path, "a torch checkpoint", exception) from exception
+        raise unreadable(path, "a torch checkpoint", exception) from exception
     except Exception as exception:  # torch raises what zip, pickle and tensors happen to raise
-        raise _unreadable(path, "a torch checkpoint", exception) from exception
+        raise unreadable(path, "a torch checkpoint", exception) from exception
     return clean_state(state, path)
 
 
 def _read_safetensors(path: Path) -> Contents:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError) as exception:
-        raise _unreadable(path, "safetensors", exception) from exception
-    recorded = {}
-    for name in ("architecture", "frontend", "extra"):
-        try:
-            recorded[name] = json.loads(metadata.get(name, "null"))
-        except ValueError as exception:
-            raise ValueError(
-                f"{path}: the metadata {name!r} is no JSON ({exception}). Write the file with "
-                "save_checkpoint."
-            ) from exception
-    architecture, frontend, extra = recorded.values()
+    names = ("architecture", "frontend", "extra", "kind")
+    state, records = read_safetensors(path, names, "save_checkpoint")
+    architecture, frontend, extra, kind = records.values()
+    if kind == VAD:
+        raise ValueError(
+            f"{path} holds a voice activity detector and no speaker network. Pass it to "
+            "VoiceActivityDetector(weights=...) or to load_vad."
+        )
     return Contents(
         clean_state(state, path),
         None if architecture is None else check_architecture(architecture, path),

@@ -9,6 +9,9 @@ from typing import Any
 
 from sklearn_speechsent.utils.data_home import get_data_home
 
+#: Folder of the installed package.
+_PACKAGE = Path(__file__).resolve().parents[1]
+
 
 @dataclass(frozen=True)
 class SpeakerWeights:
@@ -18,8 +21,8 @@ class SpeakerWeights:
     ----------
     name : str
     path : str
-        Place below the data home. The suffix tells the layout of the file: ``.onnx``, ``.pt``,
-        ``.pth`` or ``.safetensors``.
+        Place below the data home, or below this package if the file ships with it. The suffix
+        tells the layout of the file: ``.onnx``, ``.pt``, ``.pth`` or ``.safetensors``.
     sha256 : str or None
         Checksum of the file; None where no copy was at hand to compute it from.
     licence, attribution : str
@@ -34,6 +37,8 @@ class SpeakerWeights:
         Values of an embedding.
     urls : tuple of str, default=()
         Public addresses of this very file, tried in turn.
+    shipped : bool, default=False
+        Whether the file is part of the installed package, so that nothing is ever downloaded.
     """
 
     name: str
@@ -45,6 +50,7 @@ class SpeakerWeights:
     architecture: Mapping[str, Any] = field(hash=False)
     embedding_size: int
     urls: tuple[str, ...] = ()
+    shipped: bool = False
 
 
 #: What WeSpeaker's recipes train on: Kaldi's filter bank, a Hamming window, mean normalisation.
@@ -68,6 +74,11 @@ _RESNET34: Mapping[str, Any] = {
     "se_ratio": None,
 }
 
+_SERESNET: Mapping[str, Any] = {**_RESNET34, "depths": (2, 2, 2, 2), "se_ratio": 8}
+
+#: Name of the network that ships with the package, and the default wherever one is needed.
+SHIPPED = "speechsent-seresnet"
+
 _WESPEAKER = (
     "WeSpeaker (H. Wang et al., ICASSP 2023), ResNet34 trained on VoxCeleb2 dev "
     "(J. S. Chung et al., Interspeech 2018)"
@@ -76,6 +87,22 @@ _WESPEAKER = (
 REGISTRY = {
     weights.name: weights
     for weights in [
+        SpeakerWeights(
+            name=SHIPPED,
+            path=f"pretrained/weights/{SHIPPED}.safetensors",
+            sha256="958b44442284f7f0784e7e443639c34b57796df92c24a57b9b4e93bbd55a2813",
+            licence="CC BY 4.0",
+            attribution=(
+                "the developers of sklearn-speechsent, by their recipe "
+                "benchmarks/train_speaker.py: trained on LibriSpeech train-clean-100 "
+                "(V. Panayotov et al., ICASSP 2015, CC BY 4.0), distilled from WeSpeaker's "
+                "ResNet34 (H. Wang et al., ICASSP 2023, CC BY 4.0)"
+            ),
+            frontend=WESPEAKER_FRONTEND,
+            architecture=_SERESNET,
+            embedding_size=256,
+            shipped=True,
+        ),
         SpeakerWeights(
             name="wespeaker-voxceleb-resnet34",
             path="models/wespeaker-voxceleb-resnet34.onnx",
@@ -154,11 +181,11 @@ def weights_path(weights: SpeakerWeights) -> Path:
     -------
     pathlib.Path
     """
-    return get_data_home() / weights.path
+    return (_PACKAGE if weights.shipped else get_data_home()) / weights.path
 
 
 def has_weights(name: str) -> bool:
-    """Whether the file of pre-trained weights lies in the data home.
+    """Whether the file of pre-trained weights is on this machine.
 
     Parameters
     ----------
@@ -168,12 +195,21 @@ def has_weights(name: str) -> bool:
     Returns
     -------
     bool
+        True if it lies in the data home, or within the package if it ships with it.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.pretrained import has_weights
+    >>> has_weights("speechsent-seresnet")
+    True
     """
     return weights_path(get_weights(name)).is_file()
 
 
 def by_hand(weights: SpeakerWeights, sha256: str | None = None) -> str:
-    """Sentence of error messages that says how to come by the file without a download."""
+    """Clause of error messages that says how to come by the file without a download."""
+    if weights.shipped:
+        return "reinstall the package sklearn-speechsent, which the file is part of"
     checksum = weights.sha256 or sha256
     stated = f"with sha256 {checksum}" if checksum else "(its checksum is not known)"
     return (
@@ -189,6 +225,11 @@ def find_weights(weights: SpeakerWeights) -> Path:
     if path.is_file():
         return path
     remedy = by_hand(weights)
+    if weights.shipped:
+        raise FileNotFoundError(
+            f"The weights {weights.name!r} ship with sklearn-speechsent but are not at {path}: "
+            f"the installation is incomplete. Please {remedy}."
+        )
     if weights.urls:
         checksum = "" if weights.sha256 else ", sha256=..."
         remedy = (
@@ -196,5 +237,5 @@ def find_weights(weights: SpeakerWeights) -> Path:
             f"{weights.name!r}{checksum}), or {remedy}"
         )
     else:
-        remedy = remedy.capitalize()
+        remedy = remedy[0].upper() + remedy[1:]
     raise FileNotFoundError(f"The weights {weights.name!r} are expected at {path}. {remedy}.")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 
-from sklearn_speechsent._version import __version__
+from sklearn_speechsent.pretrained._safetensors import target_path, write_safetensors
 from sklearn_speechsent.pretrained.building import first_mismatch, outline
 from sklearn_speechsent.pretrained.layout import (
     check_architecture,
@@ -80,41 +78,36 @@ def save_checkpoint(
     >>> checkpoint.architecture == settings, checkpoint.extra
     (True, {'licence': 'CC BY 4.0'})
     """
-    from safetensors.torch import save
-
-    target = Path(path).expanduser().resolve()
-    if target.suffix.lower() != ".safetensors":
-        raise ValueError(f"{target} must end in .safetensors, the format it is written in.")
+    target = target_path(path)
     architecture = check_architecture(architecture, "architecture")
     frontend = check_frontend_record(frontend, "frontend")
     state = clean_state(network_state, "network_state")
-    mismatch = first_mismatch(outline(architecture).state_dict(), state, strict=True)
+    check_state(outline(architecture), architecture, state)
+    records = {"architecture": architecture, "frontend": frontend, "extra": dict(extra or {})}
+    return write_safetensors(target, state, records)
+
+
+def check_state(
+    network: torch.nn.Module, architecture: Mapping[str, Any], state: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse to save tensors that are not those of a network of this architecture.
+
+    Parameters
+    ----------
+    network : Module
+        Of shapes alone.
+    architecture : mapping
+        Arguments it was built with.
+    state : mapping of str to Tensor
+
+    Raises
+    ------
+    ValueError
+        If a tensor is missing, has another shape or is unexpected.
+    """
+    mismatch = first_mismatch(network.state_dict(), state, strict=True)
     if mismatch is not None:
         raise ValueError(
             f"network_state is not that of the architecture {architecture}: {mismatch}. Pass the "
             "arguments the network was built with."
         )
-    metadata = {
-        "architecture": _to_json("architecture", architecture),
-        "frontend": _to_json("frontend", frontend),
-        "sklearn_speechsent": _to_json("version", __version__),
-        "extra": _to_json("extra", dict(extra or {})),
-    }
-    content = save({key: tensor.contiguous() for key, tensor in state.items()}, metadata)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
-
-
-def _to_json(name: str, value: Any) -> str:
-    def plain(scalar: Any) -> Any:
-        if hasattr(scalar, "item"):  # numpy's numbers
-            return scalar.item()
-        raise TypeError(f"{name} holds a {type(scalar).__name__}, which JSON cannot hold.")
-
-    return json.dumps(value, default=plain)

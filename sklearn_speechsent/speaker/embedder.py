@@ -41,10 +41,11 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    weights : str, Path or SpeakerVerifier, default="wespeaker-voxceleb-resnet34"
-        Name in the registry of :mod:`sklearn_speechsent.pretrained`, file (``.onnx``, ``.pt``,
-        ``.safetensors``), or a fitted :class:`~sklearn_speechsent.SpeakerVerifier`, which stays
-        fitted when this estimator is cloned.
+    weights : str, Path or SpeakerVerifier, default="speechsent-seresnet"
+        Name in the registry of :mod:`sklearn_speechsent.pretrained` (the default ships with the
+        package), file (``.onnx``, ``.pt``, ``.safetensors``), or a fitted
+        :class:`~sklearn_speechsent.SpeakerVerifier`, which stays fitted when this estimator is
+        cloned.
     normalize : bool, default=True
         Whether embeddings have unit length, so that products of two are cosines.
     n_jobs : int, optional
@@ -72,11 +73,13 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     Examples
     --------
-    Needs the pre-trained weights in the data home:
-
+    >>> import numpy as np
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder
     >>> voices = make_pipeline(MelFilterBank(), SlidingCMN(window=None), SpeakerEmbedder())
+    >>> waveforms = np.random.default_rng(0).normal(scale=0.1, size=(2, 8000))
+    >>> voices.fit_transform(waveforms).shape
+    (2, 256)
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -89,7 +92,7 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        weights: Any = "wespeaker-voxceleb-resnet34",
+        weights: Any = "speechsent-seresnet",
         *,
         normalize: bool = True,
         n_jobs: int | None = None,

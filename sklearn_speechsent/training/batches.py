@@ -139,7 +139,10 @@ class RandomBatches:
 
 
 def whole_batches(
-    lengths: NDArray[np.int64], batch_size: int, rows: NDArray[np.int64]
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    rows: NDArray[np.int64],
+    max_frames: int = _MAX_FRAMES,
 ) -> list[NDArray[np.int64]]:
     """Cut ``rows`` into batches of whole utterances.
 
@@ -151,19 +154,20 @@ def whole_batches(
         Largest number of utterances.
     rows : ndarray of int
         In the order wanted; sorted by length they need the least padding.
+    max_frames : int, default=32000
+        Largest number of frames, padding included, so that a few long recordings do not exhaust
+        the memory. A longer utterance is a batch of its own.
 
     Returns
     -------
     list of ndarray of int
-        A batch ends early rather than holding more than 32,000 frames, so that a few long
-        recordings do not exhaust the memory.
     """
     batches: list[NDArray[np.int64]] = []
     first, longest = 0, 0
     for position, length in enumerate(lengths[rows]):
         longest = max(longest, int(length))
         size = position - first + 1
-        if size > 1 and (size > batch_size or size * longest > _MAX_FRAMES):
+        if size > 1 and (size > batch_size or size * longest > max_frames):
             batches.append(rows[first:position])
             first, longest = position, int(length)
     batches.append(rows[first:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_speechsent.nn import SpecAugment
@@ -56,25 +57,40 @@ def prepare_training(
 
 
 def settle_batch_norm(net: Any, dataset: UtteranceDataset) -> None:
+    """Take the statistics of a net's batch normalisation anew, see :func:`average_statistics`."""
+    net._set_training(True)
+    batches = net.get_iterator(dataset, training=True)
+    average_statistics(net.module_, batches, lambda batch: net.infer(batch[0]))
+    net._set_training(False)
+
+
+def average_statistics(
+    network: nn.Module, batches: Iterable[Any], forward: Callable[[Any], Any]
+) -> None:
     """Take the statistics of batch normalisation anew, with the weights as they are now.
 
     Running averages trail the weights by tens of batches, which on a small corpus is all of the
     training: predictions then rank well and lie far off. One pass over the training batches sets
     them right [1]_.
 
+    Parameters
+    ----------
+    network : Module
+        In training mode. Layers of it that stay in eval mode keep what they came with.
+    batches : iterable
+    forward : callable
+        Puts a batch through the network.
+
     References
     ----------
     .. [1] Y. Wu and J. Johnson, "Rethinking 'Batch' in BatchNorm", 2021.
     """
-    net._set_training(True)
-    # Layers of frozen or pre-trained blocks stay in eval mode and keep what they came with.
-    norms = [m for m in net.module_.modules() if isinstance(m, _BatchNorm) and m.training]
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training]
     momenta = [norm.momentum for norm in norms]
     with torch.no_grad():
-        for number, (inputs, _) in enumerate(net.get_iterator(dataset, training=True), start=1):
+        for number, batch in enumerate(batches, start=1):
             for norm in norms:
                 norm.momentum = 1 / number  # so that the running average is the plain one
-            net.infer(inputs)
+            forward(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    net._set_training(False)

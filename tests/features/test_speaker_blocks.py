@@ -88,7 +88,7 @@ def test_maps_and_embeddings_are_those_of_the_onnx_network(frames):
     for utterance in frames[:2]:
         *expected, embedding = session.run([*ends, "embs"], {"feats": utterance[None]})
         for n_blocks, theirs in enumerate(expected, start=1):
-            extractor = SpeakerFeatureExtractor(n_blocks=n_blocks, pooling=None)
+            extractor = SpeakerFeatureExtractor(NAME, n_blocks=n_blocks, pooling=None)
             ours = extractor.fit_transform([utterance])[0]
             np.testing.assert_allclose(ours, theirs[0].transpose(2, 0, 1), atol=1e-4)
         with torch.inference_mode():
@@ -102,7 +102,7 @@ def test_maps_and_embeddings_are_those_of_the_onnx_network(frames):
 @pytest.mark.data
 @pytest.mark.parametrize("pooling", ["stats", None])
 def test_neither_batch_nor_order_matters(frames, pooling):
-    extractor = SpeakerFeatureExtractor(n_blocks=2, pooling=pooling).fit(frames)
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=2, pooling=pooling).fit(frames)
     together = extractor.transform(frames)
     backwards = extractor.transform(frames[::-1])
     for i, utterance in enumerate(frames):
@@ -115,8 +115,8 @@ def test_neither_batch_nor_order_matters(frames, pooling):
 @pytest.mark.parametrize("compress", [None, "sqrt", "log1p"])
 @pytest.mark.parametrize("n_bands", [10, 5])
 def test_statistics_are_those_of_the_maps(frames, compress, n_bands):
-    maps = SpeakerFeatureExtractor(n_blocks=3, pooling=None).fit_transform(frames)
-    extractor = SpeakerFeatureExtractor(n_blocks=3, n_bands=n_bands, compress=compress)
+    maps = SpeakerFeatureExtractor(NAME, n_blocks=3, pooling=None).fit_transform(frames)
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=3, n_bands=n_bands, compress=compress)
     table = extractor.fit_transform(frames)
     assert table.shape == (3, 2 * 128 * n_bands) and table.dtype == np.float32
     for row, utterance in zip(table, maps, strict=True):
@@ -132,8 +132,8 @@ def test_statistics_are_those_of_the_maps(frames, compress, n_bands):
 
 @pytest.mark.data
 def test_feature_names_say_where_a_value_comes_from(frames):
-    maps = SpeakerFeatureExtractor(n_blocks=2, pooling=None).fit_transform(frames)
-    extractor = SpeakerFeatureExtractor(n_blocks=2, n_bands=40).set_output(transform="pandas")
+    maps = SpeakerFeatureExtractor(NAME, n_blocks=2, pooling=None).fit_transform(frames)
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=2, n_bands=40).set_output(transform="pandas")
     table = extractor.fit_transform(frames)
     assert isinstance(table, pd.DataFrame)
     assert table.columns.tolist() == extractor.get_feature_names_out().tolist()
@@ -143,7 +143,7 @@ def test_feature_names_say_where_a_value_comes_from(frames):
 
 @pytest.mark.data
 def test_maps_have_no_names_and_stay_maps(frames):
-    extractor = SpeakerFeatureExtractor(n_blocks=1, pooling=None, dtype="float16")
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=1, pooling=None, dtype="float16")
     assert not hasattr(extractor, "get_feature_names_out")
     assert extractor.set_output(transform="pandas") is extractor
     maps = extractor.fit_transform(frames)
@@ -158,7 +158,7 @@ def test_maps_have_no_names_and_stay_maps(frames):
 @pytest.mark.data
 @pytest.mark.parametrize(("n_blocks", "stride"), [(1, 1), (2, 2), (4, 8)])
 def test_the_record_of_maps(frames, n_blocks, stride):
-    maps = SpeakerFeatureExtractor(n_blocks=n_blocks, pooling=None).fit_transform(frames)
+    maps = SpeakerFeatureExtractor(NAME, n_blocks=n_blocks, pooling=None).fit_transform(frames)
     assert maps.frontend["frame_shift"] == pytest.approx(0.01 * stride)
     assert maps.lengths.tolist() == (-(-frames.lengths // stride)).tolist()
     assert NAME in maps.frontend["srext"]
@@ -171,7 +171,7 @@ def test_a_pipeline_of_frames_can_be_set_to_pandas(segments, frames):
         MelFilterBank(),
         VoiceActivityDetector(),
         SlidingCMN(window=None),
-        SpeakerFeatureExtractor(n_blocks=1),
+        SpeakerFeatureExtractor(NAME, n_blocks=1),
     ).set_output(transform="pandas")
     table = pipeline.fit_transform(segments)
     assert isinstance(table, pd.DataFrame) and table.shape == (3, 640)
@@ -192,7 +192,7 @@ def test_frame_level_steps_take_set_output(rng):
 
 @pytest.mark.data
 def test_memory_skips_the_network(frames, tmp_path, computed):
-    extractor = SpeakerFeatureExtractor(n_blocks=1, memory=tmp_path)
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=1, memory=tmp_path)
     first = extractor.fit_transform(frames)
     assert computed == frames.lengths.tolist()
     np.testing.assert_array_equal(clone(extractor).fit(frames).transform(frames[::-1]), first[::-1])
@@ -215,7 +215,7 @@ def test_memory_skips_the_network(frames, tmp_path, computed):
 
 @pytest.mark.data
 def test_a_fitted_extractor_needs_no_weights_file(frames, tmp_path):
-    extractor = SpeakerFeatureExtractor(n_blocks=1).fit(frames)
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=1).fit(frames)
     work = {"extractor": extractor, "frames": frames, "expected": extractor.transform(frames)}
     (tmp_path / "work.pkl").write_bytes(pickle.dumps(work))
     (tmp_path / "empty").mkdir()
@@ -241,7 +241,7 @@ def test_a_fitted_extractor_needs_no_weights_file(frames, tmp_path):
 @pytest.mark.data
 def test_threads_are_restored_when_extraction_fails(frames, monkeypatch):
     before = torch.get_num_threads()
-    extractor = SpeakerFeatureExtractor(n_blocks=1, n_jobs=before + 1).fit(frames)
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=1, n_jobs=before + 1).fit(frames)
     seen = []
 
     def failing(*args):
@@ -256,7 +256,7 @@ def test_threads_are_restored_when_extraction_fails(frames, monkeypatch):
 
 @pytest.mark.data
 def test_the_network_is_frozen(frames):
-    extractor = SpeakerFeatureExtractor(n_blocks=2).fit(frames)
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=2).fit(frames)
     assert not any(parameter.requires_grad for parameter in extractor.network_.parameters())
     state = {key: value.clone() for key, value in extractor.network_.state_dict().items()}
     extractor.network_.train()
@@ -267,7 +267,7 @@ def test_the_network_is_frozen(frames):
 
 @pytest.mark.data
 def test_size_of_maps_is_announced(frames, monkeypatch, capsys):
-    extractor = SpeakerFeatureExtractor(n_blocks=2, pooling=None, dtype="float16", verbose=1)
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=2, pooling=None, dtype="float16", verbose=1)
     size = 2 * 64 * 40 * int(np.sum(-(-frames.lengths // 2)))
     monkeypatch.setattr(speaker_blocks, "_memory_size", lambda: 2 * size)
     extractor.fit_transform(frames)
@@ -299,8 +299,8 @@ def test_frames_of_another_kind(segments, frames, params, says):
     mfb = MelFilterBank(**params).fit_transform(segments)
     other = SlidingCMN(None).fit_transform(mfb)
     with pytest.raises(ValueError, match=says):
-        SpeakerFeatureExtractor(n_blocks=1).fit(other)
-    fitted = SpeakerFeatureExtractor(n_blocks=1).fit(frames)
+        SpeakerFeatureExtractor(NAME, n_blocks=1).fit(other)
+    fitted = SpeakerFeatureExtractor(NAME, n_blocks=1).fit(frames)
     with pytest.raises(ValueError, match="80 features" if "n_mels" in params else says):
         fitted.transform(other)
 
@@ -309,22 +309,22 @@ def test_frames_of_another_kind(segments, frames, params, says):
 def test_another_cmn_only_warns(mfb):
     for other, says in [(mfb, "no CMN"), (SlidingCMN(3.0).fit_transform(mfb), "CMN over 3.0 s")]:
         with pytest.warns(UserWarning, match=says):
-            extractor = SpeakerFeatureExtractor(n_blocks=1).fit(other)
+            extractor = SpeakerFeatureExtractor(NAME, n_blocks=1).fit(other)
         with pytest.warns(UserWarning, match=r"SlidingCMN\(window=None\)"):
             extractor.transform(other)
 
 
 @pytest.mark.data
 def test_frames_without_a_record_pass(frames):
-    with_record = SpeakerFeatureExtractor(n_blocks=1).fit(frames).transform(frames)
-    without = SpeakerFeatureExtractor(n_blocks=1).fit(list(frames)).transform(list(frames))
+    with_record = SpeakerFeatureExtractor(NAME, n_blocks=1).fit(frames).transform(frames)
+    without = SpeakerFeatureExtractor(NAME, n_blocks=1).fit(list(frames)).transform(list(frames))
     np.testing.assert_array_equal(with_record, without)
 
 
 @pytest.mark.data
 def test_bands_must_divide_the_frequencies(frames):
     with pytest.raises(ValueError, match="n_bands=7 does not divide the 20 frequencies of block 3"):
-        SpeakerFeatureExtractor(n_bands=7).fit(frames)
+        SpeakerFeatureExtractor(NAME, n_bands=7).fit(frames)
 
 
 def test_parameters_are_checked(rng):

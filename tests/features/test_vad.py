@@ -5,7 +5,8 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import MelFilterBank, SlidingCMN, UtteranceFrames, VoiceActivityDetector
-from sklearn_speechsent.features.vad import energy_scores, smooth
+from sklearn_speechsent.features._vad_scores import energy_scores
+from sklearn_speechsent.features._vad_segments import smooth
 
 
 def kept_rows(frames, detector):
@@ -31,7 +32,7 @@ def samples(rng):
 def test_loud_stretches_are_kept_with_a_hangover(samples):
     frames = MelFilterBank().fit_transform([samples])
     for hangover in (0.0, 0.1, 0.25):
-        mask = kept_rows(frames, VoiceActivityDetector(hangover=hangover))
+        mask = kept_rows(frames, VoiceActivityDetector("energy", hangover=hangover))
         expected = np.zeros(598, dtype=bool)
         margin = round(100 * hangover)
         # Frame t covers 10 t to 10 t + 25 ms, so that the first to reach 1 s is frame 98.
@@ -43,14 +44,14 @@ def test_loud_stretches_are_kept_with_a_hangover(samples):
 
 @pytest.mark.parametrize("gain", [0.01, 10.0])
 def test_the_level_does_not_matter(samples, gain):
-    detector = VoiceActivityDetector()
+    detector = VoiceActivityDetector("energy")
     quiet, loud = (MelFilterBank().fit_transform([samples * g]) for g in (gain, 1.0))
     np.testing.assert_array_equal(kept_rows(quiet, detector), kept_rows(loud, detector))
 
 
 def test_digital_silence_does_not_make_noise_speech(samples):
     """A floor of minus infinity would lift faint noise above the threshold."""
-    detector = VoiceActivityDetector()
+    detector = VoiceActivityDetector("energy")
     without = kept_rows(MelFilterBank().fit_transform([samples]), detector)
     samples[:16000] = 0
     silent = MelFilterBank().fit_transform([samples])[0]
@@ -60,34 +61,36 @@ def test_digital_silence_does_not_make_noise_speech(samples):
 
 def test_little_speech_keeps_everything(samples):
     frames = MelFilterBank().fit_transform([samples])
-    detector = VoiceActivityDetector(min_duration=10.0)
+    detector = VoiceActivityDetector("energy", min_duration=10.0)
     np.testing.assert_array_equal(detector.fit_transform(frames)[0], frames[0])
     short = MelFilterBank().fit_transform([samples[12000:20000]])
-    np.testing.assert_array_equal(VoiceActivityDetector().fit_transform(short)[0], short[0])
+    np.testing.assert_array_equal(VoiceActivityDetector("energy").fit_transform(short)[0], short[0])
 
 
 def test_steady_noise_keeps_everything(rng):
     frames = MelFilterBank().fit_transform([rng.standard_normal(48000) * 0.01])
-    np.testing.assert_array_equal(VoiceActivityDetector().fit_transform(frames)[0], frames[0])
+    np.testing.assert_array_equal(
+        VoiceActivityDetector("energy").fit_transform(frames)[0], frames[0]
+    )
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 10])
 def test_very_short_utterances(rng, n_frames):
     frames = UtteranceFrames.from_arrays([rng.normal(size=(n_frames, 8))])
-    assert len(VoiceActivityDetector().fit_transform(frames)[0]) == n_frames
-    assert len(VoiceActivityDetector(min_duration=0.0).fit_transform(frames)[0]) >= 1
+    assert len(VoiceActivityDetector("energy").fit_transform(frames)[0]) == n_frames
+    assert len(VoiceActivityDetector("energy", min_duration=0.0).fit_transform(frames)[0]) >= 1
 
 
 def test_rows_of_nan_are_kept(samples):
     frames = MelFilterBank().fit_transform([samples])
     together = UtteranceFrames.from_arrays([np.full((1, 80), np.nan, np.float32), frames[0]])
-    kept = VoiceActivityDetector().fit_transform(together)
+    kept = VoiceActivityDetector("energy").fit_transform(together)
     assert kept.lengths[0] == 1 and kept.lengths[1] < 500
 
 
 def test_durations_are_in_seconds_of_the_frames(samples):
     frames = MelFilterBank(frame_shift=0.02).fit_transform([samples])
-    n_kept = len(VoiceActivityDetector(hangover=0.2).fit_transform(frames)[0])
+    n_kept = len(VoiceActivityDetector("energy", hangover=0.2).fit_transform(frames)[0])
     assert n_kept * 0.02 == pytest.approx(2.5 + 4 * 0.2, abs=0.15)
 
 
@@ -103,14 +106,14 @@ def test_median_filter_and_hysteresis():
 
 def test_the_record_and_the_type(samples):
     frames = MelFilterBank().fit_transform([samples])
-    kept = VoiceActivityDetector().fit_transform(frames)
+    kept = VoiceActivityDetector("energy").fit_transform(frames)
     assert kept.frontend == {**frames.frontend, "vad": "energy"} and kept.dtype == np.float32
 
 
 def test_normalised_frames_are_refused(samples):
     frames = SlidingCMN().fit_transform(MelFilterBank().fit_transform([samples]))
     with pytest.raises(ValueError, match="before it"):
-        VoiceActivityDetector().fit_transform(frames)
+        VoiceActivityDetector("energy").fit_transform(frames)
 
 
 @pytest.mark.data
@@ -119,7 +122,7 @@ def test_meetings(data_home):
     folder = data_home / "ami_excerpts"
     truth, ours = [], []
     spoken = [line.split() for line in (folder / "reference.rttm").read_text().splitlines()]
-    detector = VoiceActivityDetector()
+    detector = VoiceActivityDetector("energy")
     for path in sorted(folder.glob("*.flac")):
         frames = MelFilterBank().fit_transform([soundfile.read(path)[0]])
         centres = 0.01 * np.arange(len(frames[0])) + 0.0125

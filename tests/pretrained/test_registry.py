@@ -33,6 +33,7 @@ def test_entries_say_where_they_come_from():
         assert weights.sha256 is None or len(weights.sha256) == 64
         assert weights.licence and weights.attribution
         assert all(url.startswith("https://") for url in weights.urls)
+        assert not weights.shipped or (weights.sha256 and not weights.urls)
         assert weights.frontend["n_mels"] == weights.architecture["n_mels"]
 
 
@@ -45,7 +46,7 @@ def test_unknown_names_list_the_known_ones(name):
 def test_absent_weights_say_where_to_put_them(home):
     assert not has_weights(NAME)
     with pytest.raises(FileNotFoundError) as caught:
-        SpeakerFeatureExtractor().fit(frames_with())
+        SpeakerFeatureExtractor(NAME).fit(frames_with())
     message = str(caught.value)
     for part in (home / f"models/{NAME}.onnx", get_weights(NAME).sha256, "CC BY", "SPEECHSENT"):
         assert str(part) in message

@@ -255,7 +255,7 @@ def test_routes_agree_on_real_weights_and_speech(speaker_net, net_params, one_st
     files = pd.DataFrame(
         {"file": bunch.data[[0, 300, 600, 900]], "start": 1.0, "end": [1.6, 1.9, 1.5, 1.8]}
     )
-    X = make_sentiment_pipeline()[:3].fit_transform(files)
+    X = make_sentiment_pipeline(weights=WEIGHTS)[:3].fit_transform(files)
     y = np.array([-1.0, 0.0, 1.0, 2.0])
     params = {**net_params, **EQUAL, "batch_size": 2}
     net = SpeechSentimentRegressor(**params)

@@ -284,7 +284,9 @@ def test_error_rate_on_short_segments(librispeech):
     paths, speakers = librispeech
     ends = [min(3.0, soundfile.info(path).duration) for path in paths]
     table = pd.DataFrame({"file": paths, "start": 0.0, "end": ends})
-    pipeline = make_pipeline(MelFilterBank(), SlidingCMN(window=None), SpeakerEmbedder(n_jobs=1))
+    pipeline = make_pipeline(
+        MelFilterBank(), SlidingCMN(window=None), SpeakerEmbedder(NAME, n_jobs=1)
+    )
     embeddings = pipeline.fit_transform(table)
     first, second, same = make_trials(speakers)
     assert len(same) == 4950

@@ -1,0 +1,220 @@
+"""Files of voice activity detectors: read back as they were, or refused with a reason."""
+
+import json
+import os
+import pickle
+import re
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from small_networks import FRONTEND as SPEAKER_FRONTEND
+from small_networks import SMALL, network
+
+from sklearn_speechsent.nn import SpeechUNet
+from sklearn_speechsent.pretrained import (
+    build_vad,
+    load_checkpoint,
+    load_vad,
+    save_checkpoint,
+    save_vad,
+)
+
+NAME = "speechsent-unet-vad"
+ARCHITECTURE = {"n_mels": 12, "widths": (4, 8)}
+FRONTEND = {"n_mels": 12, "sample_rate": 8000, "frame_shift": 0.01, "window": "hamming"}
+
+
+def unet(seed=0, **changes):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = SpeechUNet(**{**ARCHITECTURE, **changes})
+        for name, buffer in net.named_buffers():
+            if name.endswith("running_var"):
+                buffer.uniform_(0.5, 2)
+    return net.eval()
+
+
+def save(path, net=None, **changes):
+    arguments = {"architecture": ARCHITECTURE, "frontend": FRONTEND, **changes}
+    state = arguments.pop("state", None)
+    return save_vad(path, (net or unet()).state_dict() if state is None else state, **arguments)
+
+
+def score(net):
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(2, 40, 12))).float()
+    with torch.inference_mode():
+        return net(x, torch.tensor([25, 40]))
+
+
+def test_they_read_back_identically(tmp_path):
+    extra = {"licence": "CC BY 4.0", "miss": np.float64(0.25)}
+    path = save(tmp_path / "new" / "mine.safetensors", extra=extra)
+    checkpoint = load_vad(path)
+    assert checkpoint.architecture == ARCHITECTURE and checkpoint.extra == extra
+    assert checkpoint.frontend == {**FRONTEND, "cmn": None} and checkpoint.name == str(path)
+    built = build_vad(checkpoint)
+    assert not built.training and torch.equal(score(built), score(unet()))
+    assert os.listdir(path.parent) == ["mine.safetensors"]
+    with torch.no_grad():
+        built.head.bias.add_(1)
+    assert torch.equal(score(build_vad(load_vad(path))), score(unet()))
+
+
+def test_files_of_half_the_size_compute_in_float32(tmp_path):
+    whole = save(tmp_path / "whole.safetensors")
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in unet().state_dict().items()}
+    half = save(tmp_path / "half.safetensors", state=halves)
+    assert safetensors.torch.load_file(half)["head.bias"].dtype == torch.float16
+    assert half.stat().st_size < whole.stat().st_size
+    built = build_vad(load_vad(half))
+    assert {p.dtype for p in built.parameters()} == {torch.float32}
+    assert built.down[0][0].bn.num_batches_tracked.dtype == torch.int64
+    torch.testing.assert_close(score(built), score(unet()), atol=5e-3, rtol=5e-3)
+
+
+def test_what_ships_fits_the_default_front_end():
+    checkpoint = load_vad(NAME)
+    assert checkpoint.name == NAME and checkpoint.frontend["cmn"] is None
+    assert checkpoint.frontend["n_mels"] == 80 and checkpoint.frontend["sample_rate"] == 16000
+    assert isinstance(build_vad(checkpoint), SpeechUNet)
+
+
+def test_speaker_networks_and_detectors_are_not_mixed_up(tmp_path):
+    speaker = save_checkpoint(
+        tmp_path / "speaker.safetensors",
+        network().state_dict(),
+        architecture=SMALL,
+        frontend=SPEAKER_FRONTEND,
+    )
+    with pytest.raises(ValueError, match=r"speaker\.safetensors holds no voice.*speaker network"):
+        load_vad(speaker)
+    detector = save(tmp_path / "vad.safetensors")
+    with pytest.raises(ValueError, match=r"vad\.safetensors holds a voice activity detector and"):
+        load_checkpoint(detector)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.02, 0.5, 0.999])
+def test_truncated_files_are_refused(tmp_path, fraction):
+    path = save(tmp_path / "net.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(ValueError, match=r"net\.safetensors.*cannot be read as.*Replace it"):
+        load_vad(path)
+
+
+def test_code_in_a_file_does_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "it ran"),)
+
+    for name in ("evil.safetensors", "evil.pt"):
+        (tmp_path / name).write_bytes(pickle.dumps(Payload()))
+        with pytest.raises(ValueError, match=r"cannot be read|no voice activity detector named"):
+            load_vad(tmp_path / name)
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"kind": None}, "holds no voice activity detector, it may be"),
+        ({"kind": None, "architecture": None}, r"holds no voice activity detector\. Pass"),
+        ({"kind": "{"}, "metadata 'kind' is no JSON"),
+        ({"architecture": "{"}, "metadata 'architecture' is no JSON"),
+        ({"architecture": None}, "must state n_mels, widths, and nothing else; got None"),
+        ({"architecture": json.dumps({"n_mels": 12})}, "must state n_mels, widths"),
+        ({"architecture": json.dumps({"n_mels": 12, "widths": []})}, "widths must be positive"),
+        ({"architecture": json.dumps({"n_mels": True, "widths": [4]})}, "n_mels must be a pos"),
+        ({"frontend": None}, "must state n_mels and cmn"),
+        ({"frontend": "[1]"}, "must state n_mels and cmn"),
+        ({"frontend": json.dumps({"n_mels": 80})}, "n_mels=80, the network n_mels=12"),
+        ({"frontend": json.dumps({"n_mels": 12, "cmn": 3.0})}, "needs levels.*cmn=3.0"),
+    ],
+)
+def test_metadata_that_make_no_sense(tmp_path, metadata, says):
+    good = {
+        "kind": '"voice activity detector"',
+        "architecture": json.dumps(ARCHITECTURE),
+        "frontend": json.dumps(FRONTEND),
+    }
+    path = tmp_path / "net.safetensors"
+    safetensors.torch.save_file(unet().state_dict(), path, good)
+    build_vad(load_vad(path))
+    changed = {name: text for name, text in {**good, **metadata}.items() if text is not None}
+    safetensors.torch.save_file(unet().state_dict(), path, changed)
+    with pytest.raises(ValueError, match=rf"net\.safetensors.*{says}"):
+        load_vad(path)
+
+
+def test_tensors_of_another_network_are_not_built(tmp_path):
+    huge = {"n_mels": 12, "widths": [4, 10**7]}  # more than any memory
+    path = tmp_path / "net.safetensors"
+    metadata = {
+        "kind": '"voice activity detector"',
+        "architecture": json.dumps(huge),
+        "frontend": json.dumps(FRONTEND),
+    }
+    safetensors.torch.save_file(unet().state_dict(), path, metadata)
+    with pytest.raises(ValueError, match=r"net\.safetensors is not of .*has shape \(8, 4, 1, 5\)"):
+        build_vad(load_vad(path))
+
+
+@pytest.mark.parametrize("source", ["unet", "", None, 3, "net.pt", ["a"], "speechsent-seresnet"])
+def test_sources_that_are_neither_name_nor_file(source):
+    with pytest.raises(ValueError, match=rf"known: {NAME}.*suffix \.safetensors"):
+        load_vad(source)
+
+
+def test_files_that_are_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"net\.safetensors does not exist.*{NAME}"):
+        load_vad(tmp_path / "net.safetensors")
+    (tmp_path / "net.safetensors").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"net\.safetensors is a folder"):
+        load_vad(str(tmp_path / "net.safetensors"))
+
+
+def test_an_incomplete_installation(tmp_path, monkeypatch):
+    monkeypatch.setattr("sklearn_speechsent.pretrained.vad._FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"ships with the package\. Reinstall it"):
+        load_vad(NAME)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"path": "net.pt"}, ValueError, "must end in .safetensors"),
+        ({"architecture": {"n_mels": 12}}, ValueError, "must state n_mels, widths"),
+        (
+            {"architecture": {"n_mels": 12, "widths": (4, 9)}},
+            ValueError,
+            r"not that of .*'down.1.0.conv.weight' has shape \(8, 4, 1, 5\), expected \(9, ",
+        ),
+        ({"frontend": {"sample_rate": 8000}}, ValueError, "must state n_mels"),
+        ({"frontend": {**FRONTEND, "n_mels": 80}}, ValueError, "n_mels=80, the network n_mels=12"),
+        ({"frontend": {**FRONTEND, "cmn": "utterance"}}, ValueError, "needs levels"),
+        ({"frontend": {**FRONTEND, "window": object()}}, TypeError, "frontend holds a object"),
+        ({"extra": {"a": object()}}, TypeError, "extra holds a object"),
+        ({"state": {"a": 1}}, ValueError, "has a int under 'a'"),
+    ],
+)
+def test_what_cannot_be_saved(tmp_path, changes, error, says):
+    changes = dict(changes)
+    with pytest.raises(error, match=says):
+        save(tmp_path / changes.pop("path", "net.safetensors"), **changes)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = save(tmp_path / "net.safetensors")
+    before = path.read_bytes()
+
+    def failing(*args):
+        raise OSError("no more space")
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match=re.escape("no more space")):
+        save(path, unet(1))
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["net.safetensors"]

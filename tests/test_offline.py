@@ -1,0 +1,67 @@
+"""An installation as it is on the first day: no data home, no network, nothing to download."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import socket, sys
+
+attempts = []
+
+def refuse(event, args):
+    if event.startswith("socket."):
+        attempts.append(event)
+        raise RuntimeError(f"this test is offline, but {event} was called")
+
+sys.addaudithook(refuse)  # hears of sockets that C code opens, too
+try:
+    socket.create_connection(("127.0.0.1", 9))
+except RuntimeError:
+    pass
+else:
+    raise SystemExit("sockets are not blocked")
+attempts.clear()
+
+import joblib, numpy as np
+from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
+from sklearn_speechsent.datasets import make_speech_sentiment
+
+perturb, folder = sys.argv[1] == "True", sys.argv[2]
+corpus = make_speech_sentiment(2, 6, levels=(-1, 0, 1), out_dir=folder, random_state=0)
+pipeline = make_sentiment_pipeline(perturb=perturb, n_jobs=1)
+assert isinstance(pipeline, WaveformPerturbation) == perturb
+pipeline.fit(corpus.data, corpus.target)
+level, proba = pipeline.predict(corpus.data), pipeline.predict_proba(corpus.data)
+assert set(level) <= {-1, 0, 1} and proba.shape == (12, 3)
+np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+joblib.dump(pipeline, f"{folder}/pipeline.joblib")
+again = joblib.load(f"{folder}/pipeline.joblib")
+np.testing.assert_array_equal(again.predict(corpus.data), level)
+np.testing.assert_array_equal(again.predict_proba(corpus.data), proba)
+assert not attempts, attempts  # nor was one made whose failure went unnoticed
+print("equal")
+"""
+
+
+@pytest.mark.parametrize("perturb", [False, True])
+def test_the_recommended_pipeline_needs_nothing_else(tmp_path, perturb):
+    folders = {name: tmp_path / name for name in ("data", "home", "work")}
+    for folder in folders.values():
+        folder.mkdir()
+    environment = {
+        **os.environ,
+        "SPEECHSENT_DATA": str(folders["data"]),
+        "HOME": str(folders["home"]),
+        "USERPROFILE": str(folders["home"]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CODE, str(perturb), str(folders["work"])],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "equal", done.stderr
+    assert not list(folders["data"].iterdir())
