@@ -115,6 +115,33 @@ def clatter(n: int, rng: np.random.Generator) -> Wave:
     return out
 
 
+def rustle(n: int, rng: np.random.Generator) -> Wave:
+    """Paper, cloth and breath: noise that swells and changes colour as fast as syllables do.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of float32 of shape (n,)
+    """
+    out = np.zeros(n, np.float32)
+    for _ in range(rng.integers(1, 4)):  # bands that move apart from each other
+        rate = np.exp(rng.uniform(np.log(1.0), np.log(25.0)))  # swells a second
+        knots = rng.normal(0, rng.uniform(0.7, 2.5), int(n / RATE * rate) + 3)
+        grid = np.linspace(0, 1, len(knots))
+        envelope = np.exp(np.interp(np.linspace(0, 1, n), grid, knots))
+        low = np.exp(rng.uniform(np.log(60), np.log(3000)))
+        high = min(low * np.exp(rng.uniform(0.7, 3.5)), 7900.0)
+        band = signal.butter(2, [low, high], "band", fs=RATE, output="sos")
+        part = signal.sosfilt(band, rng.standard_normal(n)) * envelope
+        out += (rng.uniform(0.2, 1) * part / level(part)).astype(np.float32)
+    return out
+
+
 def hum(n: int, rng: np.random.Generator) -> Wave:
     """Mains hum or a fan: steady harmonics under a little noise.
 

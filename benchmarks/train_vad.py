@@ -4,10 +4,11 @@
 
 A small U-net learns to mark speech in the frames of scenes that are put together afresh in every
 step: excerpts of one or several speakers, far and near, with pauses of all lengths, in rooms, under
-noise, music and clatter, through codecs, at levels from -65 to -10 dBFS. Speech: 251 utterances of
-LibriSpeech train-clean-100 (CC BY 4.0). Where they hold speech was marked on the clean recordings
-by silero-vad (MIT), run at three offsets; noises and rooms are generated. Twenty-five speakers are
-held out to watch progress.
+noise, music, clatter and rustling, through codecs, at levels from -65 to -10 dBFS. Speech: 251
+utterances of LibriSpeech train-clean-100 (CC BY 4.0). Where they hold speech was marked on the
+clean recordings by silero-vad (MIT), run at three offsets; speech that noise drowns does not count.
+Noises and rooms are generated, or are what the recordings hold in their pauses. Twenty-five
+speakers are held out to watch progress.
 
 The run can be killed at any moment: the same command goes on from the last checkpoint in --run and
 ends with the same weights. They are written as float16 to --weights, with what was measured during
@@ -29,6 +30,7 @@ import numpy as np
 import torch
 from _resume import write_text
 from _speech import load_speech
+from scipy.ndimage import maximum_filter1d
 from torch.nn import functional as F
 
 from sklearn_speechsent import MelFilterBank
@@ -94,29 +96,70 @@ def place_voice(scene, truth, start, speech, labels, rng):
     return start + len(voice)
 
 
+def pauses_of(wave, votes):
+    """What a recording holds where nobody speaks: stretches of 0.2 s or more."""
+    edges = np.flatnonzero(np.diff(votes < 0.1, prepend=False, append=False)).reshape(-1, 2)
+    return [wave[a * SHIFT : b * SHIFT] for a, b in edges if b - a >= 20]
+
+
+def room_tone(n, speech, labels, rng):
+    """The background of one recording, breath included, for as long as is wanted."""
+    who = rng.integers(len(speech))
+    pauses = pauses_of(speech[who], labels[who])
+    if sum(map(len, pauses)) < sounds.RATE // 2:
+        return sounds.coloured_noise(n, rng)
+    tone, position = np.zeros(n, np.float32), 0
+    while position < n:
+        pause = pauses[rng.integers(len(pauses))]
+        fade = np.minimum(1, np.minimum(np.arange(len(pause)), np.arange(len(pause))[::-1]) / 320)
+        end = min(position + len(pause), n)
+        tone[position:end] += (pause * fade)[: end - position]
+        position += len(pause) - 320  # the ends overlap
+    return tone
+
+
+def background(n, speech, labels, rng):
+    """One kind of noise, of root mean square 1."""
+    kind = rng.random()
+    if kind < 0.5:
+        return sounds.interference(n, rng, [])
+    noise = sounds.rustle(n, rng) if kind < 0.75 else room_tone(n, speech, labels, rng)
+    return noise / sounds.level(noise)
+
+
+def audible(scene, noise):
+    """Frames in which speech stands out of the noise in some bins, or does within 0.1 s."""
+    heard, drowned = MFB.transform([scene, noise])
+    clear = np.mean(heard > drowned, axis=1) > 0.08
+    return maximum_filter1d(clear, 21)
+
+
 def make_scene(speech, labels, rng):
     """A recording of a few seconds, and the probability of speech in each of its frames."""
     n = int(SECONDS * sounds.RATE)
     scene = np.zeros(n, np.float32)
     truth = np.zeros(1 + (n - LENGTH) // SHIFT, np.float32)
-    if rng.random() > 0.08:
-        start = -int(rng.uniform(-2, 5) * sounds.RATE)
-        pauses = rng.choice([0.15, 0.6, 1.5])
+    if rng.random() > 0.12:
+        start = -int(rng.uniform(-3, 5) * sounds.RATE)
+        pauses = rng.choice([0.15, 0.6, 1.5, 4.0])
         while start < n:
             start = place_voice(scene, truth, start, speech, labels, rng)
             pause = -0.5 if rng.random() < 0.15 else rng.exponential(pauses)  # some interrupt
             start += int(pause * sounds.RATE)
-    loud = sounds.level(scene) if scene.any() else 1.0
-    spoken = max(float(truth.mean()), 0.05)
-    if rng.random() < 0.85:
-        ratio = rng.uniform(-3, 30)
-        noise = sounds.interference(n, rng, [])
-        if rng.random() < 0.2:  # something sets in or stops
+    loud = sounds.level(scene) / np.sqrt(max(float(truth.mean()), 0.05)) if scene.any() else 1.0
+    floor = (
+        sounds.coloured_noise(n, rng) if rng.random() < 0.5 else room_tone(n, speech, labels, rng)
+    )
+    noise = floor * np.float32(loud * 10 ** (-rng.uniform(15, 70) / 20) / sounds.level(floor))
+    if rng.random() < 0.8:
+        louder = background(n, speech, labels, rng)
+        if rng.random() < 0.3:  # something sets in or stops
             edge = rng.integers(0, n)
-            noise[slice(edge) if rng.random() < 0.5 else slice(edge, None)] *= 0.03
-        scene += noise * np.float32(loud / np.sqrt(spoken) * 10 ** (-ratio / 20))
-    floor = sounds.coloured_noise(n, rng)
-    scene += floor * np.float32(loud * 10 ** (-rng.uniform(30, 70) / 20) / sounds.level(floor))
+            louder[slice(edge) if rng.random() < 0.5 else slice(edge, None)] *= 0.03
+        noise += louder * np.float32(loud * 10 ** (-rng.uniform(-3, 30) / 20))
+    if truth.any():
+        truth *= audible(scene, noise)
+    scene += noise
     if rng.random() < 0.3:
         scene = sounds.colour(scene, rng)
     return sounds.record(scene, rng.uniform(-65, -10), rng), truth

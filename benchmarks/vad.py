@@ -41,13 +41,13 @@ def load_clips():
     turns = pd.read_csv(
         folder / "reference.rttm", sep=" ", header=None, usecols=[1, 3, 4], names=range(10)
     )
-    turns.columns = ["clip", "start", "seconds"]
+    turns.columns = ["recording", "start", "seconds"]
     files = sorted(folder.glob("*.flac"))
     waves = [soundfile.read(file, dtype="float32")[0] for file in files]
     spoken = [
         rasterise(
-            turns.loc[turns.clip == file.stem, "start"],
-            turns.loc[turns.clip == file.stem].eval("start + seconds"),
+            turns.loc[turns["recording"] == file.stem, "start"],
+            turns.loc[turns["recording"] == file.stem].eval("start + seconds"),
             len(wave),
         )
         for file, wave in zip(files, waves, strict=True)
