@@ -1,14 +1,14 @@
 """Train the voice activity detector that ships with the package.
 
-    python benchmarks/train_vad.py --run results/vad [--steps 1500]
+    python benchmarks/train_vad.py --run results/vad [--steps 1200]
 
 A small U-net learns to mark speech in the frames of scenes that are put together afresh in every
 step: excerpts of one or several speakers, far and near, with pauses of all lengths, in rooms, under
-noise, music, clatter and rustling, through codecs, at levels from -65 to -10 dBFS. Speech: 251
-utterances of LibriSpeech train-clean-100 (CC BY 4.0). Where they hold speech was marked on the
-clean recordings by silero-vad (MIT), run at three offsets; speech that noise drowns does not count.
-Noises and rooms are generated, or are what the recordings hold in their pauses. Twenty-five
-speakers are held out to watch progress.
+noise, music, clatter and rustling that last or pass, through codecs, at levels from -65 to -10
+dBFS. Speech: 251 utterances of LibriSpeech train-clean-100 (CC BY 4.0). Where they hold speech was
+marked on the clean recordings by silero-vad (MIT), run at three offsets; speech that noise drowns
+does not count. Noises and rooms are generated, or are what the recordings hold in their pauses.
+Twenty-five speakers are held out to watch progress.
 
 The run can be killed at any moment: the same command goes on from the last checkpoint in --run and
 ends with the same weights. They are written as float16 to --weights, with what was measured during
@@ -118,7 +118,7 @@ def room_tone(n, speech, labels, rng):
     return tone
 
 
-def background(n, speech, labels, rng):
+def one_noise(n, speech, labels, rng):
     """One kind of noise, of root mean square 1."""
     kind = rng.random()
     if kind < 0.5:
@@ -127,10 +127,36 @@ def background(n, speech, labels, rng):
     return noise / sounds.level(noise)
 
 
+def events(n, speech, labels, rng):
+    """Sounds that come and go like words do: of root mean square about 1 while they last."""
+    out = np.zeros(n, np.float32)
+    for _ in range(1 + rng.poisson(SECONDS * rng.uniform(0.1, 1.2))):
+        length = min(int(sounds.RATE * np.exp(rng.normal(-0.7, 0.8))) + 800, n)
+        sound = one_noise(length, speech, labels, rng)
+        rise = rng.uniform(0.02, 0.9)  # where in it the sound is loudest
+        place = np.linspace(0, 1, length)
+        swell = np.minimum(place / rise, (1 - place) / (1 - rise))
+        sound *= (swell ** rng.uniform(0.3, 2) * 10 ** (rng.normal(0, 5) / 20)).astype(np.float32)
+        start = rng.integers(0, n - length + 1)
+        out[start : start + length] += sound
+    return out
+
+
+def background(n, speech, labels, rng):
+    """What is heard besides voices, steady or not, in the same kinds of rooms."""
+    noise = events(n, speech, labels, rng)
+    if rng.random() < 0.5:
+        lasting = one_noise(n, speech, labels, rng)
+        noise = lasting if rng.random() < 0.6 else noise + rng.uniform(0.1, 1) * lasting
+    return sounds.reverberate(noise, rng) if rng.random() < 0.6 else noise
+
+
 def audible(scene, noise):
     """Frames in which speech stands out of the noise in some bins, or does within 0.1 s."""
+    if not noise.any():  # some recordings are silent between words, to the last bit
+        return np.ones(1 + (len(scene) - LENGTH) // SHIFT, bool)
     heard, drowned = MFB.transform([scene, noise])
-    clear = np.mean(heard > drowned, axis=1) > 0.08
+    clear = np.mean(heard > drowned + 0.7, axis=1) > 0.1  # 3 dB in a tenth of the bins
     return maximum_filter1d(clear, 21)
 
 
@@ -139,14 +165,16 @@ def make_scene(speech, labels, rng):
     n = int(SECONDS * sounds.RATE)
     scene = np.zeros(n, np.float32)
     truth = np.zeros(1 + (n - LENGTH) // SHIFT, np.float32)
-    if rng.random() > 0.12:
+    if rng.random() > 0.15:
         start = -int(rng.uniform(-3, 5) * sounds.RATE)
         pauses = rng.choice([0.15, 0.6, 1.5, 4.0])
         while start < n:
             start = place_voice(scene, truth, start, speech, labels, rng)
             pause = -0.5 if rng.random() < 0.15 else rng.exponential(pauses)  # some interrupt
             start += int(pause * sounds.RATE)
-    loud = sounds.level(scene) / np.sqrt(max(float(truth.mean()), 0.05)) if scene.any() else 1.0
+    loud = sounds.level(scene) / np.sqrt(max(float(truth.mean()), 0.05))
+    if loud < 1e-3:  # nobody, or the last sound of somebody
+        loud, truth[:] = 1.0, 0.0
     floor = (
         sounds.coloured_noise(n, rng) if rng.random() < 0.5 else room_tone(n, speech, labels, rng)
     )
@@ -160,6 +188,8 @@ def make_scene(speech, labels, rng):
     if truth.any():
         truth *= audible(scene, noise)
     scene += noise
+    if not scene.any():
+        scene = sounds.coloured_noise(n, rng)
     if rng.random() < 0.3:
         scene = sounds.colour(scene, rng)
     return sounds.record(scene, rng.uniform(-65, -10), rng), truth
@@ -181,7 +211,7 @@ def logits_of(network, frames):
 def main():
     """Train, then write weights and record."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    training.add_options(parser, "results/vad", 1500)
+    training.add_options(parser, "results/vad", 1200)
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
