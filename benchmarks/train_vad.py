@@ -33,9 +33,9 @@ from _speech import load_speech
 from scipy.ndimage import maximum_filter1d
 from torch.nn import functional as F
 
-from sklearn_speechsent import MelFilterBank
+from sklearn_speechsent import MelFilterBank, UtteranceFrames, VoiceActivityDetector
 from sklearn_speechsent.nn import SpeechUNet
-from sklearn_speechsent.pretrained import save_vad
+from sklearn_speechsent.pretrained import load_vad, save_vad
 
 BATCH, SECONDS, PEAK = 16, 8.0, 2e-3
 HELD_OUT = 25
@@ -130,7 +130,7 @@ def one_noise(n, speech, labels, rng):
 def events(n, speech, labels, rng):
     """Sounds that come and go like words do: of root mean square about 1 while they last."""
     out = np.zeros(n, np.float32)
-    for _ in range(1 + rng.poisson(SECONDS * rng.uniform(0.1, 1.2))):
+    for _ in range(1 + rng.poisson(n / sounds.RATE * rng.uniform(0.1, 1.2))):
         length = min(int(sounds.RATE * np.exp(rng.normal(-0.7, 0.8))) + 800, n)
         sound = one_noise(length, speech, labels, rng)
         rise = rng.uniform(0.02, 0.9)  # where in it the sound is loudest
@@ -160,9 +160,9 @@ def audible(scene, noise):
     return maximum_filter1d(clear, 21)
 
 
-def make_scene(speech, labels, rng):
+def make_scene(speech, labels, rng, seconds=SECONDS):
     """A recording of a few seconds, and the probability of speech in each of its frames."""
-    n = int(SECONDS * sounds.RATE)
+    n = int(seconds * sounds.RATE)
     scene = np.zeros(n, np.float32)
     truth = np.zeros(1 + (n - LENGTH) // SHIFT, np.float32)
     if rng.random() > 0.15:
@@ -195,9 +195,10 @@ def make_scene(speech, labels, rng):
     return sounds.record(scene, rng.uniform(-65, -10), rng), truth
 
 
-def make_scenes(n, speech, labels, rng):
+def make_scenes(n, speech, labels, rng, seconds=SECONDS):
     """Frames of shape (n, time, mel) and what is to be said of them, (n, time)."""
-    waves, truths = zip(*(make_scene(speech, labels, rng) for _ in range(n)), strict=True)
+    scenes = (make_scene(speech, labels, rng, seconds) for _ in range(n))
+    waves, truths = zip(*scenes, strict=True)
     frames = MFB.transform(list(waves))
     shape = (n, -1, frames.frame_shape[0])
     return torch.from_numpy(frames.base.reshape(shape)), torch.from_numpy(np.stack(truths))
@@ -206,6 +207,28 @@ def make_scenes(n, speech, labels, rng):
 def logits_of(network, frames):
     """Logit of every frame."""
     return network(frames, torch.full((len(frames),), frames.shape[1])).float()
+
+
+def accuracies(path, speech, labels, rng):
+    """Accuracy after smoothing, by threshold, on long scenes: the default threshold is the best.
+
+    Smoothing keeps a quarter of a second on either side of what reaches the threshold, so that the
+    best one is well above a probability of one half.
+    """
+    frames, truths = make_scenes(240, speech, labels, rng, seconds=24.0)
+    spoken = np.concatenate(truths.numpy()) > 0.5
+    frames = UtteranceFrames.from_arrays(list(frames.numpy()), frontend=load_vad(path).frontend)
+    shift = frames.frontend["frame_shift"]
+    result = {}
+    for threshold in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        detector = VoiceActivityDetector(weights=path, threshold=threshold).fit(frames)
+        segments = detector.speech_segments(frames)
+        middles = np.arange(frames.lengths[0]) * shift + frames.frontend["frame_length"] / 2
+        heard = np.zeros((len(frames), len(middles)), bool)
+        for row, start, end in segments.itertuples(index=False):
+            heard[row] |= (middles >= start) & (middles < end)
+        result[str(threshold)] = round(float((heard.ravel() == spoken).mean()), 4)
+    return result
 
 
 def main():
@@ -221,6 +244,7 @@ def main():
     MFB.fit([waves[0]])
     rng = np.random.default_rng([options.seed, 2**32 - 1])
     watched, wanted = make_scenes(64, waves[:HELD_OUT], labels[:HELD_OUT], rng)
+    unseen = waves[:HELD_OUT], labels[:HELD_OUT]
     speech, labels = waves[HELD_OUT:], labels[HELD_OUT:]
     network = SpeechUNet().train()
 
@@ -263,6 +287,8 @@ def main():
             "steps": options.steps,
         },
     )
+    record["accuracy by threshold"] = accuracies(path, *unseen, rng)
+    print(record["accuracy by threshold"])
     write_text(path.with_suffix(".json"), json.dumps(record, indent=1))
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 

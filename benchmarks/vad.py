@@ -33,7 +33,7 @@ RATE, STEP = 16000, 0.01
 CONDITIONS = ("as recorded", "pink noise, 0 dB")
 
 
-def load_clips():
+def load_clips(skip=()):
     """Waveforms, and for each whether somebody speaks in the middle of every 10 ms."""
     folder = get_data_home() / "ami_excerpts"
     if not folder.is_dir():
@@ -42,7 +42,7 @@ def load_clips():
         folder / "reference.rttm", sep=" ", header=None, usecols=[1, 3, 4], names=range(10)
     )
     turns.columns = ["recording", "start", "seconds"]
-    files = sorted(folder.glob("*.flac"))
+    files = [file for file in sorted(folder.glob("*.flac")) if file.stem not in skip]
     waves = [soundfile.read(file, dtype="float32")[0] for file in files]
     spoken = [
         rasterise(
@@ -144,7 +144,7 @@ def draw(curves, points, path):
         axis.grid(alpha=0.3)
         axis.legend(loc="lower right", fontsize="small")
     axes[0].set_ylabel("Speech found")
-    figure.suptitle("Frames of 14 AMI clips; dots are the decisions after smoothing")
+    figure.suptitle("Frames of far-field AMI clips; dots are the decisions after smoothing")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
@@ -153,10 +153,11 @@ def main():
     """Measure, print, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("vad.json"))
+    parser.add_argument("--skip", nargs="*", default=[], help="clips to leave out")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    files, clips, spoken = load_clips()
+    files, clips, spoken = load_clips(options.skip)
     detectors = {
         "U-net": VoiceActivityDetector(),
         "silero-vad": VoiceActivityDetector(method="silero"),

@@ -31,7 +31,7 @@ from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Threshold of each method, and how far speech that reached it may fall below it.
-THRESHOLDS = {"unet": (0.5, 0.15), "energy": (9.0, 3.0), "silero": (0.5, 0.15)}
+THRESHOLDS = {"unet": (0.9, 0.15), "energy": (9.0, 3.0), "silero": (0.5, 0.15)}
 #: Seconds of the chunks that the network is trained on.
 _CHUNK = 4.0
 #: What X holds: frames, and the recordings they were made of where it held these.

@@ -90,7 +90,7 @@ REGISTRY = {
         SpeakerWeights(
             name=SHIPPED,
             path=f"pretrained/weights/{SHIPPED}.safetensors",
-            sha256="958b44442284f7f0784e7e443639c34b57796df92c24a57b9b4e93bbd55a2813",
+            sha256="e870120138c6f26e931e55648eea2967f0e5afc5163289fe1c1935353d6831fe",
             licence="CC BY 4.0",
             attribution=(
                 "the developers of sklearn-speechsent, by their recipe "
