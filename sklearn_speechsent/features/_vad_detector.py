@@ -30,7 +30,8 @@ from sklearn_speechsent.training.frames import FrameChunks, train_on_frames
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utterances import UtteranceFrames
 
-#: Threshold of each method, and how far speech that reached it may fall below it.
+#: Threshold of each method, and how far speech that reached it may fall below it. That of the U-net
+#: was the best of seven on scenes of held-out speakers, with the default hangover (train_vad.py).
 THRESHOLDS = {"unet": (0.9, 0.15), "energy": (9.0, 3.0), "silero": (0.5, 0.15)}
 #: Seconds of the chunks that the network is trained on.
 _CHUNK = 4.0

@@ -42,8 +42,9 @@ class VoiceActivityDetector(Detector):
         silero-vad [2]_ (``pip install sklearn-speechsent[silero]``), which listens to recordings:
         in a Pipeline it stands in the place of ``MelFilterBank``.
     threshold : float, optional
-        Score that speech must reach; None is a probability of 0.5, or 9 dB for ``"energy"``.
-        Speech that reached it may fall 0.15 (3 dB) below it.
+        Score that speech must reach; None is a probability of 0.9 for ``"unet"``, 0.5 for
+        ``"silero"`` and 9 dB for ``"energy"``. Speech that reached it may fall 0.15 (3 dB) below
+        it. The hangover makes up for a strict threshold; under loud noise 0.5 finds more.
     hangover : float, default=0.25
         Seconds kept before and after each run of speech; word edges are faint.
     min_duration : float, default=1.0

@@ -148,3 +148,30 @@ def test_scenes_mark_speech_where_they_hold_it(seed):
         inside = [wave[c - 200 : c + 200] for c, t in zip(frames, truth, strict=True) if t]
         outside = [wave[c - 200 : c + 200] for c, t in zip(frames, truth, strict=True) if not t]
         assert np.mean(np.square(inside)) > np.mean(np.square(outside))
+
+
+def test_a_student_like_its_teacher_has_nothing_left_to_learn():
+    import train_speaker
+
+    rng = torch.Generator().manual_seed(0)
+    maps = {f"block {n}": torch.rand(4, 6, 20, 9, generator=rng) for n in (2, 3)}
+    maps["embedding"] = torch.rand(4, 5, generator=rng)
+    losses = train_speaker.distances(maps, maps)
+    assert all(abs(float(value)) < 1e-5 for value in losses.values())
+    assert train_speaker.unlike(maps, maps) == 0
+    # The mean of each channel explains nothing of how its maps vary.
+    mean = {
+        n: m.mean(dim=(0, 2, 3), keepdim=True).expand_as(m) for n, m in maps.items() if "b" in n[:1]
+    }
+    losses = train_speaker.distances({**mean, "embedding": -maps["embedding"]}, maps)
+    assert losses["block 2"] == pytest.approx(1, abs=0.05)
+    assert losses["embedding"] == pytest.approx(2)
+
+
+def test_silent_units_leave_the_gradient_finite():
+    import train_speaker
+
+    maps = torch.zeros(3, 2, 20, 5, requires_grad=True)
+    wanted = torch.rand(3, 2, 20, 5, generator=torch.Generator().manual_seed(0))
+    train_speaker.unlike({"block 3": maps}, {"block 3": wanted}).backward()
+    assert torch.isfinite(maps.grad).all() and maps.grad.any()

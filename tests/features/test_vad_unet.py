@@ -93,9 +93,11 @@ def test_threshold_and_hysteresis_are_probabilities(frames, path, monkeypatch):
     monkeypatch.setattr(VoiceActivityDetector, "_scores", lambda *args: [scores])
     detector = VoiceActivityDetector(weights=path, hangover=0.0, min_duration=0.1).fit(frames[:1])
     # At 0.1, an absolute 0.15 below would take all frames for speech.
-    for threshold, kept in [(None, 60), (0.56, 30), (0.3, 90), (0.1, 90), (0.7, 300)]:
+    for threshold, kept in [(0.5, 60), (0.56, 30), (0.3, 90), (0.1, 90), (0.7, 300)]:
         detector.set_params(threshold=threshold)
         assert detector.transform(frames[:1]).lengths[0] == kept, threshold
+    scores[50:80], scores[80:110], scores[200:230] = 0.95, 0.8, 0.8
+    assert detector.set_params(threshold=None).transform(frames[:1]).lengths[0] == 60
 
 
 def test_min_duration(frames, path, monkeypatch):
