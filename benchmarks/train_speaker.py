@@ -1,16 +1,15 @@
 """Train the speaker network that ships with the package, by distillation.
 
-    python benchmarks/train_speaker.py --run results/speaker
-    python benchmarks/train_speaker.py --run results/refined --refine results/speaker/checkpoint.pt
+    python benchmarks/train_speaker.py --run first
+    python benchmarks/train_speaker.py --run then --refine first/checkpoint.pt --steps 600 --seed 1
 
 A small SR-SEResNet learns to do what a large pre-trained one does: on every chunk of speech it is
 shown the maps of the teacher's blocks 2 and 3 and its embedding, and it has to tell the training
 speakers apart (AAM-softmax). The second command goes on from there, and also looks at what pooling
-makes of block 3: statistics in which utterances differ count more than their share of the maps.
-Speech: 251 utterances of LibriSpeech train-clean-100 (CC BY 4.0),
-played faster and slower, in rooms, under generated noise, through codecs, at all levels, afresh in
-every step. Teacher and student hear the same; the teacher only answers, its training data are
-nowhere used. Eleven speakers are held out to watch progress.
+makes of block 3, in which utterances differ by less than in their maps. Speech: 251 utterances of
+LibriSpeech train-clean-100 (CC BY 4.0), played faster and slower, in rooms, under generated noise,
+through codecs, at all levels, afresh in every step. Teacher and student hear the same; the teacher
+only answers, its training data are nowhere used. Eleven speakers are held out to watch progress.
 
 The run can be killed at any moment: the same command goes on from the last checkpoint in --run and
 ends with the same weights. They are written as float16 to --weights, with what was measured during
@@ -158,7 +157,7 @@ def unlike(student, teacher):
 def main():
     """Train, then write weights and record."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    training.add_options(parser, "results/speaker", 2200)
+    training.add_options(parser, "first", 2200)
     parser.add_argument("--refine", type=Path, help="checkpoint to go on from, in another --run")
     options = parser.parse_args()
     weights, peak, apart = LOSSES, PEAK, APART

@@ -90,7 +90,7 @@ REGISTRY = {
         SpeakerWeights(
             name=SHIPPED,
             path=f"pretrained/weights/{SHIPPED}.safetensors",
-            sha256="e870120138c6f26e931e55648eea2967f0e5afc5163289fe1c1935353d6831fe",
+            sha256="d14adcd109e93e2c5f543dcdde13272952696f89675ba17da3db8fb4d0fe05dc",
             licence="CC BY 4.0",
             attribution=(
                 "the developers of sklearn-speechsent, by their recipe "
