@@ -31,9 +31,10 @@ def home(monkeypatch, tmp_path):
 
 
 def named(pipeline):
-    """Names of weights among the parameters of a pipeline."""
+    """Names of speaker networks among the parameters of a pipeline."""
     params = pipeline.get_params()
-    return {value for key, value in params.items() if key.endswith("weights") and value is not None}
+    names = {value for key, value in params.items() if key.endswith("weights")}
+    return names - {None, "speechsent-unet-vad"}
 
 
 @pytest.mark.parametrize("system", [None, "light", *SYSTEMS])
@@ -52,6 +53,19 @@ def test_auto_is_the_best_network_at_hand(home, tmp_path, system):
         {SHIPPED},
         {WESPEAKER},
     ]
+
+
+def test_the_shipped_network_comes_with_a_detector(home):
+    """The recommended pipeline alone, and only where it helps (docs/shipped.md)."""
+    assert make_sentiment_pipeline()["vad"].method == "unet"
+    assert make_sentiment_pipeline(vad="passthrough")["vad"] == "passthrough"
+    for system, weights in [
+        (None, WESPEAKER),
+        (None, None),
+        ("light", SHIPPED),
+        (SYSTEMS[0], "auto"),
+    ]:
+        assert make_sentiment_pipeline(system, weights=weights)["vad"] == "passthrough"
 
 
 def test_auto_reaches_wrapped_pipelines(home):
