@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from sklearn_speechsent.frame_files import FrameFiles
+
 
 class UtteranceFrames:
     """Frames of many utterances of unequal length, stored end to end.
@@ -20,9 +22,10 @@ class UtteranceFrames:
 
     Parameters
     ----------
-    base : ndarray of shape (n_rows, ...)
+    base : ndarray or FrameFiles of shape (n_rows, ...)
         Frames of all utterances, for instance ``(n_rows, 80)`` for MFB or
-        ``(n_rows, channels, frequencies)`` for maps. May be a :class:`numpy.memmap`.
+        ``(n_rows, channels, frequencies)`` for maps. May be a :class:`numpy.memmap`, or the files
+        of a :class:`~sklearn_speechsent.FeatureStore` seen as one array.
     starts, stops : array-like of int of shape (n,)
         Utterance ``i`` is ``base[starts[i]:stops[i]]``.
     frontend : mapping, optional
@@ -30,6 +33,9 @@ class UtteranceFrames:
         pre-trained networks compare it with what they were trained on.
     embeddings : array-like of shape (n, n_values), optional
         One vector per utterance that goes with its frames, for instance of its speaker.
+    keys : ndarray of uint8 of shape (n, 16), optional
+        Digests that stand for the frames of each utterance wherever results are kept; frames that
+        come out of a store have them.
 
     Raises
     ------
@@ -50,18 +56,20 @@ class UtteranceFrames:
 
     def __init__(
         self,
-        base: NDArray[Any],
+        base: NDArray[Any] | FrameFiles,
         starts: ArrayLike,
         stops: ArrayLike,
         *,
         frontend: Mapping[str, Any] | None = None,
         embeddings: ArrayLike | None = None,
+        keys: NDArray[np.uint8] | None = None,
     ) -> None:
-        self.base = base if isinstance(base, np.ndarray) else np.asarray(base)
+        self.base = base if isinstance(base, (np.ndarray, FrameFiles)) else np.asarray(base)
         self.starts = np.asarray(starts, dtype=np.int64)
         self.stops = np.asarray(stops, dtype=np.int64)
         self.frontend: dict[str, Any] = dict(frontend or {})
         self.embeddings = None if embeddings is None else np.asarray(embeddings)
+        self.keys = keys
         if self.base.ndim < 1:
             raise ValueError("base must have at least one axis, time first.")
         if self.starts.shape != self.stops.shape or self.starts.ndim != 1:
@@ -174,6 +182,7 @@ class UtteranceFrames:
             self.stops[key],
             frontend=self.frontend,
             embeddings=None if self.embeddings is None else self.embeddings[key],
+            keys=None if self.keys is None else self.keys[key],
         )
 
     def __repr__(self) -> str:
@@ -219,7 +228,12 @@ class UtteranceFrames:
             The same frames over the same base.
         """
         return UtteranceFrames(
-            self.base, self.starts, self.stops, frontend=self.frontend, embeddings=embeddings
+            self.base,
+            self.starts,
+            self.stops,
+            frontend=self.frontend,
+            embeddings=embeddings,
+            keys=self.keys,
         )
 
     def compact(self) -> UtteranceFrames:
@@ -239,16 +253,18 @@ class UtteranceFrames:
             stops,
             frontend=self.frontend,
             embeddings=self.embeddings,
+            keys=self.keys,
         )
 
     def __getstate__(self) -> dict[str, Any]:
         # A small subset must not drag the corpus along; a (nearly) whole one must not be copied,
         # so that joblib recognises the same base in every task and memory-maps it once.
         frames, file = self, _backing_file(self.base)
-        if file is None and 2 * self.lengths.sum() < len(self.base):
+        in_memory = file is None and isinstance(self.base, np.ndarray)
+        if in_memory and 2 * self.lengths.sum() < len(self.base):
             frames = self.compact()
         stored = {"base": frames.base} if file is None else {"memmap": file}
-        kept = ("starts", "stops", "frontend", "embeddings")
+        kept = ("starts", "stops", "frontend", "embeddings", "keys")
         return {name: getattr(frames, name) for name in kept} | stored
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -258,7 +274,7 @@ class UtteranceFrames:
         self.__dict__.update(state)
 
 
-def _backing_file(base: NDArray[Any]) -> dict[str, Any] | None:
+def _backing_file(base: NDArray[Any] | FrameFiles) -> dict[str, Any] | None:
     """Arguments of the memory map that ``base`` is, or None if it is anything else.
 
     A view of a memory map does not know where in the file it begins, and a private one (mode

@@ -1,0 +1,126 @@
+"""Frames that stay in files: many of them seen as one flat array."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+#: So many bytes of files are mapped at a time, or one file. What was read counts as memory of the
+#: process for as long as it is mapped; mapping a file again takes some ten microseconds.
+_MAPPED = 2**28
+
+
+class FrameFiles:
+    """Rows of many files as one array, read through memory maps.
+
+    It can be indexed along its first axis, as far as :class:`~sklearn_speechsent.UtteranceFrames`
+    needs: by slices, which are views where they lie within one file, and by integer arrays, which
+    are gathered. A pickle holds the names of the files.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        Files that hold rows of one shape and type in C order.
+    lengths : sequence of int
+        Rows of each file.
+    offsets : sequence of int
+        Where in each file, in bytes, they begin.
+    frame_shape : tuple of int
+        Shape of a row.
+    dtype : dtype
+
+    Raises
+    ------
+    FileNotFoundError
+        By indexing, if a file is gone.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [Path(folder, name) for name in "ab"]
+    ...     for number, path in enumerate(paths):
+    ...         np.full((3, 2), number, np.float32).tofile(path)
+    ...     files = FrameFiles(paths, [3, 3], [0, 0], (2,), np.float32)
+    ...     files[[2, 3]].tolist(), files[4:6].shape
+    ([[0.0, 0.0], [1.0, 1.0]], (2, 2))
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        lengths: Sequence[int],
+        offsets: Sequence[int],
+        frame_shape: tuple[int, ...],
+        dtype: DTypeLike,
+    ) -> None:
+        self.paths = [str(path) for path in paths]
+        self.offsets = [int(offset) for offset in offsets]
+        #: First row of each file, and behind the last one.
+        self.edges = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        self.shape = (int(self.edges[-1]), *frame_shape)
+        self.dtype = np.dtype(dtype)
+        self._maps: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            number = int(np.searchsorted(self.edges, start, side="right")) - 1
+            if step == 1 and start < stop <= self.edges[number + 1]:
+                first = self.edges[number]
+                return self._map(number)[start - first : stop - first]
+            key = np.arange(start, stop, step)
+        rows = np.asarray(key)
+        numbers = np.searchsorted(self.edges, rows, side="right") - 1
+        gathered = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            gathered[chosen] = self._map(number)[rows[chosen] - self.edges[number]]
+        return gathered
+
+    def _map(self, number: int) -> NDArray[Any]:
+        with self._lock:
+            mapped = self._maps.pop(number, None)
+            if mapped is None:
+                n_rows = int(self.edges[number + 1] - self.edges[number])
+                try:
+                    mapped = np.memmap(
+                        self.paths[number],
+                        self.dtype,
+                        "r",
+                        self.offsets[number],
+                        (n_rows, *self.shape[1:]),
+                    ).view(np.ndarray)
+                except FileNotFoundError as exception:
+                    exception.strerror = (
+                        "Features have been removed from their store since they were looked up; "
+                        "transform again"
+                    )
+                    raise
+            self._maps[number] = mapped  # the one used last stands last
+            while len(self._maps) > 1 and sum(m.nbytes for m in self._maps.values()) > _MAPPED:
+                self._maps.popitem(last=False)
+        return mapped
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("_maps", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._maps, self._lock = OrderedDict(), threading.Lock()

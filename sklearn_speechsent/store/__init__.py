@@ -1,0 +1,1 @@
+"""Features that are kept on disk, one entry per utterance."""
