@@ -23,9 +23,11 @@ from sklearn_speechsent.speaker import (
     SpeakerEmbeddingFusion,
     SpeakerVerifier,
 )
+from sklearn_speechsent.store import FeatureStore
 from sklearn_speechsent.utterances import UtteranceFrames
 
 __all__ = [
+    "FeatureStore",
     "MelFilterBank",
     "OrdinalClassifier",
     "SlidingCMN",

@@ -86,10 +86,11 @@ def make_sentiment_pipeline(
         one chosen, and so do copies and pickles. None does without: ``"light"`` then pools the mel
         frames themselves, and the networks train their sentiment blocks on mel frames from
         scratch.
-    memory : str or joblib.Memory, optional
-        Folder in which features are kept per recording, so that cross-validation and search
-        compute each once. Better than the Pipeline's own ``memory``, which never keeps what was
-        computed for held-out folds.
+    memory : str, Path or FeatureStore, optional
+        Folder in which every step keeps its features per recording, see
+        :class:`~sklearn_speechsent.FeatureStore`: cross-validation and search compute each once,
+        and what was killed goes on where it was. Better than the Pipeline's own ``memory``, which
+        never keeps what was computed for held-out folds.
     n_jobs : int, optional
         Threads of extraction and of torch; -1 uses all cores.
     random_state : int, RandomState instance or None
@@ -136,10 +137,10 @@ def make_sentiment_pipeline(
     if isinstance(weights, str) and weights == "auto":
         weights = _BEST if has_weights(_BEST) else _SHIPPED
     shared = {"n_jobs": n_jobs, "memory": memory, "verbose": verbose}
-    mfb, cmn = MelFilterBank(**shared), SlidingCMN()
+    mfb, cmn = MelFilterBank(**shared), SlidingCMN(**shared)
     if weights is not None:
         window = _frontend(weights).get("cmn", "utterance")
-        cmn = SlidingCMN(None if window == "utterance" else window)
+        cmn = SlidingCMN(None if window == "utterance" else window, **shared)
     if system is None or _normalised(system) == "light":
         srext = SpeakerFeatureExtractor(weights, compress="sqrt", **shared)
         vad: Any = "passthrough"

@@ -93,24 +93,34 @@ class Recording:
         return error
 
     def identity(self) -> tuple[Any, ...]:
-        """State what a cache must see.
+        """State what tells this row from others, for as long as the file is not touched.
 
         Returns
         -------
         tuple
-            Path, size, time of change and segment, or the samples and their rate; and how they
-            are perturbed, if they are.
+            Path, size and time of change, or the samples and their rate; then :meth:`variant`.
         """
-        # 1 and 1.0 are the same to us and not to a hash.
+        if not isinstance(self.source, str):
+            return (self.rate, self.source, *self.variant())
+        status = os.stat(self.source)
+        path = os.path.realpath(self.source)
+        return (path, status.st_size, status.st_mtime_ns, *self.variant())
+
+    def variant(self) -> tuple[Any, ...]:
+        """State which part of the recording this is, and how it is perturbed, if it is.
+
+        Returns
+        -------
+        tuple
+            Of plain numbers: 1, 1.0 and NumPy's are the same to us and not to a hash.
+        """
         noise = None if self.snr_db is None else (float(self.snr_db), int(self.seed))
         perturbed: tuple[Any, ...] = (float(self.speed), float(self.gain_db), noise)
         if perturbed == (1.0, 0.0, None):
             perturbed = ()
-        if not isinstance(self.source, str):
-            return (self.rate, self.source, *perturbed)
-        status = os.stat(self.source)
-        path = os.path.realpath(self.source)
-        return (path, status.st_size, status.st_mtime_ns, self.start, self.stop, *perturbed)
+        start = None if self.start is None else float(self.start)
+        stop = None if self.stop is None else float(self.stop)
+        return (start, stop, *perturbed)
 
     def perturbed(
         self, speed: float = 1.0, gain_db: float = 0.0, snr_db: float | None = None, seed: int = 0

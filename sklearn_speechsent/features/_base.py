@@ -8,11 +8,10 @@ from typing import Any
 
 import joblib
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_memory
 from tqdm.auto import tqdm
 
+from sklearn_speechsent.store import FeatureStore
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
-from sklearn_speechsent.utils.sklearn_private import HasMethods
 
 
 class FramesTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
@@ -46,45 +45,7 @@ class FramesTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
 
 #: What ``memory`` may be, for scikit-learn's check of parameters.
-MEMORY_CONSTRAINT = [str, os.PathLike, HasMethods(["cache"]), None]
-
-
-def cached(memory: Any, function: Callable[..., Any], ignore: list[str]) -> Callable[..., Any]:
-    """Keep the results of a function per utterance.
-
-    Parameters
-    ----------
-    memory : str, Path, joblib.Memory or None
-        Where to keep them; None returns the function itself.
-    function : callable
-        Takes positional arguments.
-    ignore : list of str
-        Arguments that do not tell results apart.
-
-    Returns
-    -------
-    callable
-
-    Notes
-    -----
-    joblib.Memory writes each result to a temporary name and renames it, so that processes can
-    share a folder. Entries are loaded here rather than by joblib, which meets a damaged one with
-    a warning that holds a traceback: it is an error to those whose warnings are errors.
-    """
-    if memory is None:
-        return function
-    folder = os.fspath(memory) if isinstance(memory, os.PathLike) else memory
-    kept = check_memory(folder).cache(function, ignore=ignore)
-
-    def load_or_call(*args: Any) -> Any:
-        entry = kept.call_and_shelve(*args)
-        try:
-            return entry.get()
-        except Exception:  # unpickling damaged bytes can raise anything
-            entry.clear()
-            return kept(*args)
-
-    return load_or_call
+MEMORY_CONSTRAINT = [str, os.PathLike, FeatureStore, None]
 
 
 def map_utterances(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state
 from sklearn_speechsent.audio import Recording
 from sklearn_speechsent.features._base import FramesTransformer
 from sklearn_speechsent.features._doors import holds_recordings
+from sklearn_speechsent.features._kept import kept
 from sklearn_speechsent.features._vad_masks import check_masks, frame_masks
 from sklearn_speechsent.features._vad_scores import (
     energy_scores,
@@ -25,11 +27,14 @@ from sklearn_speechsent.features.mel import MelFilterBank
 from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.pretrained import build_vad, check_frontend, load_vad
 from sklearn_speechsent.recordings import as_recordings
+from sklearn_speechsent.store import as_store, digest
 from sklearn_speechsent.training.checks import unusable
 from sklearn_speechsent.training.frames import FrameChunks, train_on_frames
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utterances import UtteranceFrames
 
+#: Part of every key: raise it when the same settings keep other frames.
+_VERSION = 1
 #: Threshold of each method, and how far speech that reached it may fall below it. That of the U-net
 #: was the best of seven on scenes of held-out speakers, with the default hangover (train_vad.py).
 THRESHOLDS = {"unet": (0.9, 0.15), "energy": (9.0, 3.0), "silero": (0.5, 0.15)}
@@ -187,14 +192,44 @@ class Detector(FramesTransformer):
         ]
 
     def _keep(self, frames: UtteranceFrames, recordings: list[Recording] | None) -> UtteranceFrames:
+        if self.method == "silero":
+            recordings = aligned(frames, recordings)
+        if self.memory is None:
+            arrays = list(self._kept_frames((frames, recordings)))
+            made = frames.with_frames(arrays, dtype=frames.dtype)
+        else:
+            made = kept(
+                as_store(self.memory).shelf("vad", self._settings(frames)),
+                frames,
+                self._kept_frames,
+                take=lambda rows: (frames[rows], recordings and [recordings[row] for row in rows]),
+                verbose=self.verbose,
+                description="VAD",
+            )
+        made.frontend["vad"] = self.method
+        return made
+
+    def _kept_frames(self, heard: Heard) -> Iterator[NDArray[Any]]:
+        frames, recordings = heard
         _, shift = frame_seconds(frames.frontend)
         minimum = max(round(self.min_duration / shift), 1)
-        speech = self._speech(frames, recordings)
-        kept = [
-            utterance[mask] if mask.sum() >= minimum else utterance
-            for utterance, mask in zip(frames, speech, strict=True)
-        ]
-        return frames.with_frames(kept, dtype=frames.dtype, vad=self.method)
+        for utterance, mask in zip(frames, self._speech(frames, recordings), strict=True):
+            yield utterance[mask] if mask.sum() >= minimum else utterance
+
+    def _settings(self, frames: UtteranceFrames) -> dict[str, Any]:
+        """All that what is kept depends on beside the frames."""
+        settings: dict[str, Any] = {
+            "version": _VERSION,
+            "method": self.method,
+            "limits": self._limits(),
+            "hangover": float(self.hangover),
+            "min_duration": float(self.min_duration),
+            "frame": frame_seconds(frames.frontend),
+        }
+        if self.method == "unet":
+            state = self.network_.state_dict().values()
+            settings["network"] = digest(*(tensor.numpy().tobytes() for tensor in state)).hex()
+        return settings
 
 
 def aligned(frames: UtteranceFrames, recordings: list[Recording] | None) -> list[Recording]:

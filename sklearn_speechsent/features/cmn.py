@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from collections.abc import Iterator
+from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_speechsent.features._base import FramesTransformer
+from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, FramesTransformer
+from sklearn_speechsent.features._kept import kept
 from sklearn_speechsent.frame_checks import check_frames
+from sklearn_speechsent.store import as_store
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, fit_context
 from sklearn_speechsent.utterances import UtteranceFrames
 
+#: Part of every key: raise it when the same settings give other frames.
+_VERSION = 1
 #: Frame shift (s) assumed for frames that do not say how they were made.
 _DEFAULT_SHIFT = 0.01
 
@@ -48,6 +54,21 @@ def sliding_mean(frames: NDArray[Any], width: int) -> NDArray[np.float64]:
     return means[starts]
 
 
+def _subtract_means(
+    utterance: NDArray[Any], width: int | None, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Frames of an utterance without their means, in float32 at least."""
+    if out is None:
+        out = np.empty(utterance.shape, np.result_type(utterance, np.float32))
+    mean = sliding_mean(utterance, width or len(utterance))
+    return np.subtract(utterance, mean, out=out, casting="same_kind")
+
+
+def _subtract_means_of_batch(frames: UtteranceFrames, width: int | None) -> Iterator[NDArray[Any]]:
+    for utterance in frames:
+        yield _subtract_means(utterance, width)
+
+
 class SlidingCMN(FramesTransformer):
     """Subtract the mean over a centred sliding window from each frame.
 
@@ -59,6 +80,13 @@ class SlidingCMN(FramesTransformer):
     window : float or None, default=3.0
         Width in seconds. At the edges the window is shifted inward; an utterance shorter than it
         loses its mean. None subtracts the mean of the whole utterance.
+    n_jobs : int, optional
+        Threads over utterances, where frames are kept; -1 uses all cores.
+    memory : str, Path or FeatureStore, optional
+        Folder in which frames are kept, see :class:`~sklearn_speechsent.FeatureStore`. Without it
+        they are held in memory, as many as went in.
+    verbose : int, default=0
+        Whether to show a progress bar.
 
     Attributes
     ----------
@@ -80,10 +108,23 @@ class SlidingCMN(FramesTransformer):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "window": [Interval(Real, 0, None, closed="neither"), None],
+        "n_jobs": [Integral, None],
+        "memory": MEMORY_CONSTRAINT,
+        "verbose": ["verbose"],
     }
 
-    def __init__(self, window: float | None = 3.0) -> None:
+    def __init__(
+        self,
+        window: float | None = 3.0,
+        *,
+        n_jobs: int | None = None,
+        memory: Any = None,
+        verbose: int = 0,
+    ) -> None:
         self.window = window
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.verbose = verbose
 
     @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
@@ -122,19 +163,25 @@ class SlidingCMN(FramesTransformer):
         if self.window is not None:
             shift = frames.frontend.get("frame_shift", _DEFAULT_SHIFT)
             width = max(1, round(self.window / shift))
-        lengths = frames.lengths
-        stops = np.cumsum(lengths)
-        starts = stops - lengths
-        dtype = np.result_type(frames.dtype, np.float32)
-        base = np.empty((int(stops[-1]), *frames.frame_shape), dtype)
-        for utterance, start, stop in zip(frames, starts, stops, strict=True):
-            mean = sliding_mean(utterance, width or len(utterance))
-            np.subtract(utterance, mean, out=base[start:stop], casting="same_kind")
-        cmn = "utterance" if self.window is None else float(self.window)
-        return UtteranceFrames(
-            base,
-            starts,
-            stops,
-            frontend={**frames.frontend, "cmn": cmn},
-            embeddings=frames.embeddings,
-        )
+        settings = {"version": _VERSION, "width": width}
+        if self.memory is None:
+            lengths = frames.lengths
+            stops = np.cumsum(lengths)
+            dtype = np.result_type(frames.dtype, np.float32)
+            base = np.empty((int(stops[-1]), *frames.frame_shape), dtype)
+            made = UtteranceFrames(
+                base, stops - lengths, stops, frontend=frames.frontend, embeddings=frames.embeddings
+            )
+            for row, utterance in enumerate(frames):
+                _subtract_means(utterance, width, out=made[row])
+        else:
+            made = kept(
+                as_store(self.memory).shelf("cmn", settings),
+                frames,
+                partial(_subtract_means_of_batch, width=width),
+                n_jobs=self.n_jobs,
+                verbose=self.verbose,
+                description="CMN",
+            )
+        made.frontend["cmn"] = "utterance" if self.window is None else float(self.window)
+        return made

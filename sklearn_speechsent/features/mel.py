@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
-from sklearn_speechsent.features._base import (
-    MEMORY_CONSTRAINT,
-    FramesTransformer,
-    cached,
-    map_utterances,
-)
+from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, FramesTransformer, map_utterances
 from sklearn_speechsent.features._kaldi import log_mel_energies
+from sklearn_speechsent.features._kept import kept_or_failed
+from sklearn_speechsent.features._recording_keys import recording_keys
 from sklearn_speechsent.recordings import is_waveform_table, validated_waveforms
+from sklearn_speechsent.store import as_store
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
 from sklearn_speechsent.utils.validation import check_labels
@@ -27,15 +27,24 @@ from sklearn_speechsent.utterances import UtteranceFrames
 _VERSION = 1
 
 
-def _extract(
-    identity: tuple[Any, ...], settings: dict[str, Any], recording: audio.Recording
-) -> NDArray[np.floating]:
-    """MFB of one recording. ``identity`` and ``settings`` are what the cache looks at."""
+def _extract(recording: audio.Recording, settings: dict[str, Any]) -> NDArray[np.floating]:
+    """MFB of one recording."""
     samples = audio.read(recording, settings["sample_rate"])
     arguments = {name: value for name, value in settings.items() if name != "version"}
     if len(samples) < settings["frame_length"]:
         raise recording.error("it is shorter than one frame after resampling. Leave it out.")
     return log_mel_energies(samples, **arguments)
+
+
+def _extract_batch(
+    recordings: list[audio.Recording], settings: dict[str, Any]
+) -> Iterator[NDArray[np.floating] | Exception]:
+    """MFB of each recording, or what is wrong with it."""
+    for recording in recordings:
+        try:
+            yield _extract(recording, settings)
+        except audio.RecordingError as exception:
+            yield exception
 
 
 class MelFilterBank(FramesTransformer):
@@ -73,10 +82,11 @@ class MelFilterBank(FramesTransformer):
         warn and name what was wrong.
     n_jobs : int, optional
         Threads over recordings; -1 uses all cores.
-    memory : str, Path or joblib.Memory, optional
-        Folder in which frames are kept per recording, by the file's path, size, time of change and
-        segment, and by the parameters. Cross-validation and grid search then decode each file
-        once.
+    memory : str, Path or FeatureStore, optional
+        Folder in which frames are kept per recording, by the content of the file, the segment and
+        the parameters, see :class:`~sklearn_speechsent.FeatureStore`. Cross-validation and grid
+        search then decode each recording once, a killed extraction goes on where it was, and frames
+        stay in their files, whatever the size of the corpus.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -236,12 +246,7 @@ class MelFilterBank(FramesTransformer):
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
         if y is not None:
             check_labels(y, len(recordings))
-        problems: dict[int, audio.RecordingError] = {}
-        for recording in recordings:
-            try:
-                audio.probe(recording, self.sample_rate, self.frame_length)
-            except audio.RecordingError as exception:
-                problems[recording.row] = exception
+        problems = audio.find_problems(recordings, self.sample_rate, self.frame_length)
         if problems and n_features is not None:
             raise ValueError(
                 f"Waveforms of {n_features} feature(s) (n_features={n_features} samples) are "
@@ -254,46 +259,56 @@ class MelFilterBank(FramesTransformer):
     def _extract_all(
         self, recordings: list[audio.Recording], problems: dict[int, audio.RecordingError]
     ) -> UtteranceFrames:
+        frames, failed = self._extract_good(recordings)
+        # What the header told says more than what came of decoding all the same.
+        bad = [problems.get(row, failed[row]) for row in sorted(failed)]
+        if frames is None or (bad and self.on_error == "raise"):
+            bad[0].add_note(audio.CHECK_HINT)
+            audio.raise_for_bad_recordings(bad, len(recordings))
+        if bad:
+            done = "left out" if self.on_error == "skip" else "kept as NaN"
+            shown = "\n  ".join(map(str, bad[:5]))
+            warnings.warn(
+                f"{len(bad)} of {len(recordings)} recordings were {done}:\n  {shown}", stacklevel=3
+            )
+        assert frames is not None
+        frames.frontend.update(self._frontend())
+        return frames
+
+    def _extract_good(
+        self, recordings: list[audio.Recording]
+    ) -> tuple[UtteranceFrames | None, dict[int, audio.RecordingError]]:
+        """Frames of what can be used, and by row what is wrong with the rest."""
         settings = self._settings()
-        extract = cached(self.memory, _extract, ignore=["recording"])
-
-        def attempt(recording: audio.Recording) -> NDArray[np.floating] | audio.RecordingError:
-            if recording.row in problems:
-                return problems[recording.row]
-            try:
-                return extract(recording.identity(), settings, recording)
-            except audio.RecordingError as exception:
-                if self.on_error == "raise":
-                    exception.add_note(audio.CHECK_HINT)
-                    raise
-                return exception
-
+        blank = np.full((1, self.n_mels), np.nan, dtype=self.dtype)
+        replacement = blank if self.on_error == "nan" else None
+        attempt = partial(_extract_batch, settings=settings)
+        if self.memory is not None:
+            store = as_store(self.memory)
+            return kept_or_failed(
+                store.shelf("mfb", settings),
+                recording_keys(recordings, store, self.n_jobs),
+                lambda rows: [recordings[row] for row in rows],
+                attempt,
+                replacement=replacement,
+                n_jobs=self.n_jobs,
+                verbose=self.verbose,
+                description="MFB",
+            )
         results = map_utterances(
-            attempt,
+            lambda recording: next(attempt([recording])),
             ((recording,) for recording in recordings),
             n=len(recordings),
             n_jobs=self.n_jobs,
             verbose=self.verbose,
             description="MFB",
         )
-        bad = [result for result in results if isinstance(result, audio.RecordingError)]
-        if bad:
-            results = self._without(results, bad)
-        return UtteranceFrames.from_arrays(results, dtype=self.dtype, frontend=self._frontend())
-
-    def _without(self, results: list[Any], bad: list[audio.RecordingError]) -> list[Any]:
-        """Results with unusable recordings left out or kept as NaN, and a warning."""
-        if len(bad) == len(results):
-            audio.raise_for_bad_recordings(bad, len(results))
-        done = "left out" if self.on_error == "skip" else "kept as NaN"
-        shown = "\n  ".join(map(str, bad[:5]))
-        warnings.warn(
-            f"{len(bad)} of {len(results)} recordings were {done}:\n  {shown}", stacklevel=4
-        )
-        if self.on_error == "skip":
-            return [r for r in results if not isinstance(r, audio.RecordingError)]
-        blank = np.full((1, self.n_mels), np.nan, dtype=self.dtype)
-        return [blank if isinstance(r, audio.RecordingError) else r for r in results]
+        failed = {row: r for row, r in enumerate(results) if isinstance(r, audio.RecordingError)}
+        if len(failed) == len(results):
+            return None, failed
+        kept = [replacement if row in failed else r for row, r in enumerate(results)]
+        arrays = [array for array in kept if array is not None]
+        return UtteranceFrames.from_arrays(arrays, dtype=self.dtype), failed
 
     def _samples(self, seconds: float) -> int:
         return max(1, int(self.sample_rate * seconds + 1e-6))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -17,7 +17,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, cached
+from sklearn_speechsent.features._base import MEMORY_CONSTRAINT
+from sklearn_speechsent.features._kept import kept
+from sklearn_speechsent.features._size import announce_size
 from sklearn_speechsent.features.statistics import (
     COLUMNS,
     COMPRESSIONS,
@@ -27,6 +29,7 @@ from sklearn_speechsent.features.statistics import (
 from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import check_frontend, load_checkpoint, load_into
+from sklearn_speechsent.store import as_store
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_private import (
     HasMethods,
@@ -42,18 +45,23 @@ _VERSION = 1
 
 
 def _extract(
-    utterance: NDArray[Any], settings: dict[str, Any], network: SpeakerBlocks
-) -> NDArray[Any]:
-    """Features of one utterance; ``settings`` stand for the network in the cache's eyes."""
-    frames = torch.from_numpy(np.ascontiguousarray(utterance, dtype=np.float32))[None]
-    with torch.inference_mode():
-        maps, _ = network(frames, torch.tensor([len(utterance)]))
-    time_first = maps[0].permute(2, 0, 1).numpy()
-    if settings["pooling"] is None:
-        return np.ascontiguousarray(time_first, dtype=settings["dtype"])
-    return pool_statistics(
-        time_first, n_bands=settings["n_bands"], statistics=settings["statistics"]
-    )
+    frames: Iterable[NDArray[Any]],
+    settings: dict[str, Any],
+    network: SpeakerBlocks,
+    n_jobs: int | None,
+) -> Iterator[NDArray[Any]]:
+    """Maps of each utterance, time first, or one row of its statistics."""
+    for utterance in frames:
+        batch = torch.from_numpy(np.ascontiguousarray(utterance, dtype=np.float32))[None]
+        with torch_threads(n_jobs), torch.inference_mode():
+            maps, _ = network(batch, torch.tensor([len(utterance)]))
+        time_first = maps[0].permute(2, 0, 1).numpy()
+        if settings["pooling"] is None:
+            yield np.ascontiguousarray(time_first, dtype=settings["dtype"])
+        else:
+            yield pool_statistics(
+                time_first, n_bands=settings["n_bands"], statistics=settings["statistics"]
+            )[None]
 
 
 def _embedding_size(frames: UtteranceFrames) -> int:
@@ -98,9 +106,9 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         Type of the features. Maps of block 2 take 0.5 MB per second of speech in float32.
     n_jobs : int, optional
         Threads of torch; None leaves torch's setting, -1 uses all cores.
-    memory : str, Path or joblib.Memory, optional
+    memory : str, Path or FeatureStore, optional
         Folder in which features are kept per utterance, by the utterance's frames and the
-        parameters.
+        parameters, see :class:`~sklearn_speechsent.FeatureStore`. Maps then stay in their files.
     verbose : int, default=0
         Whether to show a progress bar, and the size of the maps beforehand.
 
@@ -240,25 +248,29 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         check_frontend(self.checkpoint_, frames)
         if self.pooling is None:
             self._announce_size(frames)
-        extract = cached(self.memory, _extract, ignore=["network"])
         settings = self._settings()
-        with torch_threads(self.n_jobs):
-            features = [
-                extract(utterance, settings, self.network_)
-                for utterance in tqdm(
-                    frames, desc="SRExt", unit="utt", total=len(frames), disable=not self.verbose
-                )
-            ]
+        extract = partial(_extract, settings=settings, network=self.network_, n_jobs=self.n_jobs)
+        if self.memory is None:
+            bar = tqdm(frames, desc="SRExt", unit="utt", disable=not self.verbose)
+            features = frames.with_frames(list(extract(bar)))
+        else:
+            features = kept(
+                as_store(self.memory).shelf("srext", settings, frames=self.pooling is None),
+                frames,
+                extract,
+                verbose=self.verbose,
+                description="SRExt",
+            )
         if self.pooling is not None:
-            # Outside of the cache: another compression costs nothing to try.
-            table = COMPRESSIONS[self.compress](np.stack(features))
+            # Not part of what is kept: another compression costs nothing to try.
+            table = COMPRESSIONS[self.compress](features.base[features.starts])
             if frames.embeddings is not None:
                 table = np.hstack([table, frames.embeddings])
             return table.astype(self.dtype, copy=False)
-        made: dict[str, Any] = {"srext": f"{self.checkpoint_.name}, {self.n_blocks} blocks"}
+        features.frontend["srext"] = f"{self.checkpoint_.name}, {self.n_blocks} blocks"
         if "frame_shift" in frames.frontend:
-            made["frame_shift"] = frames.frontend["frame_shift"] * self.network_.time_stride
-        return frames.with_frames(features, dtype=self.dtype, **made)
+            features.frontend["frame_shift"] *= self.network_.time_stride
+        return features
 
     @available_if(_pools)
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -310,38 +322,21 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             "n_blocks": int(self.n_blocks),
             "pooling": self.pooling,
             "n_bands": int(self.n_bands) if pooled else None,
-            "statistics": tuple(self.statistics) if pooled else None,
+            "statistics": list(self.statistics) if pooled else None,
             "dtype": None if pooled else self.dtype,
         }
 
     def _announce_size(self, frames: UtteranceFrames) -> None:
-        """Maps can outgrow the memory: say so before computing them."""
         n_maps = int(np.sum(-(-frames.lengths // self.network_.time_stride)))
-        frame_size = self.network_.out_channels * self.network_.out_frequencies
-        size = n_maps * frame_size * np.dtype(self.dtype).itemsize
-        message = (
-            f"Maps of {len(frames)} utterances after {self.n_blocks} blocks take "
-            f"{size / 2**30:.2f} GiB as {self.dtype}"
+        size = n_maps * self.network_.out_channels * self.network_.out_frequencies
+        announce_size(
+            f"Maps of {len(frames)} utterances after {self.n_blocks} blocks",
+            size * np.dtype(self.dtype).itemsize,
+            self.memory,
+            self.verbose,
         )
-        if self.verbose:
-            print(message)
-        if size > _memory_size() / 2:
-            warnings.warn(
-                f"{message}, more than half of this machine's memory. Use pooling='stats', fewer "
-                "recordings, or let the network hold the frozen blocks.",
-                ResourceWarning,
-                stacklevel=4,
-            )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _memory_size() -> int:
-    """Physical memory in bytes, or a large number where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 2**62

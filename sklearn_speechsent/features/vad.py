@@ -64,8 +64,9 @@ class VoiceActivityDetector(Detector):
         Draws the chunks.
     n_jobs : int, optional
         Threads of torch and of the default front end; -1 uses all cores.
-    memory : str, Path or joblib.Memory, optional
-        Folder in which the default front end keeps the frames of each recording.
+    memory : str, Path or FeatureStore, optional
+        Folder in which the frames of each utterance are kept, also by the default front end, see
+        :class:`~sklearn_speechsent.FeatureStore`.
     verbose : int, default=0
         Whether to show progress bars.
 

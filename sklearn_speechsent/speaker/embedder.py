@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -14,11 +16,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, cached
+from sklearn_speechsent.features._base import MEMORY_CONSTRAINT
+from sklearn_speechsent.features._kept import kept
 from sklearn_speechsent.frame_checks import check_frames
 from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.pretrained import build_network, check_frontend, load_checkpoint
 from sklearn_speechsent.speaker._trials import unit_rows
+from sklearn_speechsent.store import as_store
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context
 from sklearn_speechsent.utils.threads import torch_threads
@@ -28,12 +32,13 @@ _VERSION = 1
 
 
 def _embed(
-    utterance: NDArray[Any], settings: dict[str, Any], network: SpeakerResNet
-) -> NDArray[np.float32]:
-    """Embedding of one utterance; ``settings`` stand for the network in the cache's eyes."""
-    frames = torch.from_numpy(np.ascontiguousarray(utterance, dtype=np.float32))[None]
-    with torch.inference_mode():
-        return network(frames, torch.tensor([len(utterance)]))[0].numpy()
+    frames: Iterable[NDArray[Any]], network: SpeakerResNet, n_jobs: int | None
+) -> Iterator[NDArray[np.float32]]:
+    """Embedding of each utterance, as one row."""
+    for utterance in frames:
+        batch = torch.from_numpy(np.ascontiguousarray(utterance, dtype=np.float32))[None]
+        with torch_threads(n_jobs), torch.inference_mode():
+            yield network(batch, torch.tensor([len(utterance)])).numpy()
 
 
 class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
@@ -50,9 +55,9 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         Whether embeddings have unit length, so that products of two are cosines.
     n_jobs : int, optional
         Threads of torch; None leaves torch's setting, -1 uses all cores.
-    memory : str, Path or joblib.Memory, optional
+    memory : str, Path or FeatureStore, optional
         Folder in which embeddings are kept per utterance, by the utterance's frames and the
-        network.
+        network, see :class:`~sklearn_speechsent.FeatureStore`.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -155,11 +160,20 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         frames = check_frames(self, X, reset=False)
         check_frontend(self.checkpoint_, frames)
-        embed = cached(self.memory, _embed, ignore=["network"])
-        settings = {"version": _VERSION, "sha256": self.checkpoint_.sha256}
-        progress = tqdm(frames, desc="SpE", unit="utt", total=len(frames), disable=not self.verbose)
-        with torch_threads(self.n_jobs):
-            embeddings = np.stack([embed(u, settings, self.network_) for u in progress])
+        embed = partial(_embed, network=self.network_, n_jobs=self.n_jobs)
+        if self.memory is None:
+            bar = tqdm(frames, desc="SpE", unit="utt", disable=not self.verbose)
+            embeddings = np.concatenate(list(embed(bar)))
+        else:
+            settings = {"version": _VERSION, "sha256": self.checkpoint_.sha256}
+            found = kept(
+                as_store(self.memory).shelf("spe", settings, frames=False),
+                frames,
+                embed,
+                verbose=self.verbose,
+                description="SpE",
+            )
+            embeddings = found.base[found.starts]
         return unit_rows(embeddings) if self.normalize else embeddings
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:

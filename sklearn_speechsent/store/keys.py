@@ -16,7 +16,7 @@ from sklearn_speechsent.utterances import UtteranceFrames
 KEY_SIZE = 16
 
 
-def digest(*parts: bytes | NDArray[np.uint8]) -> bytes:
+def digest(*parts: Any) -> bytes:
     """Key of a sequence of bytes, which also depends on where one part ends and the next begins.
 
     Parameters

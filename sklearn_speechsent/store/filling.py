@@ -1,0 +1,208 @@
+"""Computing what a shelf lacks: on threads, in processes or on a cluster, and beside others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from sklearn_speechsent.store.claims import Claims
+from sklearn_speechsent.store.shard import ShardWriter, StoreError
+from sklearn_speechsent.store.shelf import Shelf
+
+#: Utterances of a task are so many of those that are missing, within limits: few enough to be
+#: shared out evenly, enough that a cluster does not make a file of every utterance.
+_SHARE, _SMALLEST, _LARGEST = 1 / 256, 4, 128
+#: Seconds between two looks at what others do, and after which nobody waits for them in vain.
+_POLL, _PATIENCE = 0.1, 60.0
+#: Entries found and computed by this process, by folder.
+COUNTS: defaultdict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(2, np.int64))
+
+#: Gives an array for each item of a batch, in order, or the exception that says why there is none.
+Function = Callable[[Any], Iterable[NDArray[Any] | Exception]]
+
+
+def fill(
+    shelf: Shelf,
+    keys: list[bytes],
+    take: Callable[[list[int]], Any],
+    function: Function,
+    *,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+    description: str = "",
+) -> dict[bytes, Exception]:
+    """Compute what is missing.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    keys : list of bytes
+        One per row.
+    take : callable
+        Gives the batch of some rows; what it gives travels to where it is computed.
+    function : callable
+        Gives the frames of each item of a batch, or an exception that says why there are none.
+    n_jobs : int, optional
+        Threads, unless ``joblib.parallel_config`` says who works.
+    verbose : int, default=0
+        Whether to show a progress bar.
+    description : str
+        Its label.
+
+    Returns
+    -------
+    dict of bytes to Exception
+        Why some keys could not be computed; nothing is kept of these.
+
+    Raises
+    ------
+    StoreError
+        If something is missing and the folder cannot be written to.
+
+    Notes
+    -----
+    Processes that fill the same shelf tell each other what they have taken on, compute the rest,
+    and in the end wait for each other as long as there is progress.
+    """
+    shelf.refresh()
+    rows: dict[bytes, int] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, row)
+    missing = [key for key in rows if key not in shelf]
+    COUNTS[str(shelf.folder)] += len(rows) - len(missing), len(missing)
+    problems: dict[bytes, Exception] = {}
+    if not missing:
+        return problems
+    try:
+        shelf.tidy()
+    except OSError as exception:
+        raise StoreError.about(shelf.folder, exception, len(missing)) from exception
+    size = int(np.clip(_SHARE * len(missing), _SMALLEST, _LARGEST))
+    bar = tqdm(
+        total=len(rows),
+        initial=len(rows) - len(missing),
+        desc=description,
+        unit="utt",
+        disable=not verbose,
+    )
+    with bar, Claims(shelf.folder) as claims:
+        changed = time.monotonic()
+        while missing:
+            taken = claims.of_others()
+            # Those that keep others waiting for too long are not waited for.
+            stuck = taken if time.monotonic() - changed > _PATIENCE else set()
+            free = [key for key in missing if key in stuck or key not in taken]
+            with Writers(shelf.folder, shelf.dtype) as writers:
+                tasks = (
+                    joblib.delayed(_compute)(
+                        writers, function, take([rows[k] for k in block]), block
+                    )
+                    for block in _blocks(free, size, claims, stuck)
+                )
+                # Threads, because the work releases the interpreter lock.
+                workers = joblib.Parallel(
+                    n_jobs, prefer="threads", batch_size=1, return_as="generator_unordered"
+                )
+                with closing(workers(tasks)) as results:
+                    for block, found in results:
+                        problems |= found
+                        bar.update(len(block))
+            shelf.refresh()
+            left = [key for key in missing if key not in shelf and key not in problems]
+            if len(left) < len(missing):
+                changed = time.monotonic()
+            elif not free:
+                time.sleep(_POLL)
+            missing = left
+        bar.update(bar.total - bar.n)  # what others have done
+    shelf.tidy()
+    return problems
+
+
+def _blocks(
+    keys: list[bytes], size: int, claims: Claims, stuck: set[bytes]
+) -> Iterator[list[bytes]]:
+    """Pieces of what nobody else has taken on, each taken on as it is handed out."""
+    while keys:
+        taken = claims.of_others() - stuck
+        keys = [key for key in keys if key not in taken]
+        block, keys = keys[:size], keys[size:]
+        if block:
+            claims.add(block)
+            yield block
+
+
+def _compute(
+    writers: Writers, function: Function, batch: Any, keys: list[bytes]
+) -> tuple[list[bytes], dict[bytes, Exception]]:
+    """Compute a block and write it; the result says for which keys there is a problem instead."""
+    problems: dict[bytes, Exception] = {}
+    with writers.one() as writer:
+        for key, result in zip(keys, function(batch), strict=True):
+            if isinstance(result, Exception):
+                problems[key] = result
+            else:
+                writer.add(key, result)
+    return keys, problems
+
+
+class Writers:
+    """Writers of shards, one for every thread that writes at the same time.
+
+    Shards go on from task to task. In another process, where nobody will say that the last task
+    is done, each task finishes its own.
+
+    Parameters
+    ----------
+    folder : Path
+    dtype : dtype or None
+    """
+
+    def __init__(self, folder: Path, dtype: Any) -> None:
+        self.folder = folder
+        self.dtype = dtype
+        self._idle: list[ShardWriter] = []
+        self._lock = threading.Lock()
+        self._open = True
+
+    def __enter__(self) -> Writers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Finish all shards; threads that are still at work finish theirs later."""
+        with self._lock:
+            self._open = False
+            idle, self._idle = self._idle, []
+        for writer in idle:
+            writer.commit()
+
+    @contextmanager
+    def one(self) -> Iterator[ShardWriter]:
+        """Lend a writer; what was added to it counts, whatever happens after."""
+        with self._lock:
+            writer = self._idle.pop() if self._idle else ShardWriter(self.folder, self.dtype)
+        try:
+            yield writer
+        finally:
+            with self._lock:
+                if self._open:
+                    self._idle.append(writer)
+            if not self._open:
+                writer.commit()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "dtype": self.dtype}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+        self._open = False

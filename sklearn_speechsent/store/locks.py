@@ -1,0 +1,140 @@
+"""Files that show that their process is alive: locked for as long as it has them open.
+
+The system gives a lock back when the process ends, however it ends, also on another machine that
+shares the folder. Where there are no locks (Windows, some network folders) a file counts as alive
+for a day after its last change.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_DAY = 86400.0
+
+
+def create_locked(folder: Path, name: Callable[[], str]) -> tuple[Path, IO[bytes]]:
+    """Create a file and lock it until it is closed.
+
+    Parameters
+    ----------
+    folder : Path
+    name : callable
+        Gives a new name at every call.
+
+    Returns
+    -------
+    path : Path
+    file : binary file, open for writing and reading
+
+    Raises
+    ------
+    OSError
+        If it cannot be created.
+    """
+    while True:
+        path = folder / name()
+        file = path.open("xb+")
+        # Somebody may look at it, and remove it as abandoned, before it is locked.
+        if _lock(file) is not False and path.exists():
+            return path, file
+        file.close()
+        path.unlink(missing_ok=True)
+
+
+def write_locked(path: Path, content: bytes, temporary: str) -> None:
+    """Write a small file so that it is there in full or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes
+    temporary : str
+        Name that it has until then, with a suffix that :func:`remove_abandoned` is told.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left of it then.
+    """
+    part, file = create_locked(path.parent, lambda: temporary)
+    try:
+        with file:
+            file.write(content)
+            file.flush()
+            os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def is_alive(path: Path) -> bool:
+    """Whether a process has this file locked.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+        False also if the file is gone.
+    """
+    try:
+        with path.open("rb") as file:
+            return not _is_abandoned(file)
+    except FileNotFoundError:
+        return False
+
+
+def remove_abandoned(folder: Path, *suffixes: str) -> None:
+    """Remove what processes that have died left behind.
+
+    Parameters
+    ----------
+    folder : Path
+    *suffixes : str
+        Of files that are locked while they are in use.
+
+    Raises
+    ------
+    OSError
+        If one cannot be removed.
+    """
+    for path in [Path(entry.path) for entry in os.scandir(folder)]:
+        if path.suffix in suffixes:
+            try:
+                with path.open("rb") as file:
+                    # Locked while it is removed: see create_locked.
+                    if _is_abandoned(file):
+                        path.unlink(missing_ok=True)
+            except FileNotFoundError:
+                pass
+
+
+def _lock(file: IO[bytes]) -> bool | None:
+    """Lock a file until it is closed: False if somebody else has, None if there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_abandoned(file: IO[bytes]) -> bool:
+    locked = _lock(file)
+    if locked is None:
+        return time.time() - os.fstat(file.fileno()).st_mtime > _DAY
+    return locked
