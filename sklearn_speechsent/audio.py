@@ -30,6 +30,7 @@ __all__ = [
     "RecordingError",
     "as_recordings",
     "check_recordings",
+    "duration",
     "probe",
     "raise_for_bad_recordings",
     "read",
@@ -45,7 +46,16 @@ _END_TOLERANCE = 0.5
 _SILENCE = 2.0**-31
 
 
-def probe(recording: Recording, sample_rate: int, min_duration: float) -> float:
+#: What the headers of files say: samples per channel and rate.
+Headers = dict[str, tuple[int, int]]
+
+
+def probe(
+    recording: Recording,
+    sample_rate: int,
+    min_duration: float,
+    headers: Headers | None = None,
+) -> float:
     """Look at a recording's header only.
 
     Parameters
@@ -55,6 +65,9 @@ def probe(recording: Recording, sample_rate: int, min_duration: float) -> float:
         Rate (Hz) of samples in memory that carry none.
     min_duration : float
         Shortest duration (s) that is of use.
+    headers : dict, optional
+        Headers that were read before; this one is added. A long recording is opened once then,
+        however many segments it has.
 
     Returns
     -------
@@ -67,9 +80,13 @@ def probe(recording: Recording, sample_rate: int, min_duration: float) -> float:
         If the file cannot be opened as audio or is too short.
     """
     if isinstance(recording.source, str):
-        with _open(recording) as file:
-            first, last = _span(recording, file)
-            n_samples, rate = last - first, file.samplerate
+        headers = {} if headers is None else headers
+        if recording.source not in headers:
+            with _open(recording) as file:
+                headers[recording.source] = file.frames, file.samplerate
+        n_frames, rate = headers[recording.source]
+        first, last = _span(recording, n_frames, rate)
+        n_samples = last - first
     else:
         n_samples, rate = len(recording.source), recording.rate or sample_rate
     if n_samples == 0:
@@ -86,6 +103,56 @@ def probe(recording: Recording, sample_rate: int, min_duration: float) -> float:
             + ("Samples go along the first axis: transpose it." if lying else "Leave it out.")
         )
     return n_samples / rate
+
+
+def duration(recording: Recording) -> float:
+    """Duration of a whole file, whatever segment of it is wanted; only its header is read.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of a file.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be opened as audio.
+    """
+    with _open(recording) as file:
+        return file.frames / file.samplerate
+
+
+def find_problems(
+    recordings: Sequence[Recording], sample_rate: int, min_duration: float
+) -> dict[int, RecordingError]:
+    """Look at all headers, and at each file's once.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    sample_rate : int
+        Rate (Hz) of samples in memory that carry none.
+    min_duration : float
+        Shortest duration (s) that is of use.
+
+    Returns
+    -------
+    dict of int to RecordingError
+        By row.
+    """
+    problems: dict[int, RecordingError] = {}
+    headers: Headers = {}
+    for recording in recordings:
+        try:
+            probe(recording, sample_rate, min_duration, headers)
+        except RecordingError as exception:
+            problems[recording.row] = exception
+    return problems
 
 
 def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
@@ -164,9 +231,9 @@ def _open(recording: Recording) -> soundfile.SoundFile:
         raise recording.error(f"cannot open as audio: {remedy} [{exception}]") from exception
 
 
-def _span(recording: Recording, file: soundfile.SoundFile) -> tuple[int, int]:
-    """First and last sample of the segment in its file."""
-    duration = file.frames / file.samplerate
+def _span(recording: Recording, n_frames: int, rate: int) -> tuple[int, int]:
+    """First and last sample of the segment in a file of ``n_frames`` samples."""
+    duration = n_frames / rate
     if recording.start is not None and recording.start < 0:
         raise recording.error("the segment starts before 0 s. Clip start at 0.")
     if recording.stop is not None and (recording.start or 0.0) >= recording.stop:
@@ -175,16 +242,15 @@ def _span(recording: Recording, file: soundfile.SoundFile) -> tuple[int, int]:
         raise recording.error(f"the segment starts after the recording's end at {duration:.3f} s.")
     if recording.stop is not None and recording.stop > duration + _END_TOLERANCE:
         raise recording.error(f"the segment ends after the recording's end at {duration:.3f} s.")
-    first = round((recording.start or 0.0) * file.samplerate)
-    last = file.frames
+    first, last = round((recording.start or 0.0) * rate), n_frames
     if recording.stop is not None:
-        last = min(last, round(recording.stop * file.samplerate))
+        last = min(last, round(recording.stop * rate))
     return first, last
 
 
 def _decode(recording: Recording) -> tuple[NDArray[np.float32], int]:
     with _open(recording) as file:
-        first, last = _span(recording, file)
+        first, last = _span(recording, file.frames, file.samplerate)
         try:
             if first:
                 file.seek(first)
