@@ -132,7 +132,7 @@ def main():
     args = parser.parse_args()
     folder = args.out / args.corpus
     folder.mkdir(parents=True, exist_ok=True)
-    memory = joblib.Memory(folder / "features", verbose=0)
+    memory = folder / "features"
 
     corpus, n_folds = load_corpus(args.corpus, folder)
     systems = make_systems(corpus, args.epochs, memory)
