@@ -23,6 +23,7 @@ def make_bunch(
     ----------
     frame : DataFrame
         One row per recording, with at least the columns ``file``, ``label`` and ``speaker``.
+        With ``start`` and ``end`` (s) the rows are segments. ``split`` becomes a field.
     levels : ndarray of shape (n_levels,)
         The levels of the scale in ascending order; their type is the type of the target.
     target_names : list of str
@@ -30,7 +31,7 @@ def make_bunch(
     descr : str
         Description of the corpus.
     as_frame : bool, default=False
-        Whether ``data`` and ``target`` are pandas objects.
+        Whether ``data`` and ``target`` are pandas objects. ``data`` always is one for segments.
     return_X_y : bool, default=False
         Whether to return only ``(data, target)``.
     **extra : Any
@@ -40,12 +41,20 @@ def make_bunch(
     -------
     Bunch or tuple of (data, target)
         Fields ``data``, ``target``, ``groups``, ``frame``, ``levels``, ``target_names``,
-        ``DESCR`` and those of `extra`.
+        ``DESCR``, where there is such a column ``split``, and those of `extra`.
     """
-    data: Any = frame[["file"]] if as_frame else np.array(frame["file"].tolist(), dtype=str)
+    data: Any
+    if {"start", "end"} <= set(frame.columns):
+        data = frame[["file", "start", "end"]]  # an array would turn seconds into text
+    elif as_frame:
+        data = frame[["file"]]
+    else:
+        data = np.array(frame["file"].tolist(), dtype=str)
     target: Any = frame["label"] if as_frame else frame["label"].to_numpy(dtype=levels.dtype)
     if return_X_y:
         return data, target
+    if "split" in frame.columns:
+        extra["split"] = frame["split"].to_numpy()
     return Bunch(
         data=data,
         target=target,

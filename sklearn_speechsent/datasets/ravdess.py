@@ -1,7 +1,6 @@
 """RAVDESS, acted emotional speech, read as an ordinal scale of valence."""
 
 import itertools
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +8,19 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from sklearn_speechsent.datasets._acted import (
+    LEVEL_NAMES,
+    SUFFIXES,
+    audit_release,
+    corpus_folder,
+    warn_if_incomplete,
+)
+from sklearn_speechsent.datasets._archives import Archive, fetch_archive
 from sklearn_speechsent.datasets._bunch import make_bunch
-from sklearn_speechsent.utils.data_home import get_data_home
 
 N_ACTORS = 24
 FILES_PER_ACTOR = 52
-SUFFIXES = (".flac", ".wav")
 INTENSITIES = ("normal", "strong")
-LEVEL_NAMES = {
-    -2: "very negative",
-    -1: "negative",
-    0: "neutral",
-    1: "positive",
-    2: "very positive",
-}
 # Code in the file name -> name and valence. Surprise (08) is left out: it has no clear valence.
 EMOTIONS = {
     1: ("neutral", 0),
@@ -33,6 +31,17 @@ EMOTIONS = {
     6: ("fearful", -1),
     7: ("disgust", -1),
 }
+#: Repetitions 1 and 2 of Actor_07, happy, second statement, are the same recording.
+KNOWN_FAULTS = {("same content", "03-01-03-01-02-02-07")}
+ARCHIVE = Archive(
+    corpus="RAVDESS",
+    file="Audio_Speech_Actors_01-24.zip",
+    urls=("https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1",),
+    marker="Actor_01",
+    n_files=N_ACTORS * FILES_PER_ACTOR,
+    licence="CC BY-NC-SA 4.0",
+    lookup="Zenodo shows an md5 beside the file's name at https://zenodo.org/records/1188976.",
+)
 
 DESCR = """\
 RAVDESS speech as ordinal valence
@@ -73,7 +82,7 @@ def load_ravdess(
     neutral and calm are 0; sad, angry, fearful and disgust are -1; strong intensity doubles the
     value. That is a proxy for sentiment, see ``DESCR``. Nothing is downloaded: the files are
     expected as ``<data_home>/ravdess/Actor_NN/<official stem>.flac`` or ``.wav`` (FLAC wins
-    where both are there). Other files are ignored.
+    where both are there). Other files are ignored; files that cannot be used are left out.
 
     Parameters
     ----------
@@ -101,6 +110,9 @@ def load_ravdess(
             The levels of the scale in ascending order.
         target_names : list of str
             A readable name of each level.
+        report : DataFrame
+            What was found out about single files: columns ``row, file, start, end, problem,
+            detail, dropped``. Of the complete corpus it has one row, the known duplicate.
         DESCR : str
             Description, licence and citation.
 
@@ -108,11 +120,18 @@ def load_ravdess(
     ------
     FileNotFoundError
         If none of the recordings is there.
+    ValueError
+        If none of those that are there can be used.
 
     Warns
     -----
     UserWarning
-        If the corpus is incomplete; the recordings that are there are returned.
+        If the corpus is incomplete, or files are left out because they cannot be opened, are
+        empty or shorter than 25 ms; the others are returned.
+
+    See Also
+    --------
+    fetch_ravdess : Download the corpus.
 
     References
     ----------
@@ -122,32 +141,36 @@ def load_ravdess(
 
     Examples
     --------
-    With a data home that holds a single (empty) recording:
+    With a data home that holds a single recording:
 
     >>> import tempfile, warnings
     >>> from pathlib import Path
+    >>> import numpy as np, soundfile
     >>> from sklearn_speechsent.datasets import load_ravdess
     >>> with tempfile.TemporaryDirectory() as home, warnings.catch_warnings(action="ignore"):
     ...     path = Path(home, "ravdess", "Actor_12", "03-01-06-02-01-01-12.wav")
     ...     path.parent.mkdir(parents=True)
-    ...     path.touch()
+    ...     soundfile.write(path, np.sin(np.arange(16000) / 10), 16000)
     ...     ravdess = load_ravdess(data_home=home)
     >>> ravdess.frame.loc[0, ["emotion", "intensity", "sex"]].tolist()
     ['fearful', 'strong', 'female']
     >>> ravdess.target.tolist(), ravdess.groups.tolist()
     ([-2], [12])
     """
-    home = get_data_home() if data_home is None else Path(data_home).expanduser().resolve()
-    folder = home / "ravdess"
-    frame = pd.DataFrame([row for actor in range(1, N_ACTORS + 1) for row in _rows(folder, actor)])
+    folder = corpus_folder(data_home, "ravdess")
+    frame = _frame(folder)
     if frame.empty:
         raise FileNotFoundError(
-            f"No RAVDESS speech was found in {folder}. Get Audio_Speech_Actors_01-24.zip from "
-            f"https://zenodo.org/records/1188976 and unpack it so that the files are "
+            f"No RAVDESS speech was found in {folder}. Call sklearn_speechsent.datasets."
+            f"fetch_ravdess(), or get {ARCHIVE.file} from https://zenodo.org/records/1188976 and "
+            f"unpack it so that the files are "
             f"{folder / 'Actor_01' / '03-01-01-01-01-01-01.wav'} (or .flac) and so on, or name "
             "another data home by data_home or the environment variable SPEECHSENT_DATA."
         )
-    _warn_if_incomplete(frame, folder)
+    warn_if_incomplete(
+        frame, folder, corpus="RAVDESS", n_files=ARCHIVE.n_files, detail=_lacking(frame)
+    )
+    frame, report = audit_release(frame, corpus="RAVDESS", known=KNOWN_FAULTS)
     return make_bunch(
         frame,
         levels=np.array(list(LEVEL_NAMES)),
@@ -155,7 +178,85 @@ def load_ravdess(
         descr=DESCR,
         as_frame=as_frame,
         return_X_y=return_X_y,
+        report=report,
     )
+
+
+def fetch_ravdess(
+    *,
+    data_home: str | Path | None = None,
+    checksum: str | None = None,
+    progress: bool = False,
+    keep_archive: bool = False,
+) -> Path:
+    """Download the speech recordings of RAVDESS into the data home, unless they are there.
+
+    The archive (about 200 MB) comes from Zenodo under CC BY-NC-SA 4.0, which asks for attribution
+    and excludes commercial use. The corpus appears under its name only once it is verified and
+    unpacked completely; one that is there is never overwritten. If the connection fails, the next
+    call goes on where it left off. An archive that lies in the data home already, under its
+    official name ``Audio_Speech_Actors_01-24.zip``, is verified and unpacked without network.
+
+    Parameters
+    ----------
+    data_home : str or Path, default=None
+        Folder that is to hold the folder ``ravdess``; by default that of :func:`get_data_home`.
+    checksum : str, default=None
+        What the archive must have: ``"md5:..."`` or ``"sha256:..."``, in hexadecimal. Needed,
+        since none could be verified for this package; Zenodo shows an md5 beside the file.
+    progress : bool, default=False
+        Whether to show a progress bar.
+    keep_archive : bool, default=False
+        Whether the archive stays in the data home after unpacking; one put there by hand does.
+
+    Returns
+    -------
+    pathlib.Path
+        Folder of the corpus, ``<data_home>/ravdess``.
+
+    Raises
+    ------
+    ValueError
+        If no checksum is given, the archive has another one, or it is not safe to unpack.
+    FileExistsError
+        If the folder is there but does not hold the complete corpus.
+    ConnectionError
+        If Zenodo could not be reached; the message says what to do by hand.
+    OSError
+        If the disk is full or cannot be written to.
+
+    See Also
+    --------
+    load_ravdess : Load what has been downloaded.
+
+    References
+    ----------
+    .. [1] S. R. Livingstone and F. A. Russo, "The Ryerson Audio-Visual Database of Emotional
+       Speech and Song (RAVDESS)", PLoS ONE 13(5), e0196391, 2018.
+       https://zenodo.org/records/1188976, CC BY-NC-SA 4.0.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn_speechsent.datasets import fetch_ravdess
+    >>> folder = fetch_ravdess(checksum="md5:...", progress=True)  # doctest: +SKIP
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     fetch_ravdess(data_home=home)
+    Traceback (most recent call last):
+    ValueError: No checksum is known for the archive of RAVDESS, ...
+    """
+    return fetch_archive(
+        ARCHIVE,
+        corpus_folder(data_home, "ravdess"),
+        count=lambda folder: len(_frame(folder)),
+        checksum=checksum,
+        progress=progress,
+        keep_archive=keep_archive,
+    )
+
+
+def _frame(folder: Path) -> pd.DataFrame:
+    return pd.DataFrame([row for actor in range(1, N_ACTORS + 1) for row in _rows(folder, actor)])
 
 
 def _rows(folder: Path, actor: int) -> list[dict[str, Any]]:
@@ -187,15 +288,8 @@ def _rows(folder: Path, actor: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _warn_if_incomplete(frame: pd.DataFrame, folder: Path) -> None:
+def _lacking(frame: pd.DataFrame) -> str:
     counts = frame["speaker"].value_counts()
     lacking = {actor: FILES_PER_ACTOR - counts.get(actor, 0) for actor in range(1, N_ACTORS + 1)}
-    if any(lacking.values()):
-        detail = ", ".join(f"actor {actor} lacks {n}" for actor, n in lacking.items() if n)
-        warnings.warn(
-            f"RAVDESS in {folder} is incomplete: {len(frame)} of {N_ACTORS * FILES_PER_ACTOR} "
-            f"recordings are there; {detail} of {FILES_PER_ACTOR}. Scores are not comparable "
-            "with those of the whole corpus.",
-            UserWarning,
-            stacklevel=3,
-        )
+    detail = ", ".join(f"actor {actor} lacks {n}" for actor, n in lacking.items() if n)
+    return f"{detail} of {FILES_PER_ACTOR}"

@@ -1,8 +1,7 @@
-"""Download of registered weights into the data home: verified, resumable, all or nothing."""
+"""Download of registered weights into the data home."""
 
 from __future__ import annotations
 
-import errno
 import re
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sklearn_speechsent.pretrained.registry import (
     get_weights,
     weights_path,
 )
+from sklearn_speechsent.utils.download import download
 
 
 def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = False) -> Path:
@@ -82,18 +82,14 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
         raise FileNotFoundError(
             f"No public address is known for {name!r}. Please {by_hand(weights, expected)}."
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _download(weights, path, expected, progress)
-    except ConnectionError:
-        raise
-    except OSError as exception:
-        denied = exception.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        kind = PermissionError if denied or isinstance(exception, PermissionError) else OSError
-        raise kind(
-            f"{name!r} cannot be written to {path}: {exception}. Make the folder writable, or "
-            f"{by_hand(weights, expected)}."
-        ) from exception
+    download(
+        weights.urls,
+        path,
+        f"sha256:{expected}",
+        name=name,
+        by_hand=by_hand(weights, expected),
+        progress=progress,
+    )
     return path
 
 
@@ -109,47 +105,3 @@ def _expected(weights: SpeakerWeights, sha256: str | None) -> str | None:
             "the file would not load. Leave sha256 out."
         )
     return given
-
-
-def _download(weights: SpeakerWeights, path: Path, sha256: str, progress: bool) -> None:
-    """Try the addresses in turn; errors of the file system pass through."""
-    import pooch
-    import requests
-
-    from sklearn_speechsent.pretrained._download import ResumingDownloader
-
-    part = path.with_name(path.name + ".part")
-    failures, altered = [], False
-    for url in weights.urls:
-        for from_scratch in (False, True):
-            downloader = ResumingDownloader(part, progress=progress)
-            try:
-                pooch.retrieve(
-                    url,
-                    known_hash=f"sha256:{sha256}",
-                    fname=path.name,
-                    path=path.parent,
-                    downloader=downloader,
-                )
-                return
-            except requests.RequestException as exception:
-                failures.append(f"{url}: {exception}")
-                break
-            except ValueError as exception:  # pooch's word for a wrong checksum
-                # What lay there from an earlier attempt may be to blame: once more without it.
-                if downloader.resumed and not from_scratch:
-                    continue
-                failures.append(f"{url}: {exception}")
-                altered = True
-                break
-    kept = f" What has arrived is kept in {part} for the next call." if part.is_file() else ""
-    remedy = f"Try again later, or {by_hand(weights, sha256)}.{kept}"
-    listed = "\n  ".join(failures)
-    if altered:
-        raise ValueError(
-            f"{weights.name!r} has not been kept, since it is another file than expected:\n  "
-            f"{listed}\n{remedy}"
-        )
-    raise ConnectionError(
-        f"{weights.name!r} could not be downloaded; is this machine online?\n  {listed}\n{remedy}"
-    )

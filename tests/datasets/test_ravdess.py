@@ -1,11 +1,15 @@
 import re
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
-from sklearn_speechsent.datasets import load_ravdess
+from sklearn_speechsent.datasets import _acted, load_ravdess
+from sklearn_speechsent.datasets._items import audit_items
 
 
 def stems(actor):
@@ -19,10 +23,12 @@ def stems(actor):
     ]
 
 
-def touch(home, stem, suffix=".wav", folder=None):
+def write(home, stem, suffix=".wav", folder=None):
+    """Write 30 ms of noise that no other stem has."""
     path = Path(home, "ravdess", folder or f"Actor_{stem[-2:]}", stem + suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    noise = np.random.default_rng(zlib.crc32(stem.encode())).uniform(-0.1, 0.1, 480)
+    soundfile.write(path, noise, 16000)
     return path
 
 
@@ -31,14 +37,14 @@ def complete(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     for actor in range(1, 25):
         for stem in stems(actor):
-            touch(home, stem, ".flac" if actor % 3 else ".wav")
+            write(home, stem, ".flac" if actor % 3 else ".wav")
         for ignored in ["03-01-08-01-01-01", "03-02-03-01-01-01", "01-01-03-01-01-01"]:
-            touch(home, f"{ignored}-{actor:02}")
-    touch(home, "03-01-03-01-01-01-02", ".wav")  # beside its FLAC
-    touch(home, "03-01-01-02-01-01-02")  # strong neutral does not exist
-    touch(home, "03-01-03-01-01-01-25")
-    touch(home, "03-01-03-01-01-01-05", folder="Actor_04")
-    touch(home, "notes")
+            write(home, f"{ignored}-{actor:02}")
+    write(home, "03-01-03-01-01-01-02", ".wav")  # beside its FLAC
+    write(home, "03-01-01-02-01-01-02")  # strong neutral does not exist
+    write(home, "03-01-03-01-01-01-25")
+    write(home, "03-01-03-01-01-01-05", folder="Actor_04")
+    Path(home, "ravdess", "notes").touch()
     return home
 
 
@@ -116,7 +122,7 @@ def test_default_data_home(complete, monkeypatch):
 @pytest.mark.parametrize("with_folder", [False, True])
 def test_missing_corpus(tmp_path, with_folder):
     if with_folder:
-        touch(tmp_path, "03-01-08-01-01-01-01")
+        write(tmp_path, "03-01-08-01-01-01-01")
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "ravdess"))) as info:
         load_ravdess(data_home=tmp_path)
     assert "zenodo.org/records/1188976" in str(info.value)
@@ -125,16 +131,88 @@ def test_missing_corpus(tmp_path, with_folder):
 
 def test_incomplete_corpus_warns_with_counts(tmp_path):
     for stem in stems(1) + stems(2)[:50]:
-        touch(tmp_path, stem)
+        write(tmp_path, stem)
     with pytest.warns(
         UserWarning, match="102 of 1248 .* actor 2 lacks 2, actor 3 lacks 52"
-    ) as record:
+    ) as caught:
         ravdess = load_ravdess(data_home=tmp_path)
-    assert "actor 1 lacks" not in str(record[0].message)
-    assert record[0].filename == __file__
+    assert "actor 1 lacks" not in str(caught[0].message)
+    assert caught[0].filename == __file__
     assert len(ravdess.data) == 102
 
 
 @pytest.mark.data
 def test_real_corpus(data_home):
     check_whole_corpus(load_ravdess(data_home=data_home))
+
+
+def test_a_complete_corpus_loads_silently_with_its_known_duplicate(complete):
+    with warnings.catch_warnings(action="error"):
+        assert load_ravdess(data_home=complete).report.empty
+    once, twice = [
+        complete / "ravdess" / "Actor_07" / f"03-01-03-01-02-{repetition}-07.flac"
+        for repetition in ("01", "02")
+    ]
+    original = twice.read_bytes()
+    twice.write_bytes(once.read_bytes())
+    try:
+        with warnings.catch_warnings(action="error"):
+            ravdess = load_ravdess(data_home=complete)
+    finally:
+        twice.write_bytes(original)
+    check_whole_corpus(ravdess)
+    [fault] = ravdess.report.to_dict("records")
+    assert fault["problem"] == "same content" and not fault["dropped"]
+    assert ravdess.data[fault["row"]] == fault["file"] == str(twice)
+    assert str(once) in fault["detail"]
+
+
+def test_files_that_cannot_be_used_are_left_out(tmp_path):
+    paths = [write(tmp_path, stem) for stem in stems(1)]
+    paths[3].write_bytes(b"")
+    paths[5].write_bytes(b"no audio at all")
+    soundfile.write(paths[8], np.ones(399), 16000)
+    paths[9].write_bytes(paths[10].read_bytes())
+    with pytest.warns(UserWarning) as caught:
+        ravdess = load_ravdess(data_home=tmp_path)
+    incomplete, audit = caught
+    assert "52 of 1248 recordings are there" in str(incomplete.message)
+    assert "3 of 52 rows are left out" in str(audit.message)
+    assert all(str(paths[row]) in str(audit.message) for row in (3, 5, 8, 10))
+    assert audit.filename == incomplete.filename == __file__
+    bad = {3: "unreadable", 5: "unreadable", 8: "too short"}
+    report = ravdess.report
+    assert dict(zip(report["row"], report["problem"], strict=True)) == bad | {10: "same content"}
+    assert report["dropped"].tolist() == [True, True, True, False]
+    kept = [str(path) for row, path in enumerate(paths) if row not in bad]
+    assert ravdess.data.tolist() == ravdess.frame["file"].tolist() == kept
+    assert len(ravdess.target) == len(ravdess.groups) == 49
+
+
+def test_nothing_usable(tmp_path):
+    path = write(tmp_path, stems(24)[0])
+    path.write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="1 of 1248"),
+        pytest.raises(ValueError, match=f"RAVDESS: none of 1 rows.*(?s:.)*{re.escape(str(path))}"),
+    ):
+        load_ravdess(data_home=tmp_path)
+
+
+def test_warnings_of_others_are_not_swallowed(complete, monkeypatch):
+    def audit(frame, **parameters):
+        warnings.warn("the disk is worn", RuntimeWarning, stacklevel=2)
+        return audit_items(frame, **parameters)
+
+    monkeypatch.setattr(_acted, "audit_items", audit)
+    with pytest.warns(RuntimeWarning, match="the disk is worn") as caught:
+        load_ravdess(data_home=complete)
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+@pytest.mark.data
+def test_the_real_corpus_has_one_duplicate(data_home):
+    with warnings.catch_warnings(action="error"):
+        report = load_ravdess(data_home=data_home).report
+    assert report["problem"].tolist() == ["same content"]
+    assert Path(report["file"][0]).stem == "03-01-03-01-02-02-07"

@@ -9,13 +9,13 @@ import pooch
 import pytest
 
 from sklearn_speechsent.pretrained import (
-    _download,
     fetch_weights,
     get_weights,
     has_weights,
     load_checkpoint,
     weights_path,
 )
+from sklearn_speechsent.utils import resuming
 
 REAL = "wespeaker-voxceleb-resnet34"
 
@@ -67,7 +67,7 @@ def test_a_later_call_goes_on_where_the_first_failed(server, served, home):
     with pytest.raises(ConnectionError, match=r"kept in .*test-weights\.onnx\.part"):
         fetch_weights(served.name)
     assert left_over(home) == ["test-weights.onnx.part"] and not has_weights(served.name)
-    assert len(server.requests) == _download.ATTEMPTS
+    assert len(server.requests) == resuming.ATTEMPTS
     part = weights_path(served).with_name("test-weights.onnx.part")
     size = part.stat().st_size
     assert size == 93750  # a half of what was left, four times
@@ -180,7 +180,7 @@ def test_a_full_disk_is_no_network_problem(served, home, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_download.ResumingDownloader, "_append", full)
+    monkeypatch.setattr(resuming.ResumingDownloader, "_append", full)
     with pytest.raises(OSError, match=r"cannot be written to .*No space left"):
         fetch_weights(served.name)
     assert left_over(home) == []

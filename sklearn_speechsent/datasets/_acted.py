@@ -1,0 +1,93 @@
+"""What the loaders of acted corpora share: files named by a code, and what is known of them.
+
+An actor was asked for an emotion; the labels follow from it and are a proxy for sentiment.
+"""
+
+import re
+import warnings
+from collections.abc import Set
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sklearn_speechsent.datasets._items import audit_items
+from sklearn_speechsent.utils.data_home import get_data_home
+
+#: FLAC wins where both are there.
+SUFFIXES = (".flac", ".wav")
+LEVEL_NAMES = {
+    -2: "very negative",
+    -1: "negative",
+    0: "neutral",
+    1: "positive",
+    2: "very positive",
+}
+
+
+def corpus_folder(data_home: str | Path | None, name: str) -> Path:
+    """Where a corpus is expected: a folder in the data home."""
+    home = get_data_home() if data_home is None else Path(data_home).expanduser().resolve()
+    return home / name
+
+
+def recordings_in(folder: Path, pattern: str) -> list[tuple[Path, re.Match[str]]]:
+    """Recordings in a folder whose stems match the pattern, by stem."""
+    found = {}
+    # Backwards, so that the first suffix overwrites the others.
+    for suffix in reversed(SUFFIXES):
+        for path in folder.glob(f"*{suffix}"):
+            match = re.fullmatch(pattern, path.stem)
+            if match and path.is_file():
+                found[path.stem] = path, match
+    return [found[stem] for stem in sorted(found)]
+
+
+def warn_if_incomplete(
+    frame: pd.DataFrame, folder: Path, *, corpus: str, n_files: int, detail: str
+) -> None:
+    """Say that recordings of the original release are not there; called by a public loader."""
+    if len(frame) < n_files:
+        warnings.warn(
+            f"{corpus} in {folder} is incomplete: {len(frame)} of {n_files} recordings are there; "
+            f"{detail}. Scores are not comparable with those of the whole corpus.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def audit_release(
+    frame: pd.DataFrame, *, corpus: str, known: Set[tuple[str, str]] = frozenset()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Audit a published corpus, silently where only its known faults are found.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`~sklearn_speechsent.datasets._items.audit_items` takes it.
+    corpus : str
+        Name for messages.
+    known : set of (str, str)
+        Problem and file stem of each fault of the original release; they are in the report.
+
+    Returns
+    -------
+    rows, report : DataFrame
+        As `audit_items` returns them.
+    """
+    # What the audit has to tell is known only when it has told it.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows, report = audit_items(frame, corpus=corpus)
+    found = zip(report["problem"], report["file"].map(lambda file: Path(file).stem), strict=True)
+    nothing_new = set(found) <= known
+    for warning in caught:
+        if not (nothing_new and str(warning.message).startswith(f"{corpus}: ")):
+            warnings.warn(warning.message, warning.category, stacklevel=3)
+    return rows, report
+
+
+def level_counts(frame: pd.DataFrame, levels: np.ndarray) -> str:
+    """Levels and how many recordings have them, in words."""
+    counts = frame["label"].value_counts().reindex(levels, fill_value=0)
+    return ", ".join(f"{level:+d}: {count}" for level, count in counts.items()).replace("+0:", "0:")

@@ -1,0 +1,318 @@
+"""CMU-MOSEI and CMU-MOSI: opinions in videos, rated from -3 to +3 segment by segment."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch
+
+from sklearn_speechsent.audio import Recording, duration
+from sklearn_speechsent.datasets._bunch import make_bunch
+from sklearn_speechsent.datasets._cmu_corpora import (
+    LEVEL_NAMES,
+    MOSEI,
+    MOSI,
+    SPLITS,
+    Corpus,
+    describe,
+)
+from sklearn_speechsent.datasets._cmu_layouts import assign_files, find_layout
+from sklearn_speechsent.datasets._items import audit_items
+from sklearn_speechsent.datasets._tables import numbers, raise_for_rows, read_table
+from sklearn_speechsent.utils.data_home import get_data_home
+
+#: Files whose durations are compared with the labels' times, and by how much they may differ (s).
+SAMPLED, SLACK = 200, 1.0
+
+
+def load_cmu_mosei(
+    audio_dir: str | Path | None = None,
+    *,
+    labels: str | Path | None = None,
+    data_home: str | Path | None = None,
+    split: str | Sequence[str] | None = None,
+    as_frame: bool = False,
+    return_X_y: bool = False,
+    n_jobs: int | None = None,
+) -> Bunch | tuple[Any, Any]:
+    """Load CMU-MOSEI: 22,856 rated segments of 3,225 videos, with the official folds.
+
+    Nothing is downloaded. The audio may lie as ``WAV_16000/<video>.wav`` (whole videos, also
+    below ``Audio/Full`` as in the official archive), as ``Segmented/<video>_<clip>.wav`` (also
+    below ``Audio``) or as ``<video>/<clip>.wav``, with or without a folder ``Raw`` above; wav,
+    flac or mp3. Whole videos give segments of files, the others one file per segment. Clips are
+    numbered in several ways: where the official ``Transcript/Segmented/Combined`` lies beside
+    them, files of ``Segmented`` get their labels by time, otherwise by clip_id.
+
+    Parameters
+    ----------
+    audio_dir : str or Path, default=None
+        Folder of the audio; by default ``<data_home>/cmu_mosei``.
+    labels : str or Path, default=None
+        Table with the columns ``video_id, clip_id, sentiment, split, start, end`` (s); by default
+        ``<data_home>/cmu_mosei/labels.csv``. Others are kept in ``frame``.
+    data_home : str or Path, default=None
+        By default that of :func:`get_data_home`.
+    split : {"train", "valid", "test"} or sequence of these, default=None
+        Official folds to load; by default all rows.
+    as_frame : bool, default=False
+        Whether ``data`` is a DataFrame and ``target`` a Series. For whole videos ``data`` always
+        is.
+    return_X_y : bool, default=False
+        Whether to return ``(data, target)`` instead of a Bunch.
+    n_jobs : int, default=None
+        Threads that open the headers of the files.
+
+    Returns
+    -------
+    Bunch or tuple of (data, target)
+        A Bunch has the fields
+
+        data : DataFrame, or ndarray of str of shape (n_segments,)
+            Columns ``file, start, end`` for whole videos, absolute paths otherwise.
+        target : ndarray of float of shape (n_segments,), or Series
+            Mean sentiment, -3 ... 3.
+        groups : ndarray of str of shape (n_segments,)
+            The videos. Speakers are not known.
+        split : ndarray of str of shape (n_segments,)
+            Official fold.
+        frame : DataFrame
+            All columns of the labels; ``start, end`` of files that are segments are called
+            ``video_start, video_end``.
+        levels : ndarray of float of shape (7,)
+            -3 ... 3.
+        target_names : list of str
+            "highly negative" ... "highly positive".
+        report : DataFrame
+            What was wrong with which row: columns ``row`` (of the selected labels, from 0),
+            ``file, start, end, problem, detail, dropped``.
+        DESCR : str
+            Description, counts, licence and citation.
+
+    Raises
+    ------
+    FileNotFoundError
+        If labels or audio are not there, or sound has to be extracted from films first.
+    ValueError
+        If `split` or the labels are not understood, or no segment can be used.
+
+    Warns
+    -----
+    UserWarning
+        If segments are left out or mended, or files do not last as long as their segments.
+
+    References
+    ----------
+    .. [1] A. Zadeh, P. P. Liang, S. Poria, E. Cambria and L.-P. Morency, "Multimodal Language
+       Analysis in the Wild: CMU-MOSEI Dataset and Interpretable Dynamic Fusion Graph", ACL,
+       2236-2246, 2018. https://doi.org/10.18653/v1/P18-1208
+
+    Examples
+    --------
+    With a data home that holds ten seconds of one made-up video:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> from sklearn_speechsent.datasets import load_cmu_mosei
+    >>> labels = pd.DataFrame({"video_id": "abc", "clip_id": [0, 1], "sentiment": [-1, 2 / 3]})
+    >>> labels = labels.assign(split="train", start=[0.0, 4.5], end=[5.0, 9.9])
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     folder = Path(home, "cmu_mosei", "WAV_16000")
+    ...     folder.mkdir(parents=True)
+    ...     soundfile.write(folder / "abc.wav", np.ones(160000), 16000)
+    ...     labels.to_csv(folder.parent / "labels.csv", index=False)
+    ...     mosei = load_cmu_mosei(data_home=home, split="train")
+    >>> mosei.data[["start", "end"]].to_numpy().tolist(), mosei.groups.tolist()
+    ([[0.0, 5.0], [4.5, 9.9]], ['abc', 'abc'])
+    """
+    frame, joined = _prepare(MOSEI, audio_dir, labels, data_home, split)
+    rows, report = audit_items(frame, corpus=MOSEI.name, n_jobs=n_jobs)
+    return _finish(MOSEI, rows, joined, as_frame, return_X_y, report)
+
+
+def load_cmu_mosi(
+    audio_dir: str | Path | None = None,
+    *,
+    labels: str | Path | None = None,
+    data_home: str | Path | None = None,
+    split: str | Sequence[str] | None = None,
+    as_frame: bool = False,
+    return_X_y: bool = False,
+    n_jobs: int | None = None,
+) -> Bunch | tuple[Any, Any]:
+    """Load CMU-MOSI: 2,199 rated segments of 93 videos, with the official folds.
+
+    Everything is as in :func:`load_cmu_mosei`, in the folder ``<data_home>/cmu_mosi``.
+
+    Parameters
+    ----------
+    audio_dir : str or Path, default=None
+        Folder of the audio; by default ``<data_home>/cmu_mosi``.
+    labels : str or Path, default=None
+        Table of the labels; by default ``<data_home>/cmu_mosi/labels.csv``.
+    data_home : str or Path, default=None
+        By default that of :func:`get_data_home`.
+    split : {"train", "valid", "test"} or sequence of these, default=None
+        Official folds to load; by default all rows.
+    as_frame : bool, default=False
+        Whether ``data`` is a DataFrame and ``target`` a Series. For whole videos ``data`` always
+        is.
+    return_X_y : bool, default=False
+        Whether to return ``(data, target)`` instead of a Bunch.
+    n_jobs : int, default=None
+        Threads that open the headers of the files.
+
+    Returns
+    -------
+    Bunch or tuple of (data, target)
+        With the fields of :func:`load_cmu_mosei`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If labels or audio are not there, or sound has to be extracted from films first.
+    ValueError
+        If `split` or the labels are not understood, or no segment can be used.
+
+    Warns
+    -----
+    UserWarning
+        If segments are left out or mended, or files do not last as long as their segments.
+
+    References
+    ----------
+    .. [1] A. Zadeh, R. Zellers, E. Pincus and L.-P. Morency, "Multimodal Sentiment Intensity
+       Analysis in Videos: Facial Gestures and Verbal Messages", IEEE Intelligent Systems 31(6),
+       82-88, 2016. https://doi.org/10.1109/MIS.2016.94
+
+    Examples
+    --------
+    With a folder that holds one made-up segment:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np, pandas as pd, soundfile
+    >>> from sklearn_speechsent.datasets import load_cmu_mosi
+    >>> labels = pd.DataFrame({"video_id": ["abc"], "clip_id": [1], "sentiment": [2.4]})
+    >>> labels = labels.assign(split="test", start=3.0, end=4.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "Segmented").mkdir()
+    ...     soundfile.write(Path(folder, "Segmented", "abc_1.wav"), np.ones(16000), 16000)
+    ...     labels.to_csv(Path(folder, "labels.csv"), index=False)
+    ...     mosi = load_cmu_mosi(folder, labels=Path(folder, "labels.csv"))
+    >>> mosi.target.tolist(), mosi.split.tolist(), Path(mosi.data[0]).name
+    ([2.4], ['test'], 'abc_1.wav')
+    """
+    frame, joined = _prepare(MOSI, audio_dir, labels, data_home, split)
+    rows, report = audit_items(frame, corpus=MOSI.name, n_jobs=n_jobs)
+    return _finish(MOSI, rows, joined, as_frame, return_X_y, report)
+
+
+def _prepare(
+    corpus: Corpus,
+    audio_dir: str | Path | None,
+    labels: str | Path | None,
+    data_home: str | Path | None,
+    split: str | Sequence[str] | None,
+) -> tuple[pd.DataFrame, str]:
+    """Rows of the wanted folds with their files, and what the files were found by."""
+    wanted = SPLITS if split is None else (split,) if isinstance(split, str) else tuple(split)
+    if not wanted or not set(wanted) <= set(SPLITS):
+        raise ValueError(f"split must be one or several of {SPLITS}, or None; got {split!r}.")
+    home = get_data_home() if data_home is None else Path(data_home)
+    home = home.expanduser().resolve() / corpus.folder
+    table = _read_labels(home / "labels.csv" if labels is None else Path(labels), corpus)
+    if split is not None:
+        table = table[table["split"].isin(wanted)].reset_index(drop=True)
+    if table.empty:
+        raise ValueError(f"{corpus.name}: no label is in the split {split!r}. Check the column.")
+    folder = home if audio_dir is None else Path(audio_dir).expanduser().resolve()
+    layout = find_layout(folder, set(table["video_id"]), corpus.name)
+    files, joined = assign_files(table, layout)
+    table = table.rename(columns={"sentiment": "label"})
+    if not layout.whole:
+        table = table.rename(columns={"start": "video_start", "end": "video_end"})
+    elif table[["start", "end"]].isna().all(axis=None):
+        raise ValueError(
+            f"{corpus.name}: no label has times, and {folder} holds whole videos. Fill the columns "
+            "start and end of the labels."
+        )
+    table = table.assign(file=files, speaker=table["video_id"])
+    first = ["file", "label", "speaker", "split"]
+    return table[[*first, *table.columns.drop(first)]], joined
+
+
+def _read_labels(path: Path, corpus: Corpus) -> pd.DataFrame:
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{corpus.name}: there are no labels at {path}. Make them from the official SDK "
+            f"({corpus.source}) as a CSV with the columns video_id, clip_id, sentiment, split, "
+            "start and end (s), or name them by labels."
+        )
+    columns = ("video_id", "clip_id", "sentiment", "split", "start", "end")
+    table = read_table(path, required=columns, text=("video_id", "clip_id"))
+    table = table.drop(columns=["label", "file", "speaker"], errors="ignore")
+    for column in ("sentiment", "start", "end"):
+        table[column] = numbers(table, column, str(path), "video_id")
+    for column, bad, remedy in (
+        ("sentiment", table["sentiment"].abs() > 3, "is not between -3 and 3. Correct it"),
+        (
+            "split",
+            table["split"].notna() & ~table["split"].isin(SPLITS),
+            f"is none of {', '.join(SPLITS)}. Correct it, or leave it empty for none",
+        ),
+    ):
+        raise_for_rows(
+            np.flatnonzero(bad),
+            table,
+            column,
+            where=str(path),
+            label_of="video_id",
+            remedy=remedy,
+        )
+    return table
+
+
+def _finish(
+    corpus: Corpus,
+    rows: pd.DataFrame,
+    joined: str,
+    as_frame: bool,
+    return_X_y: bool,
+    report: pd.DataFrame,
+) -> Bunch | tuple[Any, Any]:
+    if joined == "clip_id":
+        _warn_if_misnumbered(rows, corpus)
+    return make_bunch(
+        rows,
+        levels=np.array(list(LEVEL_NAMES)),
+        target_names=list(LEVEL_NAMES.values()),
+        descr=describe(corpus, rows, joined),
+        as_frame=as_frame,
+        return_X_y=return_X_y,
+        report=report,
+    )
+
+
+def _warn_if_misnumbered(rows: pd.DataFrame, corpus: Corpus) -> None:
+    """Compare how long some files last with the times of their labels."""
+    sample = rows.dropna(subset=["video_start", "video_end"])
+    sample = sample.iloc[:: max(1, len(sample) // SAMPLED)]
+    lasting = np.array([duration(Recording(0, file)) for file in sample["file"]])
+    wanted = (sample["video_end"] - sample["video_start"].clip(lower=0)).to_numpy()
+    apart = np.abs(lasting - wanted)
+    if len(apart) and np.median(apart) > SLACK:
+        warnings.warn(
+            f"{corpus.name}: files were taken by clip_id, and half of {len(apart)} looked at last "
+            f"more than {np.median(apart):.1f} s longer or shorter than their labels' times. Audio "
+            "and labels seem to number the clips differently, and labels would go to the wrong "
+            "files. Put the folder Transcript/Segmented/Combined beside the audio, or use whole "
+            "videos.",
+            UserWarning,
+            stacklevel=4,
+        )
