@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_nothing_half_unpacked(server, home, monkeypatch):
     assert copied[0].endswith("03-01-03-01-01-01-01.wav") and left(home) == [ZIP]
     assert not list(home.rglob("*.wav"))
     fetch_ravdess(checksum=of(server.content))
-    assert len(server.requests) == 1 and left(home) == ["Actor_01", "ravdess"]
+    assert len(server.requests) == 1 and left(home) == ["Actor_01", ZIP, "ravdess"]
 
 
 def test_a_disk_that_fills_up_while_downloading(server, home, monkeypatch):
