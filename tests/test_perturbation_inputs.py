@@ -12,9 +12,8 @@ from sklearn.linear_model import Ridge
 
 from sklearn_speechsent import (
     WaveformPerturbation,
-    audio,
 )
-from sklearn_speechsent.audio import RecordingError
+from sklearn_speechsent.audio import RecordingError, reading
 from sklearn_speechsent.recordings import as_recordings
 
 
@@ -22,13 +21,13 @@ from sklearn_speechsent.recordings import as_recordings
 def decoded(monkeypatch):
     """What was decoded, in order."""
     seen = []
-    decode = audio._decode
+    decode = reading._decode
 
     def counting(recording):
         seen.append((recording.source, recording.speed, recording.snr_db, recording.seed))
         return decode(recording)
 
-    monkeypatch.setattr(audio, "_decode", counting)
+    monkeypatch.setattr(reading, "_decode", counting)
     return seen
 
 

@@ -21,8 +21,8 @@ from sklearn_speechsent import (
     OrdinalClassifier,
     SpeechSentimentClassifier,
     WaveformPerturbation,
-    audio,
 )
+from sklearn_speechsent.audio import reading
 from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
 from sklearn_speechsent.sentiment import _base as sentiment_base
 
@@ -31,13 +31,13 @@ from sklearn_speechsent.sentiment import _base as sentiment_base
 def decoded(monkeypatch):
     """What was decoded, in order."""
     seen = []
-    decode = audio._decode
+    decode = reading._decode
 
     def counting(recording):
         seen.append((recording.source, recording.speed, recording.snr_db, recording.seed))
         return decode(recording)
 
-    monkeypatch.setattr(audio, "_decode", counting)
+    monkeypatch.setattr(reading, "_decode", counting)
     return seen
 
 

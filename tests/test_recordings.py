@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sklearn_speechsent import MelFilterBank, audio
-from sklearn_speechsent.audio import Recording, RecordingError, as_recordings, probe, read
+from sklearn_speechsent import MelFilterBank
+from sklearn_speechsent.audio import Recording, RecordingError, as_recordings, probe, read, reading
 
 RATE = 16000
 
@@ -267,8 +267,8 @@ def test_identity_tells_perturbations_apart(wav):
 
 def test_cache_keeps_perturbed_copies_apart(wav, tmp_path, monkeypatch):
     decoded = []
-    decode = audio._decode
-    monkeypatch.setattr(audio, "_decode", lambda r: decoded.append(r.row) or decode(r))
+    decode = reading._decode
+    monkeypatch.setattr(reading, "_decode", lambda r: decoded.append(r.row) or decode(r))
     X = pd.DataFrame(
         {
             "file": wav,

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import audio
+from sklearn_speechsent.audio import reading
 from sklearn_speechsent.datasets import _items
 from sklearn_speechsent.datasets._bunch import make_bunch
 from sklearn_speechsent.datasets._items import audit_items
@@ -148,13 +149,13 @@ def test_duplicates(write):
             (5, np.nan, 0),
         )
     )
-    assert rows["start"].tolist() == [0, 5]
+    assert rows["start"].tolist() == [0, 2, 2, 2, 5]
     duplicates = report[report["problem"] == "duplicate"]
     assert duplicates["row"].tolist() == [1, 2, 3, 4, 5, 7]
-    assert duplicates["dropped"].all()
+    assert duplicates["dropped"].tolist() == [True, True, False, False, False, True]
     detail = duplicates.set_index("row")["detail"]
     assert detail[1] == "the same as row 0, label and all"
-    assert detail[4] == "labelled 1.0 and 2.0 in rows 3, 4 and 5; none is taken"
+    assert detail[4] == "labelled 1.0 and 2.0 in rows 3, 4 and 5; all are taken"
 
 
 def test_same_whole_file_twice(write):
@@ -194,7 +195,7 @@ def test_every_header_is_opened_once(write, monkeypatch):
         [segments(file, *[(k, k + 1, 0) for k in range(20)], speaker=file) for file in files]
     )
     opened = []
-    monkeypatch.setattr(audio, "_open", spy(audio._open, opened))
+    monkeypatch.setattr(reading, "_open", spy(reading._open, opened))
     rows, _ = audit_items(frame, corpus="mine", n_jobs=2)
     assert len(rows) == 40
     assert sorted(recording.source for recording in opened) == files
