@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 from _corpus import Corpus
-from _resume import EpochCheckpoint, key_of, load_epochs, load_result, write_text
+from _resume import key_of, load_result, write_text
 from _rows import Row, Settings
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
 from sklearn_speechsent.audio import as_recordings
@@ -80,11 +82,8 @@ class Runner:
             return result
         params = model.get_params()
         epochs = [value for name, value in params.items() if _leaf(name) == "max_epochs"]
-        checkpoint = file.with_suffix(".epochs")
-        model.set_params(
-            **{n: [EpochCheckpoint(checkpoint)] for n in params if _leaf(n) == "callbacks"}
-        )
-        earlier = load_epochs(checkpoint) or {"seconds": 0.0}
+        checkpoint = file.with_suffix("")
+        model.set_params(**{name: checkpoint for name in params if _leaf(name) == "checkpoint"})
         X = corpus.X
         grouped = {"net__groups": corpus.groups[train]} if row.searched else {}
         started = time.perf_counter()
@@ -96,13 +95,13 @@ class Runner:
             "row": row.name,
             "fold": number,
             "predictions": [np.asarray(p, dtype=np.float64).tolist() for p in predictions],
-            "fit_seconds": earlier["seconds"] + fitted - started,
+            "fit_seconds": max(fitted - started, _epoch_seconds(model)),
             "predict_seconds": time.perf_counter() - fitted,
             "epochs": epochs[0] if epochs else None,
         }
         self.n_fits += 1
         write_text(file, json.dumps(result))
-        checkpoint.unlink(missing_ok=True)
+        shutil.rmtree(checkpoint, ignore_errors=True)
         return result
 
     def score(self, row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -172,6 +171,12 @@ class Runner:
                     failed[row.name] = f"{type(exception).__name__}: {exception}"
                 report(scored, failed)
         return scored, failed
+
+
+def _epoch_seconds(model: Any) -> float:
+    """Time of the epochs of a network, those of before an interruption included."""
+    history = getattr(model[-1], "history_", []) if isinstance(model, Pipeline) else []
+    return sum(epoch["dur"] for epoch in history)
 
 
 def _leaf(name: str) -> str:

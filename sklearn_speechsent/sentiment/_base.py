@@ -10,7 +10,7 @@ import numpy as np
 import skorch.dataset
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted, check_random_state
+from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import DataLoader
 
 from sklearn_speechsent.nn import SentimentNetwork
@@ -20,6 +20,7 @@ from sklearn_speechsent.sentiment._levels import nearest_level, round_labels
 from sklearn_speechsent.sentiment._split import hold_out
 from sklearn_speechsent.sentiment._start import start_heads
 from sklearn_speechsent.training.batches import UtteranceDataset, sampling_weights
+from sklearn_speechsent.training.checkpoint import resumable
 from sklearn_speechsent.training.checks import check_training_data, check_utterances
 from sklearn_speechsent.training.loss import SummedLoss
 from sklearn_speechsent.training.net import TORCH_NAMES, UtteranceNet
@@ -51,6 +52,7 @@ class SpeechSentimentNet(UtteranceNet):
         early_stopping: bool = False,
         validation_fraction: float = 0.15,
         patience: int = 5,
+        checkpoint: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -102,6 +104,7 @@ class SpeechSentimentNet(UtteranceNet):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.checkpoint = checkpoint
         self.precision = precision
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -156,6 +159,8 @@ class SpeechSentimentNet(UtteranceNet):
             If data or parameters do not fit together.
         FloatingPointError
             If the loss becomes infinite or NaN.
+        OSError
+            If nothing can be saved in the folder ``checkpoint``.
         """
         reset = not (self.warm_start and self.initialized_)
         validation = None if X_val is None else (X_val, y_val)
@@ -209,21 +214,24 @@ class SpeechSentimentNet(UtteranceNet):
         groups, weight = check_training_data(frames, y, groups, sample_weight)
         if reset:
             self._learn_levels(y, levels)
-        rng = check_random_state(self.random_state)
-        train, valid = np.arange(len(frames)), None
         if validation is not None:
             valid_frames = check_utterances(self, validation[0], reset=False)
-            y_valid = self._check_y(validation[1], len(valid_frames))
-            valid = self._dataset(valid_frames, y_valid, np.ones(len(y_valid), np.float32))
-        elif self.early_stopping:
-            train, rows = hold_out(self._level_index(y), groups, self.validation_fraction, rng)
-            valid = self._dataset(frames[rows], y[rows], weight[rows])
-        dataset = self._dataset(frames[train], y[train], weight[train])
-        probabilities = None
-        if self.sampling_exponent:
-            index = self._level_index(y[train])
-            probabilities = sampling_weights(index, self.sampling_exponent)
-        return self._run_training(dataset, valid, rng, probabilities, reset=reset)
+            validation = valid_frames, self._check_y(validation[1], len(valid_frames))
+        data = [frames, y, groups, weight, validation, levels]
+        with resumable(self, data, reset=reset) as (rng, checkpoint):
+            train, valid = np.arange(len(frames)), None
+            if validation is not None:
+                valid = self._dataset(*validation, np.ones(len(validation[1]), np.float32))
+            elif self.early_stopping:
+                train, rows = hold_out(self._level_index(y), groups, self.validation_fraction, rng)
+                valid = self._dataset(frames[rows], y[rows], weight[rows])
+            dataset = self._dataset(frames[train], y[train], weight[train])
+            dataset.checkpoint = checkpoint
+            probabilities = None
+            if self.sampling_exponent:
+                index = self._level_index(y[train])
+                probabilities = sampling_weights(index, self.sampling_exponent)
+            return self._run_training(dataset, valid, rng, probabilities, reset=reset)
 
     def _start(self, dataset: UtteranceDataset) -> None:
         start_heads(self, dataset)

@@ -20,4 +20,5 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "patience": [Interval(Integral, 1, None, closed="left")],
+    "checkpoint": [str, os.PathLike, None],
 }

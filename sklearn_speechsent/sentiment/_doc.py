@@ -57,6 +57,17 @@ early_stopping : bool, default=False
 validation_fraction : float, default=0.15
     Share of speakers (without groups: of utterances) held out.
 patience : int, default=5
+checkpoint : str, Path or None, default=None
+    Folder in which the state of training is saved, every minute and after each epoch. A fit that
+    was stopped, even by ``kill -9``, goes on there when the same one is started again (same
+    parameters, data and versions; ``n_jobs``, ``verbose`` and the folder itself may differ), to
+    the result that it would have had. A finished one is only read, with its history, so that a
+    search that was stopped soon reaches the candidate it was at; with ``random_state=None`` its
+    file is removed, since the next fit draws anew. Fits share a folder, also at the same time:
+    files are named by a digest of what determines the result. Of callbacks of your own, data in
+    attributes that end in ``_`` are kept. Classes and functions count by their names: after
+    changing their code, or to train anew, delete the folder. Ctrl-C raises KeyboardInterrupt
+    instead of ending training early.
 n_jobs : int, optional
     Threads of torch; None leaves torch's setting, -1 uses all cores.
 random_state : int, RandomState instance or None, default=None

@@ -162,6 +162,17 @@ class SpeakerNet(TransformerMixin, UtteranceNet):
             )
         return self.frontend_.transform(X)
 
+    def held_out_before(self, speakers: NDArray[Any]) -> NDArray[np.int64]:
+        """Numbers of the speakers that were held out when training began."""
+        if not np.array_equal(speakers, self.classes_):
+            strange = np.setxor1d(speakers, self.classes_)[:5].tolist()
+            raise ValueError(
+                "Training goes on with the speakers it began with, no more and no fewer; these "
+                f"are on one side only: {', '.join(map(repr, strange))}. Set warm_start=False and "
+                "call fit to start over."
+            )
+        return np.searchsorted(speakers, np.asarray(self.held_out_))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True

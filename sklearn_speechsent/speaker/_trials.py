@@ -68,21 +68,18 @@ def check_speakers(y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
     return speakers, index
 
 
-def choose_held_out(
-    n_speakers: int, fraction: float, rng: np.random.RandomState
-) -> NDArray[np.int64]:
-    """Numbers of the speakers that are kept out of training.
+def count_held_out(n_speakers: int, fraction: float) -> int:
+    """How many speakers are kept out of training.
 
     Parameters
     ----------
     n_speakers : int
     fraction : float
         Share of the speakers, rounded up; 0 for none.
-    rng : RandomState
 
     Returns
     -------
-    ndarray of int
+    int
 
     Raises
     ------
@@ -97,7 +94,7 @@ def choose_held_out(
             f"Holding out {n_held} of {n_speakers} speakers leaves too few to train on. Add "
             "speakers, or set validation_fraction=0 for a threshold from the training data."
         )
-    return rng.permutation(n_speakers)[:n_held]
+    return n_held
 
 
 def equal_error_threshold(

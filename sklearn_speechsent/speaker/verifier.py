@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
-    check_random_state,
 )
 from torch.utils.data import DataLoader
 
@@ -20,12 +20,13 @@ from sklearn_speechsent.nn import SpeakerClassifierNetwork
 from sklearn_speechsent.speaker._base import SpeakerNet
 from sklearn_speechsent.speaker._trials import (
     check_speakers,
-    choose_held_out,
+    count_held_out,
     equal_error_threshold,
     unit_rows,
 )
 from sklearn_speechsent.speaker._wccn import cut_in_pieces, within_class_whitening
 from sklearn_speechsent.training.batches import UtteranceDataset
+from sklearn_speechsent.training.checkpoint import resumable
 from sklearn_speechsent.training.checks import (
     TRAINING_CONSTRAINTS,
     check_training_data,
@@ -50,6 +51,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "frontend": [HasMethods(["fit_transform", "transform"]), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "wccn": ["boolean"],
+    "checkpoint": [str, os.PathLike, None],
 }
 
 
@@ -93,6 +95,9 @@ class SpeakerVerifier(SpeakerNet):
     precision : {"float32", "bfloat16"}, default="float32"
         Of the arithmetic in training. bfloat16 halves the time on processors that have it, at its
         own rounding; embeddings are computed in float32.
+    checkpoint : str, Path or None, default=None
+        Folder in which the state of training is saved, so that a fit that was stopped goes on when
+        it is started again; see :class:`~sklearn_speechsent.SpeechSentimentRegressor`.
     n_jobs : int, optional
         Threads of torch; None leaves torch's setting, -1 uses all cores.
     random_state : int, RandomState instance or None, default=None
@@ -157,6 +162,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         max_epochs: int = 20,
         batch_size: int = 64,
         precision: str = "float32",
+        checkpoint: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -203,6 +209,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         self.spec_augment = spec_augment
         self.lr_schedule = lr_schedule
         self.precision = precision
+        self.checkpoint = checkpoint
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -225,6 +232,8 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
             If there is only one speaker, or too few to hold any out.
         RecordingError
             If a recording cannot be used.
+        OSError
+            If nothing can be saved in the folder ``checkpoint``.
         """
         return self._train(X, y, not (self.warm_start and self.initialized_))
 
@@ -249,35 +258,37 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
             _CONSTRAINTS, self.get_params(deep=False), caller_name=type(self).__name__
         )
         speakers, index = check_speakers(y)
-        rng = check_random_state(self.random_state)
         if reset:
-            held = choose_held_out(len(speakers), self.validation_fraction, rng)
+            n_held = count_held_out(len(speakers), self.validation_fraction)
             self.__dict__.pop("frame_settings_", None)  # of frames of an earlier fit
         else:
-            held = self._held_out_before(speakers)
+            earlier = self.held_out_before(speakers)
         frames = check_utterances(self, self._frames(X, y, reset=reset), reset=reset)
         check_consistent_length(np.empty(len(frames)), index)
         check_training_data(frames, index, None, None)
-        train = np.flatnonzero(~np.isin(index, held))
-        known, targets = np.unique(index[train], return_inverse=True)
-        self.classes_, self.held_out_ = speakers, speakers[held]
-        self.n_training_speakers_ = len(known)
-        self.frame_settings_ = dict(frames.frontend)
-        # A frontend remembers the samples of waveforms that came as a table.
-        door = vars(self).get("frontend_")
-        self.n_features_in_ = getattr(door, "n_features_in_", self.frame_shape_[0])
-        dataset = UtteranceDataset(
-            frames[train],
-            targets,
-            targets={"speaker": targets, "weight": np.ones(len(train), np.float32)},
-        )
-        probabilities = 1 / (np.bincount(targets)[targets] * len(known))
-        chunk = (self.chunk_duration or np.inf) / frames.frontend.get("frame_shift", 0.01)
-        n_drawn = int(np.maximum(1, frames.lengths[train] / chunk).sum())
-        self._run_training(dataset, None, rng, probabilities, n_drawn, reset=reset)
-        rows = np.flatnonzero(np.isin(index, held)) if len(held) else train
-        self._normalise_voices(dataset.X, targets)
-        self.threshold_ = equal_error_threshold(self._embed, frames[rows], index[rows])
+        with resumable(self, [frames, speakers, index], reset=reset) as (rng, checkpoint):
+            held = rng.permutation(len(speakers))[:n_held] if reset else earlier
+            train = np.flatnonzero(~np.isin(index, held))
+            known, targets = np.unique(index[train], return_inverse=True)
+            self.classes_, self.held_out_ = speakers, speakers[held]
+            self.n_training_speakers_ = len(known)
+            self.frame_settings_ = dict(frames.frontend)
+            # A frontend remembers the samples of waveforms that came as a table.
+            door = vars(self).get("frontend_")
+            self.n_features_in_ = getattr(door, "n_features_in_", self.frame_shape_[0])
+            dataset = UtteranceDataset(
+                frames[train],
+                targets,
+                targets={"speaker": targets, "weight": np.ones(len(train), np.float32)},
+            )
+            probabilities = 1 / (np.bincount(targets)[targets] * len(known))
+            chunk = (self.chunk_duration or np.inf) / frames.frontend.get("frame_shift", 0.01)
+            n_drawn = int(np.maximum(1, frames.lengths[train] / chunk).sum())
+            dataset.checkpoint = checkpoint
+            self._run_training(dataset, None, rng, probabilities, n_drawn, reset=reset)
+            rows = np.flatnonzero(np.isin(index, held)) if len(held) else train
+            self._normalise_voices(dataset.X, targets)
+            self.threshold_ = equal_error_threshold(self._embed, frames[rows], index[rows])
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -335,14 +346,3 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
             pieces = pieces.with_frames([piece - piece.mean(axis=0) for piece in pieces])
         embeddings = self._outputs(pieces)["speaker"]
         self.wccn_ = within_class_whitening(embeddings, speakers[rows], _SHRINKAGE)
-
-    def _held_out_before(self, speakers: NDArray[Any]) -> NDArray[np.int64]:
-        """Numbers of the speakers that were held out when training began."""
-        if not np.array_equal(speakers, self.classes_):
-            strange = np.setxor1d(speakers, self.classes_)[:5].tolist()
-            raise ValueError(
-                "Training goes on with the speakers it began with, no more and no fewer; these "
-                f"are on one side only: {', '.join(map(repr, strange))}. Set warm_start=False and "
-                "call fit to start over."
-            )
-        return np.searchsorted(speakers, self.held_out_)

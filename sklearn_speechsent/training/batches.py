@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import skorch.dataset
@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from sklearn_speechsent.utterances import UtteranceFrames
+
+if TYPE_CHECKING:
+    from sklearn_speechsent.training.checkpoint import FitCheckpoint
 
 #: One batch: what the module takes, and what the losses take.
 Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
@@ -44,10 +47,16 @@ class UtteranceDataset(skorch.dataset.Dataset):
         Rows of each training batch; set for training.
     validation : UtteranceDataset or None
         What is held out; set for training.
+    generator : torch.Generator or None
+        What ``augment`` draws from; set for training.
+    checkpoint : FitCheckpoint or None
+        Keeps the state of training; set for training.
     """
 
     batches: RandomBatches | None = None
     validation: UtteranceDataset | None = None
+    generator: torch.Generator | None = None
+    checkpoint: FitCheckpoint | None = None
 
     def __init__(
         self,
@@ -71,6 +80,10 @@ class UtteranceDataset(skorch.dataset.Dataset):
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Worker processes gather batches and have no use for the network behind a checkpoint.
+        return {**vars(self), "checkpoint": None}
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
         starts, lengths = self.X.starts[rows], self.X.lengths[rows]
@@ -111,7 +124,15 @@ class RandomBatches:
         once.
     n_drawn : int, optional
         Rows per epoch when ``weights`` are given, ``n`` by default.
+
+    Attributes
+    ----------
+    when_drawn : callable or None
+        Called once, with the batches of the next epoch as soon as they are drawn and before any
+        is gathered; gives those to go through.
     """
+
+    when_drawn: Callable[[list[NDArray[np.int64]]], list[NDArray[np.int64]]] | None = None
 
     def __init__(
         self,
@@ -135,7 +156,10 @@ class RandomBatches:
             order = self.rng.permutation(self.n)
         else:
             order = self.rng.choice(self.n, size=self.n_drawn, p=self.weights)
-        return iter(np.array_split(order, self.n_batches))
+        batches = np.array_split(order, self.n_batches)
+        if self.when_drawn is not None:
+            batches, self.when_drawn = self.when_drawn(batches), None
+        return iter(batches)
 
 
 def whole_batches(

@@ -52,20 +52,26 @@ def prepare_training(
     else:
         augment = net.spec_augment or None
     if isinstance(augment, SpecAugment):
-        generator = torch.Generator().manual_seed(int(rng.randint(np.iinfo(np.int32).max)))
-        dataset.augment = partial(augment, generator=generator)
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        dataset.generator = torch.Generator().manual_seed(seed)
+        dataset.augment = partial(augment, generator=dataset.generator)
 
 
 def settle_batch_norm(net: Any, dataset: UtteranceDataset) -> None:
     """Take the statistics of a net's batch normalisation anew, see :func:`average_statistics`."""
     net._set_training(True)
-    batches = net.get_iterator(dataset, training=True)
-    average_statistics(net.module_, batches, lambda batch: net.infer(batch[0]))
+    batches, n_done = net.get_iterator(dataset, training=True), 0
+    if dataset.checkpoint is not None:
+        batches, n_done = dataset.checkpoint.watch("settling", batches)
+    average_statistics(net.module_, batches, lambda batch: net.infer(batch[0]), n_done)
     net._set_training(False)
 
 
 def average_statistics(
-    network: nn.Module, batches: Iterable[Any], forward: Callable[[Any], Any]
+    network: nn.Module,
+    batches: Iterable[Any],
+    forward: Callable[[Any], Any],
+    n_done: int = 0,
 ) -> None:
     """Take the statistics of batch normalisation anew, with the weights as they are now.
 
@@ -80,6 +86,8 @@ def average_statistics(
     batches : iterable
     forward : callable
         Puts a batch through the network.
+    n_done : int, default=0
+        Batches whose average the statistics are already; ``batches`` are the others.
 
     References
     ----------
@@ -88,7 +96,7 @@ def average_statistics(
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training]
     momenta = [norm.momentum for norm in norms]
     with torch.no_grad():
-        for number, batch in enumerate(batches, start=1):
+        for number, batch in enumerate(batches, start=n_done + 1):
             for norm in norms:
                 norm.momentum = 1 / number  # so that the running average is the plain one
             forward(batch)

@@ -87,11 +87,27 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
             )
         return step
 
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
+        """Do the epochs, or those that a checkpoint leaves."""
+        if X.checkpoint is None:
+            return super().fit_loop(X, y, epochs, **kwargs)
+        try:
+            return super().fit_loop(X, y, X.checkpoint.begin(), **kwargs)
+        except KeyboardInterrupt as exception:
+            X.checkpoint.note_interrupt(exception)
+            raise
+
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> None:
         """Go through the batches once; what is held out then meets a network that is settled."""
-        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        if training and iterator.dataset.checkpoint is not None:
+            batches, n_done = iterator.dataset.checkpoint.watch("training", iterator)
+            super().run_single_epoch(batches, training, prefix, step_fn, **fit_params)
+            n_batches = self.history[-1, "train_batch_count"] + n_done
+            self.history.record("train_batch_count", n_batches)
+        else:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
         if training and iterator.dataset.validation is not None:
             settle_batch_norm(self, iterator.dataset)
 
@@ -128,6 +144,7 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         reset: bool,
     ) -> Any:
         """Train for ``max_epochs``, from the start if ``reset``, leaving no trace elsewhere."""
+        checkpoint = dataset.checkpoint
         prepare_training(self, dataset, validation, rng, probabilities, n_drawn)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         with torch_threads(self.n_jobs), scoped_seed(seed, self.device):
@@ -137,9 +154,15 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
             elif not hasattr(self, "optimizer_"):  # this estimator comes out of a pickle
                 self._initialize_callbacks()
                 self._initialize_optimizer()
+            if checkpoint is not None and checkpoint.attach(self, dataset):
+                return self
             NeuralNet.partial_fit(self, dataset)
+            if checkpoint is not None:
+                checkpoint.end()
             if validation is None:  # otherwise settled after each epoch
                 settle_batch_norm(self, dataset)
+            if checkpoint is not None:
+                checkpoint.finish()
         return self
 
     # -- inference -------------------------------------------------------------------------------

@@ -7,15 +7,15 @@ import _rows
 import numpy as np
 import pytest
 import table1
-import torch
 from _corpus import read_manifest
 from _protocol import Runner
-from _resume import EpochCheckpoint, key_of, load_epochs, load_result, settings_of, write_text
+from _resume import key_of, load_result, settings_of, write_text
 from _rows import ROWS, TWO_FACES, Row, Settings, SpeakerFolds, select_rows
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_speechsent import SpeechSentimentClassifier, make_sentiment_pipeline
 from sklearn_speechsent.metrics import ordinal_report
+from sklearn_speechsent.training.net import UtteranceNet
 
 ROW_NAMES = ["constant (median)", "MFB mean + std, SVR", "TFN acoustic"]
 LEVELS = (-1, 0, 1)
@@ -63,7 +63,7 @@ def test_end_to_end(run, tmp_path, manifest, capsys):
     assert f"{constant['mae']:.3f}" in lines[2]
     assert "2 folds over speakers; networks 1 epochs" in markdown
     assert markdown in capsys.readouterr().out
-    assert not list(tmp_path.glob("t_folds/*.epochs"))
+    assert {file.suffix for file in tmp_path.glob("t_folds/*")} == {".json"}
 
     # A second run fits nothing and says the same.
     figures = document["rows"]
@@ -228,36 +228,29 @@ def test_a_stopped_fit_goes_on_to_the_same_result(manifest, tmp_path, monkeypatc
     settings = Settings(LEVELS, memory=str(tmp_path / "features"))
     row = Row(name, make)
     folds = corpus.folds(2)
-    whole = Runner(corpus, folds, settings, tmp_path / "whole").fold(row, 0)["predictions"]
+    whole = Runner(corpus, folds, settings, tmp_path / "whole").fold(row, 0)
 
     stopped = Runner(corpus, folds, settings, tmp_path / "stopped")
-    on_epoch_begin, epochs = EpochCheckpoint.on_epoch_begin, []
+    train_step, steps = UtteranceNet.train_step, []
 
-    def die(callback, net, **kwargs):
-        epochs.append(len(net.history))
-        if len(epochs) == 3:
+    def die(net, *args, **kwargs):
+        steps.append(len(net.history))
+        if len(steps) == 8:
             raise stop
-        return on_epoch_begin(callback, net, **kwargs)
+        return train_step(net, *args, **kwargs)
 
-    monkeypatch.setattr(EpochCheckpoint, "on_epoch_begin", die)
+    monkeypatch.setattr(UtteranceNet, "train_step", die)
     with pytest.raises(stop):
         stopped.fold(row, 0)
     assert not list((tmp_path / "stopped").glob("*.json"))
-    (checkpoint,) = (tmp_path / "stopped").glob("*.epochs")
-    assert len(load_epochs(checkpoint)["history"]) == 2
+    assert steps == [1, 1, 1, 2, 2, 2, 3, 3]
+    steps[:] = [0] * 8
     resumed = stopped.fold(row, 0)
-    assert epochs == [1, 2, 3, 3, 4]
-    assert resumed["predictions"] == whole
-    assert not checkpoint.exists()
-
-
-def test_a_damaged_checkpoint_is_none(tmp_path):
-    assert load_epochs(tmp_path / "none") is None
-    torch.save({"a": torch.zeros(1000)}, tmp_path / "half")
-    (tmp_path / "half").write_bytes((tmp_path / "half").read_bytes()[:500])
-    assert load_epochs(tmp_path / "half") is None
-    (tmp_path / "text").write_text("nothing of ours")
-    assert load_epochs(tmp_path / "text") is None
+    assert steps[8:] == [3, 3, 3, 4, 4, 4]
+    assert resumed["predictions"] == whole["predictions"]
+    assert resumed["fit_seconds"] > 0
+    (file,) = (tmp_path / "stopped").iterdir()
+    assert file.suffix == ".json"
 
 
 def test_files_are_there_in_full_or_not_at_all(tmp_path, monkeypatch):
