@@ -21,12 +21,12 @@ def start_heads(net: Any, dataset: UtteranceDataset) -> None:
         order = np.argsort(y)
         middle = int(np.searchsorted(np.cumsum(probability[order]), 0.5))
         torch.nn.init.constant_(
-            net.module_.heads["regression"].linear.bias, y[order][min(middle, len(y) - 1)]
+            net._network.heads["regression"].linear.bias, y[order][min(middle, len(y) - 1)]
         )
     if "ordinal" in net._heads():
         index = net._level_index(labels)
         sampled = np.bincount(index, probability, minlength=len(net.levels_))
-        net.module_.heads["ordinal"].set_prior(torch.from_numpy(sampled))
+        net._network.heads["ordinal"].set_prior(torch.from_numpy(sampled))
         natural = np.bincount(index, minlength=len(net.levels_)) / len(index)
         net.prior_ratio_ = np.divide(
             natural, sampled, out=np.zeros_like(natural), where=sampled > 0

@@ -124,7 +124,7 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
     def _cumulative(self, X: Any) -> NDArray[np.float32]:
         """P(level > k) for each threshold, shape (n, n_levels - 1)."""
         logits = torch.from_numpy(self._outputs(X)["ordinal"])
-        above = self.module_.heads["ordinal"].cumulative(logits)
+        above = self._network.heads["ordinal"].cumulative(logits)
         if self.prior_correction:
             natural = class_probabilities(above) * torch.from_numpy(self.prior_ratio_).float()
             above = cumulative_probabilities(natural / natural.sum(dim=1, keepdim=True))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import skorch.dataset
 import torch
 from numpy.typing import NDArray
+from torch import distributed
+from torch.utils.data import BatchSampler
 
 from sklearn_speechsent.utterances import UtteranceFrames
 
@@ -108,8 +110,11 @@ class UtteranceDataset(skorch.dataset.Dataset):
         return inputs, {name: target[picked] for name, target in self.targets.items()}
 
 
-class RandomBatches:
+class RandomBatches(BatchSampler):
     """Rows of training batches, drawn anew each epoch.
+
+    Processes that train one network together (``torch.distributed``) agree on the draw of the first
+    one, and on a number of batches that they can share out evenly.
 
     Parameters
     ----------
@@ -133,6 +138,9 @@ class RandomBatches:
     """
 
     when_drawn: Callable[[list[NDArray[np.int64]]], list[NDArray[np.int64]]] | None = None
+    #: Sizes differ by one: accelerate shares out batches as they come.
+    batch_size: Any = None
+    drop_last = False
 
     def __init__(
         self,
@@ -144,22 +152,72 @@ class RandomBatches:
     ) -> None:
         self.n = n
         self.n_drawn = n if n_drawn is None or weights is None else n_drawn
-        self.n_batches = max(1, -(-self.n_drawn // batch_size))
+        n_batches = max(1, -(-self.n_drawn // batch_size))
+        n_processes = distributed.get_world_size() if _is_shared() else 1
+        self.n_batches = -(-n_batches // n_processes) * n_processes
         self.rng = rng
         self.weights = weights
 
     def __len__(self) -> int:
         return self.n_batches
 
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+    def __iter__(self) -> Iterator[Any]:
         if self.weights is None:
             order = self.rng.permutation(self.n)
         else:
             order = self.rng.choice(self.n, size=self.n_drawn, p=self.weights)
+        if _is_shared():
+            shared = [order]
+            distributed.broadcast_object_list(shared, src=0)
+            order = shared[0]
         batches = np.array_split(order, self.n_batches)
         if self.when_drawn is not None:
             batches, self.when_drawn = self.when_drawn(batches), None
         return iter(batches)
+
+
+def agreed(rng: np.random.RandomState) -> np.random.RandomState:
+    """Generator that all processes agree on which train together: that of the first one.
+
+    Parameters
+    ----------
+    rng : RandomState
+
+    Returns
+    -------
+    RandomState
+        ``rng`` itself if there is only one process.
+    """
+    if not _is_shared():
+        return rng
+    state = [rng.get_state()]
+    distributed.broadcast_object_list(state, src=0)
+    rng = np.random.RandomState()
+    rng.set_state(state[0])
+    return rng
+
+
+def _is_shared() -> bool:
+    """Whether several processes train together."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+class GatheredBatches:
+    """Batches of a dataset, one after the other.
+
+    Parameters
+    ----------
+    dataset : UtteranceDataset
+    batches : iterable of ndarray of int
+        Rows of each.
+    """
+
+    def __init__(self, dataset: UtteranceDataset, batches: Iterable[NDArray[np.int64]]) -> None:
+        self.dataset = dataset
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.dataset[rows] for rows in self.batches)
 
 
 def whole_batches(

@@ -59,6 +59,21 @@ class EpochTasks(Callback):
             self.task_.call_on_fit_task_end(estimator=net, reconstruction_attributes={})
 
 
+class BestEpoch(EarlyStopping):
+    """Early stopping that also finds its weights when a wrapper of the network has come off.
+
+    Libraries for training on several devices wrap the network, which changes the names of its
+    weights, and unwrap it before the last callbacks are called.
+    """
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the weights of the best epoch back."""
+        if self.best_model_weights_ is not None and net._network is net.module_:
+            best = self.best_model_weights_.items()
+            self.best_model_weights_ = {name.removeprefix("module."): w for name, w in best}
+        super().on_train_end(net, **kwargs)
+
+
 def training_callbacks(net: Any) -> list[tuple[str, Any]]:
     """Named callbacks that the parameters of a network ask for.
 
@@ -82,7 +97,7 @@ def training_callbacks(net: Any) -> list[tuple[str, Any]]:
     if stopping:
         sink = print if net.verbose else _say_nothing
         callbacks.append(
-            ("early_stopping", EarlyStopping(patience=net.patience, load_best=True, sink=sink))
+            ("early_stopping", BestEpoch(patience=net.patience, load_best=True, sink=sink))
         )
     return callbacks
 

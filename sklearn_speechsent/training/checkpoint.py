@@ -32,7 +32,7 @@ from sklearn.utils.validation import check_random_state
 from skorch.callbacks import Callback
 
 from sklearn_speechsent.pretrained import load_checkpoint
-from sklearn_speechsent.training.batches import UtteranceDataset
+from sklearn_speechsent.training.batches import UtteranceDataset, agreed
 from sklearn_speechsent.training.checkpoint_files import (
     CheckpointFile,
     claimed,
@@ -84,11 +84,16 @@ def resumable(
     OSError
         If the folder cannot be written to.
     ValueError
-        If a parameter cannot be pickled.
+        If a parameter cannot be pickled, or several processes train the network together.
     """
     if net.checkpoint is None:
-        yield check_random_state(net.random_state), None
+        yield agreed(check_random_state(net.random_state)), None
         return
+    if getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1:
+        raise ValueError(
+            f"checkpoint={net.checkpoint!r} is of one process, and several train this network. "
+            "Leave it out, or train on one device."
+        )
     repeatable = net.random_state is not None
     settings = {k: v for k, v in net.get_params(deep=False).items() if k not in _NOT_IN_KEY}
     settings |= {"class": type(net), "start": None if reset else start_of(net), "data": data}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_speechsent.nn import SpecAugment
@@ -63,7 +63,10 @@ def settle_batch_norm(net: Any, dataset: UtteranceDataset) -> None:
     batches, n_done = net.get_iterator(dataset, training=True), 0
     if dataset.checkpoint is not None:
         batches, n_done = dataset.checkpoint.watch("settling", batches)
+    # Wrappers for several devices would copy the first one's statistics to all at every batch.
+    wrapped, net.module_ = net.module_, net._network
     average_statistics(net.module_, batches, lambda batch: net.infer(batch[0]), n_done)
+    net.module_ = wrapped
     net._set_training(False)
 
 
@@ -102,3 +105,9 @@ def average_statistics(
             forward(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        if distributed.is_available() and distributed.is_initialized():
+            # Each process has averaged its share, all of as many batches.
+            for statistic in (norm.running_mean, norm.running_var):
+                if statistic is not None:
+                    distributed.all_reduce(statistic)
+                    statistic.div_(distributed.get_world_size())

@@ -15,7 +15,12 @@ from skorch import NeuralNet
 from skorch.utils import get_map_location, to_device
 
 from sklearn_speechsent.frame_checks import check_frames
-from sklearn_speechsent.training.batches import Batch, UtteranceDataset, whole_batches
+from sklearn_speechsent.training.batches import (
+    Batch,
+    GatheredBatches,
+    UtteranceDataset,
+    whole_batches,
+)
 from sklearn_speechsent.training.callbacks import training_callbacks
 from sklearn_speechsent.training.checks import check_utterances, unusable
 from sklearn_speechsent.training.fitting import prepare_training, scoped_seed, settle_batch_norm
@@ -56,26 +61,39 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         batches: Any = dataset.batches if training else None
         if batches is None:
             batches = whole_batches(dataset.X.lengths, batch_size, np.arange(len(dataset)))
+        accelerator = getattr(self, "accelerator", None)
+        if accelerator is not None and not (training and accelerator.num_processes > 1):
+            # Nothing to share out: every process looks at all that is held out, so that all decide
+            # alike, and accelerate only knows how to share out whole batches.
+            return GatheredBatches(dataset, batches)
         return getattr(self, prefix)(dataset, sampler=batches, batch_size=None, **kwargs)
 
     def infer(self, x: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Outputs of the heads, in training with the arithmetic of ``precision``."""
         low = self.precision == "bfloat16" and self.module_.training
-        kind = torch.device(self.device or "cpu").type
-        with torch.autocast(kind, torch.bfloat16, enabled=low):
-            outputs = super().infer(x, **fit_params)
+        device = self._module_device
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            outputs = super().infer(to_device(x, device), **fit_params)
         return {name: output.float() for name, output in outputs.items()}
 
     def get_loss(
         self, y_pred: dict[str, Any], y_true: dict[str, Any], X: Any = None, training: bool = False
     ) -> torch.Tensor:
         """Loss of a batch: each head's own, summed by the criterion."""
-        targets = to_device(y_true, self.device)
-        losses = {
-            name: self.module_.heads[name].loss(output, targets[name])
-            for name, output in y_pred.items()
-        }
+        targets = to_device(y_true, self._module_device)
+        heads = self._network.heads
+        losses = {name: heads[name].loss(output, targets[name]) for name, output in y_pred.items()}
         return self.criterion_(losses, targets["weight"])
+
+    @property
+    def _network(self) -> Any:
+        """Module without what a library for training on several devices wraps around it."""
+        return getattr(self.module_, "module", self.module_)
+
+    @property
+    def _module_device(self) -> torch.device:
+        """Where the module is; ``device`` is None if somebody else has put it there."""
+        return next(self.module_.parameters()).device
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """One step of the optimizer, which must leave a finite loss."""
@@ -186,7 +204,9 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         outputs: dict[str, NDArray[np.float32]] = {}
         with torch_threads(self.n_jobs):
             for batch in whole_batches(frames.lengths, self.batch_size, rows):
-                for name, output in self.evaluation_step(dataset[batch]).items():
+                # Not that of a mixin which gathers what several processes have predicted: each
+                # predicts everything.
+                for name, output in NeuralNet.evaluation_step(self, dataset[batch]).items():
                     if name not in outputs:
                         shape = (len(frames), *output.shape[1:])
                         outputs[name] = np.empty(shape, np.float32)
@@ -218,7 +238,8 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         state = {k: v for k, v in vars(self).items() if k not in _TRAINING_STATE}
         state["virtual_params_"] = {}
         for name in ("module_", "criterion_"):
-            if name in state and any(p.device.type != "cpu" for p in state[name].parameters()):
+            parameters = getattr(state.get(name), "parameters", list)
+            if any(parameter.device.type != "cpu" for parameter in parameters()):
                 state[name] = copy.deepcopy(state[name]).cpu()
         return state
 
