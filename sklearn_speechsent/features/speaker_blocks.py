@@ -52,7 +52,7 @@ def _extract(
 ) -> Iterator[NDArray[Any]]:
     """Maps of each utterance, time first, or one row of its statistics."""
     for utterance in frames:
-        batch = torch.from_numpy(np.ascontiguousarray(utterance, dtype=np.float32))[None]
+        batch = torch.tensor(utterance, dtype=torch.float32)[None]  # frames of a file are read-only
         with torch_threads(n_jobs), torch.inference_mode():
             maps, _ = network(batch, torch.tensor([len(utterance)]))
         time_first = maps[0].permute(2, 0, 1).numpy()

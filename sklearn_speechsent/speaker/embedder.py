@@ -36,7 +36,7 @@ def _embed(
 ) -> Iterator[NDArray[np.float32]]:
     """Embedding of each utterance, as one row."""
     for utterance in frames:
-        batch = torch.from_numpy(np.ascontiguousarray(utterance, dtype=np.float32))[None]
+        batch = torch.tensor(utterance, dtype=torch.float32)[None]  # frames of a file are read-only
         with torch_threads(n_jobs), torch.inference_mode():
             yield network(batch, torch.tensor([len(utterance)])).numpy()
 

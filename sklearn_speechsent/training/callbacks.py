@@ -66,6 +66,8 @@ class BestEpoch(EarlyStopping):
     weights, and unwrap it before the last callbacks are called.
     """
 
+    best_model_weights_: dict[str, Any] | None
+
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Put the weights of the best epoch back."""
         if self.best_model_weights_ is not None and net._network is net.module_:
