@@ -17,10 +17,8 @@ from _cmu_mosei_table import as_markdown, choose, duration
 from sklearn_speechsent import FeatureStore, make_sentiment_pipeline
 
 LIGHT, TWO_HEADED, FUSED = "light", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-34 + SpE + C"
-# What a level that is too rare to be learned calls for, and what torch says of read-only frames.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:No training label is at level"),
-]
+# What a level that is too rare to be learned calls for.
+pytestmark = pytest.mark.filterwarnings("ignore:No training label is at level")
 
 
 def small_system(name, args, store):
