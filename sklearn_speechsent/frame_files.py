@@ -14,6 +14,8 @@ from numpy.typing import DTypeLike, NDArray
 #: So many bytes of files are mapped at a time, or one file. What was read counts as memory of the
 #: process for as long as it is mapped; mapping a file again takes some ten microseconds.
 _MAPPED = 2**28
+#: And so many files: each has a descriptor, of which a process may have a thousand or less.
+_OPEN = 64
 
 
 class FrameFiles:
@@ -39,6 +41,8 @@ class FrameFiles:
     ------
     FileNotFoundError
         By indexing, if a file is gone.
+    IndexError
+        By indexing with anything else, or with rows that there are not.
 
     Examples
     --------
@@ -87,6 +91,8 @@ class FrameFiles:
                 return self._map(number)[start - first : stop - first]
             key = np.arange(start, stop, step)
         rows = np.asarray(key)
+        if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"Rows must be whole numbers from 0 to {len(self) - 1}, got {key!r}.")
         numbers = np.searchsorted(self.edges, rows, side="right") - 1
         gathered = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
         for number in np.unique(numbers):
@@ -114,7 +120,9 @@ class FrameFiles:
                     )
                     raise
             self._maps[number] = mapped  # the one used last stands last
-            while len(self._maps) > 1 and sum(m.nbytes for m in self._maps.values()) > _MAPPED:
+            while len(self._maps) > 1 and (
+                len(self._maps) > _OPEN or sum(m.nbytes for m in self._maps.values()) > _MAPPED
+            ):
                 self._maps.popitem(last=False)
         return mapped
 

@@ -18,10 +18,10 @@ from sklearn_speechsent.store.keys import settings_digest
 from sklearn_speechsent.store.locks import remove_abandoned, write_locked
 from sklearn_speechsent.store.shard import (
     PART,
-    SUFFIX,
     DamagedShardError,
     StoreError,
     read_shard,
+    shard_paths,
 )
 from sklearn_speechsent.store.shelf import Shelf
 
@@ -139,7 +139,7 @@ class FeatureStore:
         for folder in self._shelves():
             shelf = Shelf(folder)
             shelf.refresh()
-            shards = list(folder.glob(f"*{SUFFIX}"))
+            shards = shard_paths(folder)
             record = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
             hits, misses = COUNTS[str(folder)].tolist()
             rows.append(
@@ -164,7 +164,7 @@ class FeatureStore:
         ----------
         remove : bool, default=False
             Whether to remove damaged files, whose utterances are then computed anew when they are
-            asked for.
+            asked for. Files that cannot be read stay: nobody knows what is in them.
 
         Returns
         -------
@@ -174,17 +174,19 @@ class FeatureStore:
         """
         rows = []
         for path in self._shards():
+            damaged, known = 0, True
             try:
-                shard = read_shard(path)
-                damaged = len(shard.damaged())
+                damaged = len(read_shard(path).damaged())
                 problem = "" if damaged == 0 else "frames differ from what was written"
             except FileNotFoundError:  # gone in the meantime
                 continue
             except DamagedShardError as exception:
-                damaged, problem = 0, str(exception)
+                problem = str(exception)
+            except OSError as exception:
+                problem, known = f"cannot be read: {exception}", False
             if problem:
                 rows.append({"file": str(path), "utterances": damaged, "problem": problem})
-                if remove:
+                if remove and known:
                     path.unlink(missing_ok=True)
         return pd.DataFrame(rows, columns=["file", "utterances", "problem"])
 
@@ -192,7 +194,7 @@ class FeatureStore:
         """Remove everything that is kept; other files in the folder stay."""
         for folder in self._shelves():
             remove_abandoned(folder, PART, CLAIMS)
-            for path in [*folder.glob(f"*{SUFFIX}"), folder / _SETTINGS]:
+            for path in [*shard_paths(folder), folder / _SETTINGS]:
                 path.unlink(missing_ok=True)
             try:
                 folder.rmdir()
@@ -237,7 +239,7 @@ class FeatureStore:
 
     def _shards(self) -> Iterator[Path]:
         for folder in self._shelves():
-            yield from sorted(folder.glob(f"*{SUFFIX}"))
+            yield from shard_paths(folder)
 
 
 def as_store(memory: FeatureStore | str | os.PathLike[str]) -> FeatureStore:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import joblib
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from sklearn_speechsent.store.claims import Claims
+from sklearn_speechsent.store.locks import turn
 from sklearn_speechsent.store.shard import ShardWriter, StoreError
 from sklearn_speechsent.store.shelf import Shelf
 
@@ -82,9 +85,12 @@ def fill(
     COUNTS[str(shelf.folder)] += len(rows) - len(missing), len(missing)
     problems: dict[bytes, Exception] = {}
     if not missing:
+        with suppress(OSError):  # it may be for reading only
+            shelf.tidy()
         return problems
     try:
         shelf.tidy()
+        claims = Claims(shelf.folder)
     except OSError as exception:
         raise StoreError.about(shelf.folder, exception, len(missing)) from exception
     size = int(np.clip(_SHARE * len(missing), _SMALLEST, _LARGEST))
@@ -95,7 +101,7 @@ def fill(
         unit="utt",
         disable=not verbose,
     )
-    with bar, Claims(shelf.folder) as claims:
+    with bar, claims:
         changed = time.monotonic()
         while missing:
             taken = claims.of_others()
@@ -107,18 +113,18 @@ def fill(
                     joblib.delayed(_compute)(
                         writers, function, take([rows[k] for k in block]), block
                     )
-                    for block in _blocks(free, size, claims, stuck)
+                    for block in _blocks(free, size, shelf, claims, stuck)
                 )
                 # Threads, because the work releases the interpreter lock.
                 workers = joblib.Parallel(
-                    n_jobs, prefer="threads", batch_size=1, return_as="generator_unordered"
+                    n_jobs, batch_size=1, return_as="generator_unordered", **_where()
                 )
                 with closing(workers(tasks)) as results:
                     for block, found in results:
                         problems |= found
                         bar.update(len(block))
             shelf.refresh()
-            left = [key for key in missing if key not in shelf and key not in problems]
+            left = [key for key in rows if key not in shelf and key not in problems]
             if len(left) < len(missing):
                 changed = time.monotonic()
             elif not free:
@@ -129,16 +135,38 @@ def fill(
     return problems
 
 
+def _where() -> dict[str, str]:
+    """Threads unless somebody has chosen a cluster, and threads in the tasks of a cluster.
+
+    A task that waits for another one's claims keeps a place on the cluster. If what was claimed
+    were tasks that need a place, too, all of them might wait for each other.
+    """
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        try:
+            distributed.get_worker()
+        except ValueError:  # not in a task
+            pass
+        else:
+            return {"require": "sharedmem"}
+    return {"prefer": "threads"}
+
+
 def _blocks(
-    keys: list[bytes], size: int, claims: Claims, stuck: set[bytes]
+    keys: list[bytes], size: int, shelf: Shelf, claims: Claims, stuck: set[bytes]
 ) -> Iterator[list[bytes]]:
-    """Pieces of what nobody else has taken on, each taken on as it is handed out."""
+    """Pieces of what nobody else has done or taken on, each taken on as it is handed out."""
+    if claims.has_company():  # where there are no turns, not all should want the same pieces
+        first = uuid4().int % max(len(keys), 1)
+        keys = keys[first:] + keys[:first]
     while keys:
-        taken = claims.of_others() - stuck
-        keys = [key for key in keys if key not in taken]
-        block, keys = keys[:size], keys[size:]
-        if block:
+        with turn(shelf.folder):
+            taken = claims.of_others() - stuck
+            shelf.refresh()  # afterwards: what has been given back is done
+            keys = [key for key in keys if key not in taken and key not in shelf]
+            block, keys = keys[:size], keys[size:]
             claims.add(block)
+        if block:
             yield block
 
 
@@ -183,8 +211,14 @@ class Writers:
         with self._lock:
             self._open = False
             idle, self._idle = self._idle, []
+        problems = []
         for writer in idle:
-            writer.commit()
+            try:
+                writer.commit()
+            except StoreError as exception:
+                problems.append(exception)
+        if problems:
+            raise problems[0]
 
     @contextmanager
     def one(self) -> Iterator[ShardWriter]:
@@ -195,9 +229,10 @@ class Writers:
             yield writer
         finally:
             with self._lock:
-                if self._open:
+                lent_on = self._open
+                if lent_on:
                     self._idle.append(writer)
-            if not self._open:
+            if not lent_on:
                 writer.commit()
 
     def __getstate__(self) -> dict[str, Any]:

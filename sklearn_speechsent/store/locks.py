@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _DAY = 86400.0
+#: Seconds that a process waits for its turn.
+_TURN = 1.0
 
 
 def create_locked(folder: Path, name: Callable[[], str]) -> tuple[Path, IO[bytes]]:
@@ -50,6 +53,33 @@ def create_locked(folder: Path, name: Callable[[], str]) -> tuple[Path, IO[bytes
         path.unlink(missing_ok=True)
 
 
+@contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """Let one process after the other do something short with a folder.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Notes
+    -----
+    Nobody waits longer than a second, in which the one before may have been stopped, or at all
+    where folders have no locks: what is done must be safe without.
+    """
+    try:
+        folder_number = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        yield
+        return
+    try:
+        latest = time.monotonic() + _TURN
+        while _lock(folder_number) is False and time.monotonic() < latest:
+            time.sleep(_TURN / 500)
+        yield
+    finally:
+        os.close(folder_number)
+
+
 def write_locked(path: Path, content: bytes, temporary: str) -> None:
     """Write a small file so that it is there in full or not at all.
 
@@ -70,6 +100,7 @@ def write_locked(path: Path, content: bytes, temporary: str) -> None:
         with file:
             file.write(content)
             file.flush()
+            os.fsync(file.fileno())
             os.replace(part, path)
     except OSError:
         part.unlink(missing_ok=True)
@@ -86,12 +117,12 @@ def is_alive(path: Path) -> bool:
     Returns
     -------
     bool
-        False also if the file is gone.
+        False also if the file is gone, or not for us to read.
     """
     try:
         with path.open("rb") as file:
             return not _is_abandoned(file)
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
@@ -120,12 +151,12 @@ def remove_abandoned(folder: Path, *suffixes: str) -> None:
                 pass
 
 
-def _lock(file: IO[bytes]) -> bool | None:
+def _lock(file: IO[bytes] | int, *, shared: bool = False) -> bool | None:
     """Lock a file until it is closed: False if somebody else has, None if there are no locks."""
     if fcntl is None:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -134,7 +165,9 @@ def _lock(file: IO[bytes]) -> bool | None:
 
 
 def _is_abandoned(file: IO[bytes]) -> bool:
-    locked = _lock(file)
+    # Who only looks keeps the owner out but nobody else who looks; and network folders give an
+    # exclusive lock for files that are open for writing only.
+    locked = _lock(file, shared=True)
     if locked is None:
         return time.time() - os.fstat(file.fileno()).st_mtime > _DAY
     return locked

@@ -1,14 +1,16 @@
 """One file of a store: the frames of some utterances, written once and never changed.
 
 A shard is four NumPy arrays, one behind the other in the format of ``.npy``: frames end to end,
-where each utterance stops, the keys, and a checksum of each utterance. ``numpy.load`` reads the
-frames of any of them.
+where each utterance stops, the keys, and a checksum of each utterance, with one of all the rest
+behind. ``numpy.load`` reads the frames of any of them.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
+import re
 import time
 import zlib
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from sklearn_speechsent.store.locks import create_locked
 
 #: Names of shards that are finished, and of those that are being written.
 SUFFIX, PART = ".npy", ".part"
+_NAME = re.compile(rf"[0-9a-f]{{32}}\{SUFFIX}")
 #: A shard is finished after so many bytes or seconds, whichever comes first: that much work is
 #: lost at most when the process is killed.
 _MAX_BYTES, _MAX_SECONDS = 2**27, 20.0
@@ -66,6 +69,26 @@ class StoreError(OSError):
 
 class DamagedShardError(ValueError):
     """A file that is no whole shard."""
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Files that are called as shards are; others in the folder are nobody's business.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+        Empty if there is no folder.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            named = [entry for entry in entries if _NAME.fullmatch(entry.name)]
+            return sorted(Path(entry.path) for entry in named if entry.is_file())
+    except FileNotFoundError:
+        return []
 
 
 @dataclass(frozen=True)
@@ -134,27 +157,42 @@ def read_shard(path: Path) -> Shard:
     ------
     DamagedShardError
         If it is cut off, or something else.
-    FileNotFoundError
-        If it is gone.
+    OSError
+        If it is gone or cannot be read, which says nothing about what is in it.
     """
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
             npy.read_magic(file)
             shape, fortran_order, dtype = npy.read_array_header_1_0(file)
             offset = file.tell()
-            size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-            file.seek(offset + size)
+            end = offset + math.prod(shape) * dtype.itemsize
+            if not offset < end < os.fstat(file.fileno()).st_size:
+                raise ValueError("it is cut off.")
+            file.seek(end)
             stops, keys, checksums = (npy.read_array(file, allow_pickle=False) for _ in range(3))
             whole = not file.read(1) and not fortran_order and not dtype.hasobject
-    except FileNotFoundError:
-        raise
-    except (ValueError, EOFError, OSError) as exception:
-        raise DamagedShardError(f"{path} is no shard of a store: {exception}") from exception
-    n = len(stops)
-    fits = keys.shape == (n, KEY_SIZE) and checksums.shape == (n,) and n > 0
+        except OSError:
+            raise
+        except Exception as exception:  # NumPy reads headers as Python, which can fail in any way
+            raise DamagedShardError(f"{path} is no shard of a store: {exception}") from exception
+    n = stops.size
+    shapes = (stops.shape, keys.shape, checksums.shape)
+    fits = shapes == ((n,), (n, KEY_SIZE), (n + 1,)) and n > 0 and len(shape) > 0
     if not (whole and fits and stops[-1] == shape[0] and (np.diff(stops, prepend=0) > 0).all()):
         raise DamagedShardError(f"{path} is no shard of a store: its parts do not fit together.")
-    return Shard(path, offset, shape[1:], dtype, stops, keys, checksums)
+    if _table_checksum(shape[1:], dtype, stops, keys, checksums[:-1]) != checksums[-1]:
+        raise DamagedShardError(f"{path} is no shard of a store: its table is not what it was.")
+    return Shard(path, offset, shape[1:], dtype, stops, keys, checksums[:-1])
+
+
+def _table_checksum(
+    frame_shape: tuple[int, ...], dtype: np.dtype[Any], *table: NDArray[Any]
+) -> int:
+    """Checksum of everything but the frames: without it, frames would go to other utterances."""
+    checksum = zlib.crc32(f"{frame_shape} {dtype.str}".encode())
+    for column in table:
+        checksum = zlib.crc32(np.ascontiguousarray(column).tobytes(), checksum)
+    return checksum
 
 
 class ShardWriter:
@@ -194,15 +232,15 @@ class ShardWriter:
             If frames have another shape than those of the utterances before.
         """
         frames = np.ascontiguousarray(frames, self.dtype)
+        if not frames.size or (self._file is not None and frames.shape[1:] != self._shape):
+            raise ValueError(
+                f"Frames of shape {frames.shape} cannot be kept"
+                + (f" among those of shape (n_frames, *{self._shape})." if self._file else ".")
+            )
         try:
             if self._file is None:
                 self._begin(frames)
             assert self._file is not None
-            if frames.shape[1:] != self._shape or frames.dtype != self.dtype or not len(frames):
-                raise ValueError(
-                    f"Frames of shape {frames.shape}, {frames.dtype} cannot be kept among those "
-                    f"of shape (n_frames, *{self._shape}), {self.dtype}."
-                )
             content = frames.reshape(-1).view(np.uint8).data
             self._file.write(content)
             self._keys.append(key)
@@ -226,10 +264,13 @@ class ShardWriter:
         file = self._file
         if file is None:
             return
+        assert self.dtype is not None
+        stops, keys = np.array(self._stops, np.int64), as_key_array(self._keys)
+        checksums = np.array(self._checksums, np.uint32)
+        last = _table_checksum(self._shape, self.dtype, stops, keys, checksums)
         try:
-            npy.write_array(file, np.array(self._stops, np.int64), allow_pickle=False)
-            npy.write_array(file, as_key_array(self._keys), allow_pickle=False)
-            npy.write_array(file, np.array(self._checksums, np.uint32), allow_pickle=False)
+            for column in (stops, keys, np.append(checksums, np.uint32(last))):
+                npy.write_array(file, column, allow_pickle=False)
             file.seek(0)
             self._write_header(self._stops[-1])
             file.flush()

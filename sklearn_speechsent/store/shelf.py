@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from sklearn_speechsent.frame_files import FrameFiles
 from sklearn_speechsent.store.claims import CLAIMS
 from sklearn_speechsent.store.locks import remove_abandoned
-from sklearn_speechsent.store.shard import PART, SUFFIX, DamagedShardError, Shard, read_shard
+from sklearn_speechsent.store.shard import (
+    PART,
+    DamagedShardError,
+    Shard,
+    read_shard,
+    shard_paths,
+)
 
 #: A shard that is used is marked as such after so many seconds.
 _TOUCH = 3600.0
@@ -41,10 +47,7 @@ class Shelf:
 
     def refresh(self) -> None:
         """Take note of shards that have come or gone."""
-        try:
-            names = {entry.name for entry in os.scandir(self.folder) if entry.name.endswith(SUFFIX)}
-        except FileNotFoundError:
-            names = set()
+        names = {path.name for path in shard_paths(self.folder)}
         gone = self._shards.keys() - names
         if gone:
             self._places = {k: v for k, v in self._places.items() if v[0] not in gone}
@@ -53,7 +56,7 @@ class Shelf:
         for name in sorted(names - self._shards.keys() - self._damaged):
             try:
                 shard = read_shard(self.folder / name)
-            except FileNotFoundError:
+            except OSError:  # gone, or not for us to read
                 continue
             except DamagedShardError:
                 self._damaged.add(name)

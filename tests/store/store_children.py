@@ -1,0 +1,100 @@
+"""Processes that fill a store, to be killed, stopped and counted by the tests beside this file.
+
+They are forked off a process that has imported everything, which takes a hundred times less long
+than starting from scratch; nothing of the test's own process is in them.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import sklearn_speechsent.store.filling as filling
+import sklearn_speechsent.store.locks as locks
+import sklearn_speechsent.store.shard as shard
+from sklearn_speechsent import MelFilterBank, audio
+
+#: Seconds after which a test gives up; nothing here takes one.
+TIMEOUT = 120
+#: Where lines of code count as moments at which a process may die.
+_TRACED = str(Path(shard.__file__).parent)
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["sklearn_speechsent.features", "store_children"])
+
+
+def extract(paths, folder, log, *, ready=None, hold=(None, None), die_at=None, **settings):
+    """Extract recordings into a store.
+
+    Every decoding adds a line to the file ``log``. The process waits for all that share the
+    barrier ``ready``; at the decoding number ``hold[0]`` it says so through the pipe ``hold[1]``
+    and waits for an answer; it kills itself at line number ``die_at`` of the code of the store.
+    Other settings are limits.
+    """
+    for module in (shard, filling, locks):
+        for name in settings.keys() & vars(module).keys():
+            setattr(module, name, settings[name])
+    n_jobs = settings.get("n_jobs")
+    original, decodings = audio.read, count(1)
+
+    def read(recording, sample_rate):
+        number = next(decodings)
+        with open(log, "ab", buffering=0) as file:
+            file.write(f"{os.getpid()} {recording.row}\n".encode())
+        if number == hold[0]:
+            hold[1].send("here")
+            hold[1].recv()
+        return original(recording, sample_rate)
+
+    audio.read = read
+    if ready is not None:
+        ready.wait(TIMEOUT)
+    if die_at is not None:
+        sys.settrace(_killer(die_at))
+    MelFilterBank(memory=folder, n_jobs=n_jobs).fit_transform(paths)
+
+
+def _killer(die_at):
+    passed = 0
+
+    def trace(frame, event, _):
+        nonlocal passed
+        if not frame.f_code.co_filename.startswith(_TRACED):
+            return None
+        if event == "line":
+            passed += 1
+            if passed == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    return trace
+
+
+@contextmanager
+def process(*args, **kwargs):
+    """Run :func:`extract` elsewhere; nothing of it is left at the end."""
+    child = CONTEXT.Process(target=extract, args=args, kwargs=kwargs, daemon=True)
+    child.start()
+    try:
+        yield child
+    finally:
+        if child.is_alive():
+            os.kill(child.pid, signal.SIGKILL)  # also if it is stopped
+        child.join(TIMEOUT)
+
+
+def finished(child):
+    """Wait for the end of a process; whether all went well."""
+    child.join(TIMEOUT)
+    assert child.exitcode is not None, "it hangs"
+    return child.exitcode == 0
+
+
+def lines(log):
+    """Rows that were decoded, by process."""
+    if not log.exists():
+        return []
+    return [tuple(map(int, line.split())) for line in log.read_text().splitlines()]

@@ -1,0 +1,90 @@
+"""What the tests beside this file keep: tiny recordings, numbers by name, and looks at a folder."""
+
+import numpy as np
+import soundfile
+from sklearn.base import clone
+
+from sklearn_speechsent import FeatureStore
+from sklearn_speechsent.store import digest, fill
+
+#: Names of what a step leaves in its folder when all is well.
+TIDY = (".npy", ".json")
+
+
+def short_recordings(folder, n, seed=0):
+    """Paths of recordings of a quarter of a second, none as long as another."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number in range(n):
+        paths.append(str(folder / f"{number:03d}.wav"))
+        samples = rng.normal(0, 0.05, 3000 + 20 * number)
+        soundfile.write(paths[-1], samples, 16000)
+    return paths
+
+
+def key(name):
+    return digest(str(name).encode())
+
+
+def made_of(name):
+    """Frames that depend on a number."""
+    return np.random.default_rng(name).normal(size=(name % 5 + 1, 3)).astype(np.float32)
+
+
+def keep(shelf, names, made=made_of, **options):
+    """Fill a shelf with what is made of names; gives those that were computed."""
+    computed = []
+
+    def function(batch):
+        for name in batch:
+            computed.append(name)
+            yield made(name)
+
+    keys = [key(name) for name in names]
+    problems = fill(shelf, keys, lambda rows: [names[row] for row in rows], function, **options)
+    assert not problems
+    return computed
+
+
+def a_shelf(folder, step="cmn", **options):
+    return FeatureStore(folder, **options).shelf(step, {})
+
+
+def assert_kept(shelf, names, made=made_of):
+    shelf.refresh()
+    base, starts, stops = shelf.frames([key(name) for name in names])
+    for name, start, stop in zip(names, starts, stops, strict=True):
+        np.testing.assert_array_equal(base[start:stop], made(name))
+
+
+def assert_same_frames(frames, expected):
+    """Bit for bit."""
+    assert len(frames) == len(expected)
+    for utterance, right in zip(frames, expected, strict=True):
+        assert utterance.dtype == right.dtype
+        np.testing.assert_array_equal(utterance, right)
+
+
+def uncached(estimator):
+    """Copy that keeps nothing."""
+    twin = clone(estimator)
+    names = [name for name in twin.get_params() if name.split("__")[-1] == "memory"]
+    return twin.set_params(**dict.fromkeys(names))
+
+
+def misses(store, act):
+    """Utterances that were computed while something was done, by step."""
+    before = counts(store)["misses"]
+    result = act()
+    new = counts(store)["misses"].sub(before, fill_value=0).astype(int)
+    return result, {step: n for step, n in new.items() if n}
+
+
+def counts(store):
+    return store.statistics().groupby("step")[["hits", "misses"]].sum()
+
+
+def strays(folder):
+    """Files that should not be there once nobody is at work."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.suffix not in TIDY]

@@ -1,0 +1,110 @@
+"""An extraction that is killed again and again: nothing is lost but what was in hand."""
+
+import signal
+from functools import partial
+
+import pytest
+from store_children import CONTEXT, finished, lines, process
+from store_corpus import assert_same_frames, short_recordings, strays
+
+from sklearn_speechsent import FeatureStore, MelFilterBank
+from sklearn_speechsent.store import locks
+
+pytestmark = pytest.mark.skipif(
+    locks.fcntl is None, reason="without locks, leftovers of the dead count as alive for a day"
+)
+#: Bytes after which a shard is closed: every utterance has one of its own; three or four share one.
+OWN, SHARED = 1, 25_000
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return short_recordings(tmp_path_factory.mktemp("recordings"), 200)
+
+
+@pytest.fixture(scope="module")
+def expected(recordings):
+    return MelFilterBank().fit_transform(recordings)
+
+
+def n_kept(folder):
+    """Utterances in the store, after whatever happened; all of them whole."""
+    store = FeatureStore(folder)
+    assert store.check().empty
+    kept = store.statistics().set_index("step")["utterances"]
+    return int(kept.get("mfb", 0))
+
+
+def assert_whole(folder, paths, expected):
+    assert_same_frames(MelFilterBank(memory=folder).fit_transform(paths), expected)
+    assert n_kept(folder) == len(paths)
+    assert not strays(folder)
+
+
+@pytest.mark.parametrize("max_bytes, n_jobs", [(OWN, 1), (SHARED, 1), (SHARED, 2)])
+def test_killed_ten_times(recordings, expected, tmp_path, rng, max_bytes, n_jobs):
+    folder, log = tmp_path / "store", tmp_path / "log"
+    extract = partial(process, recordings, str(folder), log, _MAX_BYTES=max_bytes, n_jobs=n_jobs)
+    kept = 0
+    for moment in rng.integers(1, 16, size=10).tolist():
+        before = len(lines(log))
+        ours, theirs = CONTEXT.Pipe()
+        with extract(hold=(moment, theirs)) as child:
+            theirs.close()
+            # It dies between two utterances, with a thread in the midst of another one if it has.
+            assert ours.poll(60) and ours.recv() == "here"
+            child.kill()
+            child.join()
+            assert child.exitcode == -signal.SIGKILL
+        now = n_kept(folder)
+        in_hand = 1 if max_bytes == OWN else 4 * n_jobs
+        assert kept + len(lines(log)) - before - in_hand - n_jobs <= now
+        assert kept <= now
+        kept = now
+    assert 0 < kept < len(recordings)
+    with extract() as child:
+        assert finished(child)
+    lost = len(lines(log)) - len(recordings)
+    assert 0 < lost <= 10 * (in_hand + n_jobs)
+    assert_whole(folder, recordings, expected)
+
+
+def test_killed_at_any_line_of_the_store(recordings, expected, tmp_path, rng):
+    """Also while it looks, claims, writes, names, and tidies up."""
+    folder, log, deaths = tmp_path / "store", tmp_path / "log", 0
+    paths = recordings[:16]
+    extract = partial(process, paths, str(folder), log, _MAX_BYTES=SHARED)
+    for moment in rng.integers(1, 1200, size=40).tolist():
+        with extract(die_at=moment) as child:
+            child.join()
+            assert child.exitcode in (0, -signal.SIGKILL)
+            deaths += child.exitcode != 0
+        if n_kept(folder) == len(paths):
+            FeatureStore(folder).clear()
+    assert deaths >= 20
+    with extract() as child:
+        assert finished(child)
+    assert_whole(folder, paths, expected[:16])
+
+
+def test_killed_while_others_are_at_work(recordings, expected, tmp_path, rng):
+    folder, log = tmp_path / "store", tmp_path / "log"
+    extract = partial(process, recordings, str(folder), log, _MAX_BYTES=SHARED, _POLL=0.005)
+    with extract() as survivor:
+        for moment in rng.integers(200, 3000, size=6).tolist():
+            with extract(die_at=moment) as child:
+                child.join()
+                assert child.exitcode in (0, -signal.SIGKILL)
+        assert finished(survivor)
+    assert_whole(folder, recordings, expected)
+
+
+def test_killed_before_the_settings_are_written(recordings, expected, tmp_path):
+    """A folder without settings is nobody's, until it is filled again."""
+    folder = tmp_path / "store"
+    MelFilterBank(memory=folder).fit_transform(recordings[:9])
+    for settings in folder.rglob("settings.json"):
+        settings.unlink()
+    assert FeatureStore(folder).statistics().empty
+    assert_same_frames(MelFilterBank(memory=folder).fit_transform(recordings[:9]), expected[:9])
+    assert_whole(folder, recordings[:9], expected[:9])

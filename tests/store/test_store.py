@@ -1,0 +1,244 @@
+"""What names an entry, and the care of the folder."""
+
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from store_corpus import (
+    a_shelf,
+    assert_kept,
+    assert_same_frames,
+    keep,
+    misses,
+    short_recordings,
+    uncached,
+)
+
+from sklearn_speechsent import (
+    FeatureStore,
+    MelFilterBank,
+    SlidingCMN,
+    UtteranceFrames,
+    audio,
+)
+from sklearn_speechsent.store import as_store, settings_digest, shard, shelf, utterance_keys
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    return short_recordings(tmp_path / "recordings", 12)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Rows that were decoded since it was last cleared."""
+    rows, original = [], audio.read
+
+    def read(recording, sample_rate):
+        rows.append(recording.row)
+        return original(recording, sample_rate)
+
+    monkeypatch.setattr(audio, "read", read)
+    return rows
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(tmp_path / "store")
+
+
+# --- keys: contents and settings, not names
+
+
+def test_rows_are_found_whatever_their_names_order_and_number(recordings, store, computed):
+    bank = MelFilterBank(memory=store)
+    expected = MelFilterBank().fit_transform(recordings)
+    computed.clear()
+    bank.fit_transform(recordings[:5])
+    bank.fit_transform(recordings[3:9])  # some are there, in another file
+    assert computed == [0, 1, 2, 3, 4, 2, 3, 4, 5]
+    computed.clear()
+    rows = [7, 0, 3, 3, 8, 0]
+    found = bank.fit_transform([recordings[row] for row in rows])
+    assert_same_frames(found, expected[rows])
+    assert (found.starts[[1, 2]] == found.starts[[5, 3]]).all()  # one entry each
+    copy = shutil.copy(recordings[2], os.path.dirname(recordings[2]) + "/another name.wav")
+    assert_same_frames(bank.fit_transform([copy, os.path.relpath(copy)]), expected[[2, 2]])
+    assert not computed
+    assert_same_frames(bank.fit_transform(recordings), expected)
+    assert computed == [9, 10, 11]
+    assert (store.statistics()["utterances"] == [13, 12]).all()  # of files by name, of frames
+
+
+def test_one_recording_many_times_is_computed_once(recordings, store, computed):
+    frames = MelFilterBank(memory=store, n_jobs=2).fit_transform([recordings[0]] * 9)
+    assert computed == [0] and len(frames) == 9 and len(frames.base) == frames.lengths[0]
+
+
+def test_segments_and_perturbed_copies_are_entries_of_their_own(recordings, store, computed):
+    plain = {"file": recordings[0], "start": None, "end": None}
+    table = pd.DataFrame(
+        [
+            plain,
+            plain | {"start": 0.05},
+            plain | {"start": 0.05, "end": 0.12},
+            plain | {"speed": 1.1},
+            plain | {"gain_db": 6.0},
+            plain | {"snr_db": 15.0, "seed": 1},
+            plain | {"snr_db": 15.0, "seed": 2},
+            plain | {"start": 0.0},
+            plain | {"speed": 1.0, "gain_db": 0.0},  # the plain one again
+        ]
+    )
+    expected = MelFilterBank().fit_transform(table)
+    computed.clear()
+    bank = MelFilterBank(memory=store)
+    assert_same_frames(bank.fit_transform(table), expected)
+    assert computed == list(range(8))
+    assert_same_frames(bank.fit_transform(table[::-1].reset_index(drop=True)), expected[::-1])
+    assert len(computed) == 8
+
+
+def test_files_change_their_keys_with_their_contents(recordings, store, computed):
+    bank = MelFilterBank(memory=store)
+    before = bank.fit_transform(recordings[:2])
+    shutil.copyfile(recordings[1], recordings[0])
+    after = bank.fit_transform(recordings[:2])
+    assert computed == [0, 1]
+    assert_same_frames(after, before[[1, 1]])
+
+
+def test_settings_are_told_apart_by_value(store):
+    settings = {"a": 1, "b": [1.0, None, "x"]}
+    assert settings_digest(settings) == settings_digest(dict(reversed(settings.items())))
+    folders = {
+        store.shelf("cmn", changed).folder
+        for changed in (settings, {**settings, "a": 2}, {**settings, "b": None}, {"a": 1})
+    }
+    folders.add(store.shelf("vad", settings).folder)
+    folders.add(FeatureStore(store.folder, dtype="float16").shelf("cmn", settings).folder)
+    assert len(folders) == 6
+    half = FeatureStore(store.folder, dtype="float16")
+    assert store.shelf("srext", {}, frames=False).folder == (
+        half.shelf("srext", {}, frames=False).folder
+    )
+
+
+def test_frames_of_a_store_go_by_their_origin_and_others_by_content(recordings, store):
+    frames = MelFilterBank(memory=store).fit_transform(recordings)
+    keys = utterance_keys(frames)
+    assert keys.shape == (12, 16) and len(np.unique(keys, axis=0)) == 12
+    np.testing.assert_array_equal(utterance_keys(frames[[3, 1]]), keys[[3, 1]])
+    np.testing.assert_array_equal(utterance_keys(frames.with_embeddings(np.ones((12, 2)))), keys)
+    other = MelFilterBank(scale=1.0, memory=store).fit_transform(recordings)
+    assert not (utterance_keys(other) == keys).all(axis=1).any()
+
+    plain = UtteranceFrames.from_arrays([np.ones((4, 3)), np.ones((3, 4)), np.ones((4, 3))[:0]][:1])
+    kinds = [plain, plain.with_frames([np.ones((4, 3), np.float32)])]
+    kinds += [UtteranceFrames.from_arrays([np.ones((2, 6))]), plain.with_frames([np.zeros((4, 3))])]
+    assert len({utterance_keys(kind).tobytes() for kind in kinds}) == 4
+    shifted = UtteranceFrames(np.ones((9, 3)), [5], [9])
+    np.testing.assert_array_equal(utterance_keys(shifted), utterance_keys(plain))
+
+
+def test_steps_after_another_front_end_find_nothing_of_it(recordings, store):
+    """Entries of a step go by where its input came from."""
+    pipeline = make_pipeline(MelFilterBank(memory=store), SlidingCMN(memory=store))
+    plain = pipeline.fit_transform(recordings)
+    for params in ({"melfilterbank__window": "povey"}, {"melfilterbank__scale": 1.0}):
+        other = clone(pipeline).set_params(**params)
+        frames, new = misses(store, lambda other=other: other.fit_transform(recordings))
+        assert new["cmn"] == len(recordings)
+        assert_same_frames(frames, uncached(other).fit_transform(recordings))
+        assert not np.array_equal(frames[0], plain[0])
+
+
+# --- the care of the folder
+
+
+def test_statistics_tell_what_is_there_and_what_was_found(tmp_path):
+    store = FeatureStore(tmp_path / "store")
+    assert store.statistics().empty and store.check().empty and store.reduce_size(0) == 0
+    assert not store.folder.exists()
+    shelf = store.shelf("cmn", {"width": 3})
+    keep(shelf, [1, 2, 3, 2])
+    keep(shelf, [3, 4])
+    (row,) = store.statistics().to_dict("records")
+    assert row["step"] == "cmn" and row["settings"] == {"width": 3}
+    assert (row["utterances"], row["files"]) == (4, 2)
+    assert (row["hits"], row["misses"]) == (1, 4)
+    paths = shard.shard_paths(shelf.folder)
+    assert row["bytes"] == sum(path.stat().st_size for path in paths)
+    assert row["folder"] == str(shelf.folder)
+    store.clear()
+    assert store.statistics().empty and not shelf.folder.exists()
+
+
+def test_the_least_recently_used_go_first(tmp_path):
+    store = FeatureStore(tmp_path)
+    place = a_shelf(tmp_path)
+    paths = []
+    for number in range(4):
+        keep(place, [5 * number])
+        (new,) = set(shard.shard_paths(place.folder)) - set(paths)
+        paths.append(new)
+        age = 86400 * (4 - number)  # days since it was made
+        moment = new.stat().st_mtime - age
+        os.utime(new, (moment, moment))
+    size = paths[0].stat().st_size
+    assert store.reduce_size(10**9) == 4 * size
+    reader = a_shelf(tmp_path)
+    assert keep(reader, [0]) == []
+    assert_kept(reader, [0])  # the oldest is used again
+    assert store.reduce_size(2 * size + 1) == 2 * size
+    assert shard.shard_paths(place.folder) == sorted([paths[0], paths[3]])
+    assert keep(a_shelf(tmp_path), [0, 5, 10, 15]) == [5, 10]
+    assert store.reduce_size(0) == 0
+
+
+def test_use_is_noted_once_an_hour(tmp_path, monkeypatch):
+    place = a_shelf(tmp_path)
+    keep(place, [0])
+    (path,) = shard.shard_paths(place.folder)
+    before = path.stat().st_mtime_ns
+    assert_kept(place, [0])
+    assert path.stat().st_mtime_ns == before
+    monkeypatch.setattr(shelf, "_TOUCH", -1.0)
+    os.utime(path, ns=(0, 0))
+    assert_kept(place, [0])
+    assert path.stat().st_mtime_ns >= before
+
+
+def test_entries_dropped_while_others_are_computed_are_computed_too(tmp_path):
+    place = a_shelf(tmp_path)
+    keep(place, [0, 1, 2])
+
+    def made(name):
+        from store_corpus import made_of
+
+        if name == 3:
+            FeatureStore(tmp_path).reduce_size(0)
+        return made_of(name)
+
+    computed = keep(place, [0, 1, 2, 3], made)
+    assert computed[0] == 3 and sorted(set(computed)) == [0, 1, 2, 3]
+    assert_kept(place, [0, 1, 2, 3])
+
+
+def test_a_store_is_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = FeatureStore("here")
+    assert store == FeatureStore(tmp_path / "here") == as_store("here") == as_store(store)
+    assert hash(store) == hash(as_store(tmp_path / "here"))
+    assert store != FeatureStore("here", dtype="float16") and store != "here"
+    assert eval(repr(store)) == store == pickle.loads(pickle.dumps(store))
+    assert "dtype='float16'" in repr(FeatureStore("here", dtype="float16"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert FeatureStore("~/here") == store
+    bank = clone(MelFilterBank(memory=store))
+    assert bank.memory == store
