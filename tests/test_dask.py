@@ -1,8 +1,8 @@
 """A cluster of two worker processes: same results as here, features through the store.
 
 joblib sends arrays of more than a kilobyte to one worker, from which the others get them. If that
-one dies, so does the search: 126 rows are enough, because the rows of a fold are such an array.
-Lists travel with each task. What the store computes depends on no worker.
+one dies, so does the search, unless it is run under ``dask_config``. What the store computes
+depends on no worker.
 """
 
 import math
@@ -19,6 +19,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import Pipeline
 
 from sklearn_speechsent import FeatureStore, MelFilterBank, SlidingCMN, WaveformPerturbation, audio
+from sklearn_speechsent.cluster import dask_config
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.frame_files import FrameFiles
 from sklearn_speechsent.store import StoreError, filling
@@ -73,13 +74,17 @@ def store(tmp_path):
     return FeatureStore(tmp_path / "store")
 
 
-def on_cluster(function, *args, **kwargs):
+def dask():
+    return joblib.parallel_config(backend="dask")
+
+
+def on_cluster(function, *args, config=dask, **kwargs):
     """Call on a thread: what hangs is then a failure rather than the end of all tests."""
     results = []
 
     def call():
         try:
-            with joblib.parallel_config(backend="dask"):
+            with config():
                 results.append((function(*args, **kwargs), None))
         except Exception as exception:
             results.append((None, exception))
@@ -296,11 +301,12 @@ def test_a_worker_killed_during_the_extraction(client, speech, store, tmp_path):
 
 
 def test_a_worker_killed_during_a_search(client, speech, store, tmp_path):
-    data, target = speech.data.tolist(), speech.target.tolist()
+    # As arrays, whose fold indices have more than a kilobyte.
+    data, target = np.tile(speech.data, 10), np.tile(speech.target, 10)
     estimator = pipeline(store, ("dies", DiesOnce(str(tmp_path / "dead"))))
     before = workers(client)
     search = GridSearchCV(estimator, GRID, cv=3, error_score="raise", refit=False)
-    on_cluster(search.fit, data, target)
+    on_cluster(search.fit, data, target, config=lambda: dask_config(client))
     assert (tmp_path / "dead").exists() and len(workers(client) & before) == 1
     assert_same_scores(search, GridSearchCV(local(estimator), GRID, cv=3).fit(data, target))
     assert_tidy(store)
