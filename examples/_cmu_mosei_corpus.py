@@ -21,7 +21,7 @@ def load(audio_dir, labels, *, limit, report, n_jobs):
     Parameters
     ----------
     audio_dir, labels : Path or None
-        See :func:`load_cmu_mosei`; labels may also lie as labels.csv in the folder of the audio.
+        See :func:`load_cmu_mosei`.
     limit : int or None
         Videos of each fold to take; None takes all.
     report : Path
@@ -40,8 +40,6 @@ def load(audio_dir, labels, *, limit, report, n_jobs):
     FileNotFoundError, ValueError
         If audio or labels are not there or not understood, or a fold is empty.
     """
-    if labels is None and audio_dir is not None and (audio_dir / "labels.csv").is_file():
-        labels = audio_dir / "labels.csv"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         mosei = load_cmu_mosei(audio_dir, labels=labels, as_frame=True, n_jobs=n_jobs)

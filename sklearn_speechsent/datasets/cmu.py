@@ -53,7 +53,8 @@ def load_cmu_mosei(
         Folder of the audio; by default ``<data_home>/cmu_mosei``.
     labels : str or Path, default=None
         Table with the columns ``video_id, clip_id, sentiment, split, start, end`` (s); by default
-        ``<data_home>/cmu_mosei/labels.csv``. Others are kept in ``frame``.
+        ``labels.csv`` in `audio_dir`, else ``<data_home>/cmu_mosei/labels.csv``. Other columns are
+        kept in ``frame``.
     data_home : str or Path, default=None
         By default that of :func:`get_data_home`.
     split : {"train", "valid", "test"} or sequence of these, default=None
@@ -153,7 +154,8 @@ def load_cmu_mosi(
     audio_dir : str or Path, default=None
         Folder of the audio; by default ``<data_home>/cmu_mosi``.
     labels : str or Path, default=None
-        Table of the labels; by default ``<data_home>/cmu_mosi/labels.csv``.
+        Table of the labels; by default ``labels.csv`` in `audio_dir`, else
+        ``<data_home>/cmu_mosi/labels.csv``.
     data_home : str or Path, default=None
         By default that of :func:`get_data_home`.
     split : {"train", "valid", "test"} or sequence of these, default=None
@@ -225,12 +227,15 @@ def _prepare(
         raise ValueError(f"split must be one or several of {SPLITS}, or None; got {split!r}.")
     home = get_data_home() if data_home is None else Path(data_home)
     home = home.expanduser().resolve() / corpus.folder
-    table = _read_labels(home / "labels.csv" if labels is None else Path(labels), corpus)
+    folder = home if audio_dir is None else Path(audio_dir).expanduser().resolve()
+    if labels is None:
+        beside = folder / "labels.csv"
+        labels = beside if beside.is_file() else home / "labels.csv"
+    table = _read_labels(Path(labels), corpus)
     if split is not None:
         table = table[table["split"].isin(wanted)].reset_index(drop=True)
     if table.empty:
         raise ValueError(f"{corpus.name}: no label is in the split {split!r}. Check the column.")
-    folder = home if audio_dir is None else Path(audio_dir).expanduser().resolve()
     layout = find_layout(folder, set(table["video_id"]), corpus.name)
     files, joined = assign_files(table, layout)
     table = table.rename(columns={"sentiment": "label"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import joblib
 import numpy as np
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -22,9 +23,10 @@ from sklearn_speechsent.store.locks import turn
 from sklearn_speechsent.store.shard import ShardWriter, StoreError
 from sklearn_speechsent.store.shelf import Shelf
 
-#: Utterances of a task are so many of those that are missing, within limits: few enough to be
-#: shared out evenly, enough that a cluster does not make a file of every utterance.
-_SHARE, _SMALLEST, _LARGEST = 1 / 256, 4, 128
+#: Utterances of a task are a share of those that are missing, within limits. On threads there are
+#: many small tasks, for the progress bar; elsewhere every task costs some milliseconds of its own
+#: and makes a file, so that each worker gets a few large ones.
+_TASKS, _TASKS_PER_WORKER, _SMALLEST, _LARGEST = 256, 16, 4, (128, 512)
 #: Seconds between two looks at what others do, and after which nobody waits for them in vain.
 _POLL, _PATIENCE = 0.1, 60.0
 #: Entries found and computed by this process, by folder.
@@ -93,7 +95,8 @@ def fill(
         claims = Claims(shelf.folder)
     except OSError as exception:
         raise StoreError.about(shelf.folder, exception, len(missing)) from exception
-    size = int(np.clip(_SHARE * len(missing), _SMALLEST, _LARGEST))
+    where = _where()
+    size = _task_size(len(missing), n_jobs, where)
     bar = tqdm(
         total=len(rows),
         initial=len(rows) - len(missing),
@@ -115,10 +118,7 @@ def fill(
                     )
                     for block in _blocks(free, size, shelf, claims, stuck)
                 )
-                # Threads, because the work releases the interpreter lock.
-                workers = joblib.Parallel(
-                    n_jobs, batch_size=1, return_as="generator_unordered", **_where()
-                )
+                workers = joblib.Parallel(n_jobs, return_as="generator_unordered", **where)
                 with closing(workers(tasks)) as results:
                     for block, found in results:
                         problems |= found
@@ -135,8 +135,18 @@ def fill(
     return problems
 
 
+def _task_size(n_missing: int, n_jobs: int | None, where: dict[str, str]) -> int:
+    backend, _ = get_active_backend(**where)
+    if getattr(backend, "supports_sharedmem", False):
+        return int(np.clip(n_missing // _TASKS, _SMALLEST, _LARGEST[0]))
+    n_workers = joblib.effective_n_jobs(n_jobs)
+    return int(np.clip(n_missing // (_TASKS_PER_WORKER * n_workers), _SMALLEST, _LARGEST[1]))
+
+
 def _where() -> dict[str, str]:
-    """Threads unless somebody has chosen a cluster, and threads in the tasks of a cluster.
+    """Threads, because the work releases the interpreter lock, unless somebody said where to work.
+
+    And threads in the tasks of a cluster.
 
     A task that waits for another one's claims keeps a place on the cluster. If what was claimed
     were tasks that need a place, too, all of them might wait for each other.
@@ -159,12 +169,16 @@ def _blocks(
     if claims.has_company():  # where there are no turns, not all should want the same pieces
         first = uuid4().int % max(len(keys), 1)
         keys = keys[first:] + keys[:first]
-    while keys:
+    waiting = deque(keys)
+    while waiting:
+        block: list[bytes] = []
         with turn(shelf.folder):
             taken = claims.of_others() - stuck
             shelf.refresh()  # afterwards: what has been given back is done
-            keys = [key for key in keys if key not in taken and key not in shelf]
-            block, keys = keys[:size], keys[size:]
+            while waiting and len(block) < size:
+                key = waiting.popleft()
+                if key not in taken and key not in shelf:
+                    block.append(key)
             claims.add(block)
         if block:
             yield block

@@ -378,3 +378,17 @@ def test_real_labels_of_mosi(real_labels, tmp_path):
         bunch = load_cmu_mosi(tmp_path, labels=path)
     assert bunch.report["problem"].value_counts().to_dict() == {"duplicate": 4, "too short": 1}
     assert len(np.unique(bunch.groups)) == 93
+
+
+def test_labels_lie_with_the_audio_or_in_the_data_home(tmp_path):
+    row = {"video_id": "abc", "clip_id": 1, "split": "test", "start": 0.0, "end": 1.0}
+    home, beside = tmp_path / "home", tmp_path / "audio"
+    for folder, sentiment in ((home / "cmu_mosi", 1.0), (beside, 2.0)):
+        folder.mkdir(parents=True)
+        pd.DataFrame([{**row, "sentiment": sentiment}]).to_csv(folder / "labels.csv", index=False)
+    (beside / "WAV_16000").mkdir()
+    tone = np.sin(np.arange(32000) / 10)
+    soundfile.write(beside / "WAV_16000" / "abc.wav", tone, 16000)
+    assert load_cmu_mosi(beside, data_home=home).target.tolist() == [2.0]
+    (beside / "labels.csv").unlink()
+    assert load_cmu_mosi(beside, data_home=home).target.tolist() == [1.0]
