@@ -215,7 +215,7 @@ def test_a_disk_that_fills_up_does_not_stop_training(net, data, kill, monkeypatc
         dict(two_headed=True),
         dict(levels=(-1, 0, 1)),
     ],
-    ids=str,
+    ids=lambda params: next(iter(params)),
 )
 def test_another_parameter_is_another_file(net, data, kill, changed):
     file = kill(net, *data)
