@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-class SummedLoss:
+class SummedLoss(nn.Module):
     """Weighted sum over heads of the mean loss of an utterance.
 
     Parameters
@@ -24,10 +24,11 @@ class SummedLoss:
     """
 
     def __init__(self, regression_weight: float = 1.0, ordinal_weight: float = 1.0) -> None:
+        super().__init__()
         self.regression_weight = regression_weight
         self.ordinal_weight = ordinal_weight
 
-    def __call__(self, losses: dict[str, Tensor], weight: Tensor) -> Tensor:
+    def forward(self, losses: dict[str, Tensor], weight: Tensor) -> Tensor:
         """Sum up.
 
         Parameters

@@ -10,11 +10,25 @@ from accelerate import Accelerator, DataLoaderConfiguration, debug_launcher
 from skorch.hf import AccelerateMixin
 
 from sklearn_speechsent import SpeechSentimentClassifier, UtteranceFrames
+from sklearn_speechsent.sentiment import SummedLoss
 from sklearn_speechsent.training.batches import UtteranceDataset
 
 
 class AcceleratedClassifier(AccelerateMixin, SpeechSentimentClassifier):
     """As the documentation has it."""
+
+
+class HiddenLoss:
+    """The default criterion, for accelerate not to see.
+
+    It wraps every module on a CPU, and those with parameters on GPUs, but can wrap no others.
+    """
+
+    def __init__(self):
+        self.loss = SummedLoss()
+
+    def __call__(self, losses, weight):
+        return self.loss(losses, weight)
 
 
 def make_data():
@@ -30,6 +44,7 @@ def make_net(**params):
     )
     return AcceleratedClassifier(
         accelerator=accelerator,
+        criterion=HiddenLoss,
         callbacks__print_log__sink=print,
         max_epochs=3,
         batch_size=6,
