@@ -153,7 +153,7 @@ class RandomBatches(BatchSampler):
         self.n = n
         self.n_drawn = n if n_drawn is None or weights is None else n_drawn
         n_batches = max(1, -(-self.n_drawn // batch_size))
-        n_processes = distributed.get_world_size() if _is_shared() else 1
+        n_processes = distributed.get_world_size() if is_shared() else 1
         self.n_batches = -(-n_batches // n_processes) * n_processes
         self.rng = rng
         self.weights = weights
@@ -166,7 +166,7 @@ class RandomBatches(BatchSampler):
             order = self.rng.permutation(self.n)
         else:
             order = self.rng.choice(self.n, size=self.n_drawn, p=self.weights)
-        if _is_shared():
+        if is_shared():
             shared = [order]
             distributed.broadcast_object_list(shared, src=0)
             order = shared[0]
@@ -188,7 +188,7 @@ def agreed(rng: np.random.RandomState) -> np.random.RandomState:
     RandomState
         ``rng`` itself if there is only one process.
     """
-    if not _is_shared():
+    if not is_shared():
         return rng
     state = [rng.get_state()]
     distributed.broadcast_object_list(state, src=0)
@@ -197,7 +197,7 @@ def agreed(rng: np.random.RandomState) -> np.random.RandomState:
     return rng
 
 
-def _is_shared() -> bool:
+def is_shared() -> bool:
     """Whether several processes train together."""
     return distributed.is_available() and distributed.is_initialized()
 

@@ -14,7 +14,7 @@ from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_speechsent.nn import SpecAugment
-from sklearn_speechsent.training.batches import RandomBatches, UtteranceDataset
+from sklearn_speechsent.training.batches import RandomBatches, UtteranceDataset, is_shared
 
 #: Frame shift (s) of frames that do not say how they were made.
 _DEFAULT_SHIFT = 0.01
@@ -105,7 +105,7 @@ def average_statistics(
             forward(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-        if distributed.is_available() and distributed.is_initialized():
+        if is_shared():
             # Each process has averaged its share, all of as many batches.
             for statistic in (norm.running_mean, norm.running_var):
                 if statistic is not None:
