@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from _resume import write_text
+from _timing import table_of
 
 from sklearn_speechsent import FeatureStore
 from sklearn_speechsent.datasets import load_cmu_mosei
@@ -180,25 +181,6 @@ def straight_line(hours, seconds):
     slope, start = np.polyfit(hours, seconds, 1)
     line = slope * np.array(hours) + start
     return float(slope), float(start), float(np.abs(np.array(seconds) / line - 1).max())
-
-
-def table_of(columns, rows):
-    """Markdown table.
-
-    Parameters
-    ----------
-    columns : list of str
-    rows : list of list of str
-
-    Returns
-    -------
-    list of str
-        Lines; none if there are no rows.
-    """
-    if not rows:
-        return []
-    lines = ["| " + " | ".join(cells) + " |" for cells in [columns, *rows]]
-    return [lines[0], "|---" * len(columns) + "|", *lines[1:], ""]
 
 
 def report(rows):
