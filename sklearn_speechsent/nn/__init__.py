@@ -3,6 +3,7 @@
 from sklearn_speechsent.nn.augment import SpecAugment
 from sklearn_speechsent.nn.blocks import MaskedBatchNorm2d, ResidualBlock, SqueezeExcitation
 from sklearn_speechsent.nn.decoders import CGDDecoder
+from sklearn_speechsent.nn.folding import folded
 from sklearn_speechsent.nn.heads import (
     ORDINAL_HEADS,
     CondorHead,
@@ -58,6 +59,7 @@ __all__ = [
     "corn_loss",
     "cross_entropy",
     "cumulative_probabilities",
+    "folded",
     "frame_mask",
     "masked_mean",
     "statistics_pooling",

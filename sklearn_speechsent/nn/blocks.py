@@ -102,19 +102,18 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
         return output
 
 
-def convolve_and_normalise(
-    conv: nn.Conv2d, bn: MaskedBatchNorm2d, x: Tensor, lengths: Tensor
-) -> Tensor:
+def convolve_and_normalise(conv: nn.Conv2d, bn: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
     """Apply a convolution without bias and its batch normalisation.
 
     Without training or gradients the two are one convolution, which saves a pass over the maps.
+    See also `folded`, which makes them one once and for all.
 
     Parameters
     ----------
     conv : Conv2d
         Convolution without bias.
-    bn : MaskedBatchNorm2d
-        Its batch normalisation.
+    bn : MaskedBatchNorm2d or Identity
+        Its batch normalisation, or what `folded` has left of it.
     x : Tensor of shape (B, C, F, T)
         Maps, zero in the padding.
     lengths : Tensor of shape (B,), int64
@@ -133,6 +132,8 @@ def convolve_and_normalise(
     >>> convolve_and_normalise(conv, bn, torch.rand(2, 1, 5, 6), torch.tensor([2, 4])).shape
     torch.Size([2, 4, 3, 4])
     """
+    if not isinstance(bn, MaskedBatchNorm2d):
+        return conv(x)
     if bn.training or torch.is_grad_enabled():
         return bn(conv(x), lengths)
     scale = bn.weight * (bn.running_var + bn.eps).rsqrt()
@@ -170,8 +171,9 @@ class SqueezeExcitation(nn.Module):
 
     def attention(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the scale of each channel, shape (B, C, 1, 1), for `forward`'s arguments."""
-        scale = self.excite(F.relu(self.squeeze(masked_mean(x, lengths)))).sigmoid()
-        return scale[:, :, None, None]
+        mean = masked_mean(x, lengths).to(self.squeeze.weight.dtype)
+        scale = self.excite(F.relu(self.squeeze(mean))).sigmoid()
+        return scale[:, :, None, None].to(x.dtype)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Scale each channel by its attention.
@@ -264,7 +266,9 @@ class ResidualBlock(nn.Module):
             else:
                 x = convolve_and_normalise(conv, bn, x, out_lengths)
         if self.se is None:
-            maps = maps + x
-        else:
+            maps += x
+        elif torch.is_grad_enabled():
             maps = torch.addcmul(x, maps, self.se.attention(maps, out_lengths))
+        else:
+            torch.addcmul(x, maps, self.se.attention(maps, out_lengths), out=maps)
         return F.relu(zero_padding_(maps, out_lengths), inplace=True), out_lengths

@@ -150,7 +150,7 @@ class SpeakerBlocks(nn.Module):
             Valid columns of the maps.
         """
         # Convolutions on the CPU run up to a third faster on channels-last maps.
-        maps = zero_padding(x.transpose(1, 2), lengths)[:, None]
+        maps = zero_padding(x.transpose(1, 2), lengths)[:, None].to(self.conv1.weight.dtype)
         maps = maps.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.n_frozen_blocks):
             maps = convolve_and_normalise(self.conv1, self.bn1, maps, lengths)

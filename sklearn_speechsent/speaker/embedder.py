@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -14,31 +12,18 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
+from torch import Tensor
 
 from sklearn_speechsent.features._base import MEMORY_CONSTRAINT
-from sklearn_speechsent.features._kept import kept
+from sklearn_speechsent.features._frozen import PRECISIONS, apply_frozen
 from sklearn_speechsent.frame_checks import check_frames
-from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.pretrained import build_network, check_frontend, load_checkpoint
 from sklearn_speechsent.speaker._trials import unit_rows
-from sklearn_speechsent.store import as_store
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context
-from sklearn_speechsent.utils.threads import torch_threads
+from sklearn_speechsent.utils.sklearn_private import HasMethods, StrOptions, fit_context
 
 #: Part of every cache key: raise it when the same settings give other embeddings.
-_VERSION = 1
-
-
-def _embed(
-    frames: Iterable[NDArray[Any]], network: SpeakerResNet, n_jobs: int | None
-) -> Iterator[NDArray[np.float32]]:
-    """Embedding of each utterance, as one row."""
-    for utterance in frames:
-        batch = torch.tensor(utterance, dtype=torch.float32)[None]  # frames of a file are read-only
-        with torch_threads(n_jobs), torch.inference_mode():
-            yield network(batch, torch.tensor([len(utterance)])).numpy()
+_VERSION = 2
 
 
 class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
@@ -53,8 +38,11 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         cloned.
     normalize : bool, default=True
         Whether embeddings have unit length, so that products of two are cosines.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Of the network's convolutions. bfloat16 halves the time on processors that have it.
     n_jobs : int, optional
-        Threads of torch; None leaves torch's setting, -1 uses all cores.
+        Utterances that are computed at a time, each on one thread of torch; None computes one after
+        the other on as many threads as torch is set to, -1 uses all cores.
     memory : str, Path or FeatureStore, optional
         Folder in which embeddings are kept per utterance, by the utterance's frames and the
         network, see :class:`~sklearn_speechsent.FeatureStore`.
@@ -90,6 +78,7 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     _parameter_constraints: dict[str, list[Any]] = {
         "weights": [str, os.PathLike, HasMethods(["to_checkpoint"])],
         "normalize": ["boolean"],
+        "precision": [StrOptions(set(PRECISIONS))],
         "n_jobs": [Integral, None],
         "memory": MEMORY_CONSTRAINT,
         "verbose": ["verbose"],
@@ -100,12 +89,14 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         weights: Any = "speechsent-seresnet",
         *,
         normalize: bool = True,
+        precision: str = "float32",
         n_jobs: int | None = None,
         memory: Any = None,
         verbose: int = 0,
     ) -> None:
         self.weights = weights
         self.normalize = normalize
+        self.precision = precision
         self.n_jobs = n_jobs
         self.memory = memory
         self.verbose = verbose
@@ -160,20 +151,20 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         frames = check_frames(self, X, reset=False)
         check_frontend(self.checkpoint_, frames)
-        embed = partial(_embed, network=self.network_, n_jobs=self.n_jobs)
-        if self.memory is None:
-            bar = tqdm(frames, desc="SpE", unit="utt", disable=not self.verbose)
-            embeddings = np.concatenate(list(embed(bar)))
-        else:
-            settings = {"version": _VERSION, "sha256": self.checkpoint_.sha256}
-            found = kept(
-                as_store(self.memory).shelf("spe", settings, frames=False),
-                frames,
-                embed,
-                verbose=self.verbose,
-                description="SpE",
-            )
-            embeddings = found.base[found.starts]
+        found = apply_frozen(
+            self.network_,
+            frames,
+            Tensor.numpy,
+            precision=self.precision,
+            memory=self.memory,
+            step="spe",
+            settings={"version": _VERSION, "sha256": self.checkpoint_.sha256},
+            keeps_frames=False,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            description="SpE",
+        )
+        embeddings = found.base[found.starts]
         return unit_rows(embeddings) if self.normalize else embeddings
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:

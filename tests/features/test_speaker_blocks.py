@@ -202,6 +202,7 @@ def test_memory_skips_the_network(frames, tmp_path, computed):
         {"n_bands": 5},
         {"pooling": None},
         {"pooling": None, "dtype": "float16"},
+        {"precision": "bfloat16"},
     ):
         computed.clear()
         clone(extractor).set_params(**params).fit_transform(frames[:1])
@@ -239,8 +240,10 @@ def test_a_fitted_extractor_needs_no_weights_file(frames, tmp_path):
 
 
 @pytest.mark.data
-def test_threads_are_restored_when_extraction_fails(frames, monkeypatch):
+@pytest.mark.parametrize("several", [False, True])
+def test_threads_are_restored_when_extraction_fails(several, frames, monkeypatch):
     before = torch.get_num_threads()
+    frames = frames[[0, 1] * before] if several else frames[:1]
     extractor = SpeakerFeatureExtractor(NAME, n_blocks=1, n_jobs=before + 1).fit(frames)
     seen = []
 
@@ -251,7 +254,37 @@ def test_threads_are_restored_when_extraction_fails(frames, monkeypatch):
     monkeypatch.setattr(SpeakerBlocks, "maps", failing)
     with pytest.raises(RuntimeError, match="no more memory"):
         extractor.transform(frames)
-    assert seen == [before + 1] and torch.get_num_threads() == before
+    assert set(seen) == {1 if several else before + 1}
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("pooling", ["stats", None])
+def test_utterances_on_several_threads_are_the_same(pooling, frames, tmp_path):
+    extractor = SpeakerFeatureExtractor(NAME, n_blocks=2, pooling=pooling).fit(frames)
+    one = extractor.transform(frames)
+    for params in ({"n_jobs": 3}, {"n_jobs": 2, "memory": tmp_path}):
+        several = extractor.set_params(**params).transform(frames)
+        for expected, found in zip(one, several, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("weights", [NAME, "speechsent-seresnet"])
+def test_bfloat16_is_close(weights, frames):
+    def relative(found, expected):
+        return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+    maps = SpeakerFeatureExtractor(weights, pooling=None).fit(frames)
+    exact = maps.transform(frames)
+    rough = maps.set_params(precision="bfloat16").transform(frames)
+    assert rough.dtype == np.float32
+    for expected, found in zip(exact, rough, strict=True):
+        assert 1e-4 < relative(found, expected) < 4e-2
+    pooled = SpeakerFeatureExtractor(weights).fit(frames)
+    expected = pooled.transform(frames)
+    found = pooled.set_params(precision="bfloat16").transform(frames)
+    assert 1e-4 < relative(found, expected) < 3e-2
 
 
 @pytest.mark.data

@@ -1,0 +1,274 @@
+"""The frozen speaker network beside others that run it, and beside the processor's peak.
+
+    python benchmarks/speed_network.py --out results/speed_network.json
+
+WeSpeaker's ResNet34 on recordings of RAVDESS: blocks 1 to 3, which the recommended pipeline takes,
+and the whole embedder; ours through the public transformers. The peers are PyTorch as it comes,
+one utterance after the other, onnxruntime on the same ONNX file (also in 8 bits), and OpenVINO if
+it is installed. The peak is a matrix product of 2048 x 2048 in the same type, the fastest of the
+same rounds. On one core, then on two. ``--scores`` adds what bfloat16 does to sentiment on RAVDESS,
+eight folds of speakers, beside the constant predictor. Writes FILE.json, FILE.md and FILE.png.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
+if BESIDE.is_dir():
+    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
+
+import numpy as np
+import torch
+from _frozen_peers import BLOCKS, cut, eager, onnxruntime, openvino, quantize
+from _timing import draw_ratios, on_cores, ratio, save, table_of, take_turns
+from sklearn.pipeline import make_pipeline
+
+from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder, SpeakerFeatureExtractor
+from sklearn_speechsent.datasets import get_data_home, load_ravdess
+from sklearn_speechsent.pretrained import load_checkpoint
+
+WEIGHTS = "wespeaker-voxceleb-resnet34"
+OURS = "sklearn-speechsent, bfloat16"
+EXACT = "PyTorch eager, float32"
+PEAKS = {"float32": "matrix product, float32", "bfloat16": "matrix product, bfloat16"}
+SIZE = 2048
+
+
+def arithmetic(n_frames, n_blocks, n_mels=80):
+    """Floating-point operations of the convolutions, two per multiplication.
+
+    Parameters
+    ----------
+    n_frames : int
+    n_blocks : int
+    n_mels : int, default=80
+
+    Returns
+    -------
+    int
+    """
+    frequencies, frames, n_in = n_mels, n_frames, BLOCKS[0][0]
+    products = frequencies * frames * 9 * n_in
+    for number, (width, depth) in enumerate(BLOCKS[:n_blocks]):
+        for i in range(depth):
+            if number and not i:
+                frequencies, frames = -(-frequencies // 2), -(-frames // 2)
+            kernels = 9 * (n_in + width) + (n_in if n_in != width else 0)
+            products += frequencies * frames * kernels * width
+            n_in = width
+    return 2 * products
+
+
+def files(n):
+    """So many recordings of RAVDESS, spread over speakers and emotions."""
+    corpus = load_ravdess()
+    return [str(file) for file in corpus.data[:: len(corpus.data) // n][:n]]
+
+
+def products(dtype):
+    """A large matrix product in a type."""
+    a, b = (torch.randn(SIZE, SIZE).to(dtype) for _ in range(2))
+    return lambda: a @ b
+
+
+def contestants(n_blocks, n_cores, frames, folder):
+    """All that give maps (``n_blocks`` = 3) or embeddings (4), as callables of no arguments.
+
+    Returns
+    -------
+    dict of str to callable
+        Each gives the results of all utterances.
+    """
+    checkpoint = load_checkpoint(WEIGHTS)
+    embeds = n_blocks == len(BLOCKS)
+    utterances = [np.array(utterance) for utterance in frames]
+    found = {}
+    for precision in ("bfloat16", "float32"):
+        settings = {"precision": precision, "n_jobs": n_cores}
+        if embeds:
+            step = SpeakerEmbedder(WEIGHTS, normalize=False, **settings)
+        else:
+            step = SpeakerFeatureExtractor(WEIGHTS, n_blocks=n_blocks, pooling=None, **settings)
+        step.fit(frames)
+        found[f"sklearn-speechsent, {precision}"] = lambda step=step: step.transform(frames)
+    path = get_data_home() / "models" / f"{WEIGHTS}.onnx"
+    if not embeds:
+        cut(path, n_blocks, folder / "blocks.onnx")
+        path = folder / "blocks.onnx"
+    quantize(path, utterances[::4], folder / "int8.onnx")
+    peers = {
+        EXACT: eager(checkpoint.state, n_blocks, embeds),
+        "onnxruntime, float32": onnxruntime(path, n_cores),
+        "onnxruntime, int8": onnxruntime(folder / "int8.onnx", n_cores),
+        "OpenVINO, float32": openvino(path, n_cores, "f32"),
+        "OpenVINO, bfloat16": openvino(path, n_cores, "bf16"),
+    }
+    for name, peer in peers.items():
+        if peer is not None:
+            found[name] = lambda peer=peer: [peer(utterance) for utterance in utterances]
+    return found
+
+
+def deviation(results, exact, pooled):
+    """Distance to the exact results in norm, relative to theirs, over all utterances.
+
+    Parameters
+    ----------
+    results : sequence of ndarray
+        Ours time first, maps of others (channels, frequencies, time).
+    exact : sequence of ndarray
+    pooled : bool
+        Of means and deviations over time instead of maps.
+
+    Returns
+    -------
+    float
+    """
+    off = norm = 0.0
+    for result, truth in zip(results, exact, strict=True):
+        if result.ndim == 3 and result.shape != truth.shape:
+            result = np.moveaxis(result, 0, -1)
+        if pooled:
+            result, truth = (
+                np.stack([values.mean(axis=-1), values.std(axis=-1)]) for values in (result, truth)
+            )
+        off += float(np.square(result - truth).sum(dtype=np.float64))
+        norm += float(np.square(truth).sum(dtype=np.float64))
+    return (off / norm) ** 0.5
+
+
+def measure(n_blocks, n_cores, n_files, rounds):
+    """Times and deviations of all contestants.
+
+    Returns
+    -------
+    dict
+    """
+    torch.set_num_threads(n_cores)
+    frames = make_pipeline(MelFilterBank(), SlidingCMN(None)).fit_transform(files(n_files))
+    work = sum(arithmetic(int(length), n_blocks) for length in frames.lengths)
+    with tempfile.TemporaryDirectory() as folder:
+        runners = contestants(n_blocks, n_cores, frames, Path(folder))
+        results = {name: list(runner()) for name, runner in runners.items()}
+        exact = results[EXACT]
+        pools = (False, True) if exact[0].ndim == 3 else (False,)
+        off = {
+            name: [deviation(result, exact, pooled) for pooled in pools]
+            for name, result in results.items()
+        }
+        for dtype, name in PEAKS.items():
+            runners[name] = products(getattr(torch, dtype))
+        seconds = take_turns(runners, rounds)
+    peaks = {dtype: 2 * SIZE**3 / min(seconds.pop(name)) for dtype, name in PEAKS.items()}
+    return {
+        "n_blocks": n_blocks,
+        "n_cores": n_cores,
+        "audio_seconds": float(frames.lengths.sum()) / 100,
+        "operations": work,
+        "peaks": peaks,
+        "off": off,
+        "seconds": seconds,
+    }
+
+
+def report(run):
+    """Lines of one table."""
+    seconds, peaks = run["seconds"], run["peaks"]
+    rows = []
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        dtype = name.rpartition(", ")[2]
+        speed = run["operations"] / median
+        share = f"{speed / peaks[dtype]:.0%}" if dtype in peaks else ""
+        figures = [
+            f"{1000 * median:.0f}",
+            f"{1000 * min(times):.0f} – {1000 * max(times):.0f}",
+            f"{run['audio_seconds'] / median:.1f}",
+            f"{speed / 1e9:.0f}",
+            share,
+            f"{ratio(seconds, name, OURS):.2f}",
+        ]
+        rows.append([name, *figures, *(f"{value:.1e}" for value in run["off"][name])])
+    what = "Whole embedder" if run["n_blocks"] == len(BLOCKS) else f"Blocks 1 to {run['n_blocks']}"
+    cores = "one core" if run["n_cores"] == 1 else f"{run['n_cores']} cores"
+    per_second = run["operations"] / run["audio_seconds"] / 1e9
+    lines = [
+        f"{what}, {cores}: {run['audio_seconds']:.0f} s of speech, {per_second:.2f} GFLOP per "
+        f"second of it. Peak: {peaks['float32'] / 1e9:.0f} GFLOP/s in float32, "
+        f"{peaks['bfloat16'] / 1e9:.0f} in bfloat16.",
+        "",
+    ]
+    titles = ["", "median, ms", "range", "x real time", "GFLOP/s", "of the peak", "time, ours = 1"]
+    off = ["off, maps", "off, pooled"] if run["n_blocks"] < len(BLOCKS) else ["off"]
+    return lines + table_of([*titles, *off], rows)
+
+
+def scores(memory):
+    """What bfloat16 does to MAE and QWK on RAVDESS.
+
+    Returns
+    -------
+    rows : list of dict
+    lines : list of str
+        Of the table.
+    """
+    from _corpus import load_corpus
+    from speaker_weights import constant_row, sentiment_row, sentiment_table
+
+    corpus = load_corpus("ravdess")
+    folds = corpus.folds(8)
+    options = argparse.Namespace(memory=memory, jobs=-1)
+    rows = [{"system": "constant", **constant_row(corpus, folds)}]
+    for system in ("light", None):
+        for precision in ("float32", "bfloat16"):
+            settings = {"weights": WEIGHTS, "srext__precision": precision}
+            row = sentiment_row(corpus, folds, options, system, **settings)
+            rows.append({"system": f"{system or 'recommended'}, {precision}", **row})
+    return rows, [sentiment_table(rows, "system"), ""]
+
+
+def main():
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="FILE.json; FILE.md, .png beside it"
+    )
+    parser.add_argument("--files", type=int, default=16, help="recordings (16)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant (7)")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="(1 2)")
+    parser.add_argument(
+        "--scores", action="store_true", help="sentiment on RAVDESS as well: minutes"
+    )
+    parser.add_argument("--memory", type=Path, help="features of --scores (beside --out)")
+    options = parser.parse_args()
+    results, lines = {"runs": []}, []
+    for n_cores in options.cores:
+        for n_blocks in (3, 4):
+            run = on_cores(measure, n_cores, n_blocks, n_cores, options.files, options.rounds)
+            results["runs"].append(run)
+            lines += report(run)
+            save(options.out, results, lines)
+    if options.scores:
+        memory = options.memory or options.out.with_suffix(".cache")
+        results["scores"], table = scores(memory)
+        save(options.out, results, lines + table)
+    titles = {3: "blocks 1 to 3", 4: "embedder"}
+    draw_ratios(
+        options.out.with_suffix(".png"),
+        {
+            f"{titles[run['n_blocks']]}, cores: {run['n_cores']}": {
+                name: 1.0 if name == OURS else ratio(run["seconds"], name, OURS)
+                for name in run["seconds"]
+            }
+            for run in results["runs"]
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
