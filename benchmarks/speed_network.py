@@ -25,6 +25,7 @@ import torch
 from _frozen_peers import BLOCKS, cut, eager, onnxruntime, openvino, quantize
 from _timing import draw_ratios, on_cores, ratio, save, table_of, take_turns
 from sklearn.pipeline import make_pipeline
+from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder, SpeakerFeatureExtractor
 from sklearn_speechsent.datasets import get_data_home, load_ravdess
@@ -37,29 +38,22 @@ PEAKS = {"float32": "matrix product, float32", "bfloat16": "matrix product, bflo
 SIZE = 2048
 
 
-def arithmetic(n_frames, n_blocks, n_mels=80):
-    """Floating-point operations of the convolutions, two per multiplication.
+def arithmetic(network, frames):
+    """Floating-point operations of a network on utterances, two per multiplication.
 
     Parameters
     ----------
-    n_frames : int
-    n_blocks : int
-    n_mels : int, default=80
+    network : SpeakerBlocks
+    frames : UtteranceFrames
 
     Returns
     -------
     int
     """
-    frequencies, frames, n_in = n_mels, n_frames, BLOCKS[0][0]
-    products = frequencies * frames * 9 * n_in
-    for number, (width, depth) in enumerate(BLOCKS[:n_blocks]):
-        for i in range(depth):
-            if number and not i:
-                frequencies, frames = -(-frequencies // 2), -(-frames // 2)
-            kernels = 9 * (n_in + width) + (n_in if n_in != width else 0)
-            products += frequencies * frames * kernels * width
-            n_in = width
-    return 2 * products
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        for utterance in frames:
+            network(torch.tensor(utterance)[None], torch.tensor([len(utterance)]))
+    return counter.get_total_flops()
 
 
 def files(n):
@@ -149,7 +143,8 @@ def measure(n_blocks, n_cores, n_files, rounds):
     """
     torch.set_num_threads(n_cores)
     frames = make_pipeline(MelFilterBank(), SlidingCMN(None)).fit_transform(files(n_files))
-    work = sum(arithmetic(int(length), n_blocks) for length in frames.lengths)
+    blocks = SpeakerFeatureExtractor(WEIGHTS, n_blocks=n_blocks).fit(frames)
+    work = arithmetic(blocks.network_, frames)
     with tempfile.TemporaryDirectory() as folder:
         runners = contestants(n_blocks, n_cores, frames, Path(folder))
         results = {name: list(runner()) for name, runner in runners.items()}
