@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,24 @@ _MAPPED = 2**28
 _OPEN = 64
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say how a file may have come to be missing."""
+    try:
+        yield
+    except FileNotFoundError as exception:
+        exception.strerror = (
+            "Features have been removed from their store since they were looked up; transform again"
+        )
+        raise
+
+
 class FrameFiles:
-    """Rows of many files as one array, read through memory maps.
+    """Rows of many files as one array.
 
     It can be indexed along its first axis, as far as :class:`~sklearn_speechsent.UtteranceFrames`
-    needs: by slices, which are views where they lie within one file, and by integer arrays, which
-    are gathered. A pickle holds the names of the files.
+    needs: by slices, which are views of a memory map where they lie within one file, and by integer
+    arrays, which are read, consecutive rows at once. A pickle holds the names of the files.
 
     Parameters
     ----------
@@ -43,6 +57,8 @@ class FrameFiles:
         By indexing, if a file is gone.
     IndexError
         By indexing with anything else, or with rows that there are not.
+    ValueError
+        By indexing, if a file is shorter than it was.
 
     Examples
     --------
@@ -93,32 +109,53 @@ class FrameFiles:
         rows = np.asarray(key)
         if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"Rows must be whole numbers from 0 to {len(self) - 1}, got {key!r}.")
-        numbers = np.searchsorted(self.edges, rows, side="right") - 1
         gathered = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
-        for number in np.unique(numbers):
-            chosen = numbers == number
-            gathered[chosen] = self._map(number)[rows[chosen] - self.edges[number]]
+        row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        content = gathered.reshape(-1).view(np.uint8).reshape(rows.size, row_bytes)
+        self._read(rows.reshape(-1).astype(np.int64), content)
         return gathered
+
+    def _read(self, rows: NDArray[np.int64], content: NDArray[np.uint8]) -> None:
+        """Fill an array of bytes with rows, by one read for each run of consecutive ones.
+
+        Maps are slower here, because the system enters each of their pages when it is touched.
+        """
+        places = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        lengths = np.diff(places, append=len(rows))
+        # Padding is one row again and again.
+        repeated = (lengths == 1) & (places > 0) & (rows[places] == rows[places - 1])
+        copies, places, lengths = places[repeated], places[~repeated], lengths[~repeated]
+        sources = (places + lengths)[np.searchsorted(places, copies) - 1] - 1
+        firsts = rows[places]
+        while len(places):
+            numbers = np.searchsorted(self.edges, firsts, side="right") - 1
+            read = np.minimum(lengths, self.edges[numbers + 1] - firsts)
+            for number in np.unique(numbers):
+                with _explained(), open(self.paths[number], "rb") as file:
+                    for run in np.flatnonzero(numbers == number):
+                        part = content[places[run] : places[run] + read[run]]
+                        row = firsts[run] - self.edges[number]
+                        file.seek(self.offsets[number] + row * part.shape[1])
+                        if file.readinto(part.data) < part.nbytes:
+                            raise ValueError(f"{self.paths[number]} is not of the length it had.")
+            more = read < lengths  # in the next file
+            places, firsts, lengths = (
+                (places + read)[more],
+                (firsts + read)[more],
+                (lengths - read)[more],
+            )
+        content[copies] = content[sources]
 
     def _map(self, number: int) -> NDArray[Any]:
         with self._lock:
             mapped = self._maps.pop(number, None)
             if mapped is None:
                 n_rows = int(self.edges[number + 1] - self.edges[number])
-                try:
+                shape = (n_rows, *self.shape[1:])
+                with _explained():
                     mapped = np.memmap(
-                        self.paths[number],
-                        self.dtype,
-                        "r",
-                        self.offsets[number],
-                        (n_rows, *self.shape[1:]),
+                        self.paths[number], self.dtype, "r", self.offsets[number], shape
                     ).view(np.ndarray)
-                except FileNotFoundError as exception:
-                    exception.strerror = (
-                        "Features have been removed from their store since they were looked up; "
-                        "transform again"
-                    )
-                    raise
             self._maps[number] = mapped  # the one used last stands last
             while len(self._maps) > 1 and (
                 len(self._maps) > _OPEN or sum(m.nbytes for m in self._maps.values()) > _MAPPED

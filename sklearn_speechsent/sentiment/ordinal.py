@@ -16,10 +16,10 @@ from sklearn.base import (
     clone,
 )
 from sklearn.dummy import DummyClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from sklearn.utils import get_tags
+from sklearn.utils import gen_batches, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -29,8 +29,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_speechsent.sentiment._levels import find_levels, nearest_level
+from sklearn_speechsent.sentiment._shared_kernel import split_at_kernel
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context, routing_enabled
+
+#: Rows that are predicted at a time where a kernel is shared: one of 16,384 columns has 128 MiB.
+_ROWS = 1024
 
 
 def _fit_threshold(
@@ -42,16 +46,21 @@ def _fit_threshold(
     return clone(estimator).fit(X, above, **fit_params)
 
 
-def _scores(estimator: Any, X: NDArray[Any]) -> tuple[NDArray[Any], bool]:
-    """Score of "above" per row, and whether scores are probabilities (else signed distances)."""
-    if hasattr(estimator, "decision_function"):
-        return np.ravel(estimator.decision_function(X)), False
+def _gives_distances(estimator: Any) -> bool:
+    """Whether scores are signed distances; else they are probabilities."""
+    return hasattr(estimator, "decision_function")
+
+
+def _scores(estimator: Any, X: NDArray[Any]) -> NDArray[Any]:
+    """Score of "above the threshold" of each row."""
+    if _gives_distances(estimator):
+        return np.ravel(estimator.decision_function(X))
     if hasattr(estimator, "predict_proba"):
         proba = estimator.predict_proba(X)
         # A constant classifier knows one class only.
         above = np.flatnonzero(estimator.classes_)
-        return (proba[:, above[0]] if len(above) else np.zeros(len(proba))), True
-    return np.asarray(estimator.predict(X), dtype=float), True
+        return proba[:, above[0]] if len(above) else np.zeros(len(proba))
+    return np.asarray(estimator.predict(X), dtype=float)
 
 
 def _soft(classifier: OrdinalClassifier) -> bool:
@@ -85,6 +94,8 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         Levels in ascending order.
     estimators_ : list of classifiers
         One per threshold.
+    shared_ : Pipeline or None
+        Steps that the Pipelines in ``estimators_`` have in common, from features to a kernel.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only if ``X`` had string column names.
@@ -92,6 +103,13 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
     Notes
     -----
     Real labels count as the nearest level, halves to even.
+
+    Support vector classifiers with a curved kernel (:class:`~sklearn.svm.SVC` alone, or behind
+    scalers of :mod:`sklearn.preprocessing` in a Pipeline) compute it once for all thresholds, when
+    they are fitted and when they predict: ``estimators_`` are then Pipelines that end in an ``SVC``
+    of precomputed kernels. Decisions are the same; eight bytes for each pair of rows have to fit
+    into memory. Above 16,384 rows (2 GiB), for sparse rows, and if ``fit`` is given anything but
+    ``X`` and ``y``, each classifier computes its own.
 
     References
     ----------
@@ -159,10 +177,19 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         if fit_params and routing_enabled():
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         estimator = self._estimator(X.shape[1])
-        self.estimators_ = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
+        # Weights of zero confuse the numbers of support vectors, by which kernels are looked up.
+        split = None if fit_params else split_at_kernel(estimator, X)
+        self.shared_ = None
+        if split is not None:
+            self.shared_, (name, estimator) = split
+            X = self.shared_.fit_transform(X)
+        fitted = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
             joblib.delayed(_fit_threshold)(estimator, X, index > k, fit_params)
             for k in range(len(levels) - 1)
         )
+        if self.shared_ is not None:
+            fitted = [Pipeline([*self.shared_.steps, (name, last)]) for last in fitted]
+        self.estimators_ = fitted
         self.classes_ = levels
         return self
 
@@ -178,11 +205,8 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         ndarray of shape (n,)
             Values of ``classes_``.
         """
-        exceeded = [
-            scores > (0.5 if are_probabilities else 0.0)
-            for scores, are_probabilities in self._threshold_scores(X)
-        ]
-        return self.classes_[np.sum(exceeded, axis=0)]
+        scores, bounds = self._threshold_scores(X)
+        return self.classes_[(scores > bounds).sum(axis=1)]
 
     @available_if(_soft)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -203,24 +227,33 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         ndarray of shape (n, n_levels)
             Rows sum to 1.
         """
-        above = np.stack(
-            [
-                scores if are_probabilities else expit(2 * scores)
-                for scores, are_probabilities in self._threshold_scores(X)
-            ],
-            axis=1,
-        )
+        scores, bounds = self._threshold_scores(X)
+        above = np.where(bounds > 0, scores, expit(2 * scores))
         above = -np.sort(-above, axis=1)
         edges = np.pad(above, ((0, 0), (1, 0)), constant_values=1.0)
         edges = np.pad(edges, ((0, 0), (0, 1)), constant_values=0.0)
         return edges[:, :-1] - edges[:, 1:]
 
-    def _threshold_scores(self, X: Any) -> list[tuple[NDArray[Any], bool]]:
+    def _threshold_scores(self, X: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Scores of shape (n, n_thresholds), and what those of each threshold have to exceed."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        return joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            joblib.delayed(_scores)(estimator, X) for estimator in self.estimators_
+        estimators = self.estimators_
+        bounds = np.array([0.0 if _gives_distances(e) else 0.5 for e in estimators])
+        if self.shared_ is None:
+            return self._scores(estimators, X), bounds
+        last_steps = [pipeline[-1] for pipeline in estimators]
+        blocks = [
+            self._scores(last_steps, self.shared_.transform(X[rows]))
+            for rows in gen_batches(len(X), _ROWS)
+        ]
+        return np.concatenate(blocks), bounds
+
+    def _scores(self, estimators: list[Any], X: NDArray[Any]) -> NDArray[Any]:
+        scores = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            joblib.delayed(_scores)(estimator, X) for estimator in estimators
         )
+        return np.stack(scores, axis=1)
 
     def _validate(self, *data: Any, reset: bool = True) -> Any:
         accepted = get_tags(self).input_tags

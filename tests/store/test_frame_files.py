@@ -86,6 +86,30 @@ def test_integer_arrays_of_any_shape(pair, rng):
     assert files[[]].shape == (0, 3, 2)
 
 
+def test_runs_of_rows_with_padding_between_and_behind(pair, rng):
+    files, array = pair
+    for rows in ([3, 4, 5, 6, 3, 3, 3], [7, 7, 8, 9, 9, 10], [27, 0, 0, 1, 27, 27], [4, 3, 2, 2]):
+        assert_alike(files, array, rows)
+    starts, lengths = rng.integers(16, size=(2, 9))
+    lengths = np.minimum(lengths, len(array) - starts)[:, None]
+    rows = starts[:, None] + np.arange(14)
+    assert_alike(files, array, np.where(np.arange(14) < lengths, rows, starts[:, None]))
+
+
+def test_rows_in_a_run_are_read_at_once(tmp_path, rng, monkeypatch):
+    files, array = written(tmp_path, rng, (50, 50))
+    opened = []
+
+    def counted(path, mode):
+        opened.append(open(path, mode))
+        return opened[-1]
+
+    monkeypatch.setattr(frame_files, "open", counted, raising=False)
+    chunks = np.array([60, 10, 30])[:, None] + np.arange(8)
+    assert_alike(files, array, chunks)
+    assert len(opened) == 2 and all(file.closed for file in opened)
+
+
 @pytest.mark.parametrize("key", [-1, 28, [0, -2], [28], [0.0, 1.0], [True] * 28, np.array("a")])
 def test_rows_that_there_are_not(pair, key):
     # UtteranceFrames never counts from the end nor uses masks here; silence would be wrong frames.
@@ -187,3 +211,5 @@ def test_a_file_that_has_shrunk_is_an_error(pair, tmp_path):
     (tmp_path / "2.bin").write_bytes(b"too short")
     with pytest.raises(ValueError, match="length"):
         pair[0][7:9]
+    with pytest.raises(ValueError, match=r"2\.bin is not of the length"):
+        pair[0][[7, 8]]
