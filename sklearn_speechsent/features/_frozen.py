@@ -7,7 +7,7 @@ would gain nothing and pay for their padding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import joblib
@@ -25,18 +25,32 @@ from sklearn_speechsent.utterances import UtteranceFrames
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def _each(
-    utterances: Iterable[NDArray[Any]],
-    *,
-    network: SpeakerBlocks,
-    finish: Callable[[Any], NDArray[Any]],
-    n_threads: int | None,
-) -> Iterator[NDArray[Any]]:
-    for utterance in utterances:
-        batch = torch.tensor(utterance, dtype=torch.float32)[None]  # frames of a file are read-only
-        with torch_threads(n_threads), torch.inference_mode():
-            output = network(batch, torch.tensor([len(utterance)]))
-        yield finish(output)
+class _Frozen:
+    """A network on one utterance after the other, folded as soon as there is one."""
+
+    def __init__(
+        self,
+        network: SpeakerBlocks,
+        precision: str,
+        finish: Callable[[Any], NDArray[Any]],
+        n_threads: int | None,
+    ) -> None:
+        self.network = network
+        self.precision = precision
+        self.finish = finish
+        self.n_threads = n_threads
+
+    @cached_property
+    def folded(self) -> SpeakerBlocks:
+        return folded(self.network, PRECISIONS[self.precision])
+
+    def __call__(self, utterances: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        for utterance in utterances:
+            # Frames of a file are read-only, which torch does not want.
+            batch = torch.tensor(utterance, dtype=torch.float32)[None]
+            with torch_threads(self.n_threads), torch.inference_mode():
+                output = self.folded(batch, torch.tensor([len(utterance)]))
+            yield self.finish(output)
 
 
 def apply_frozen(
@@ -86,9 +100,7 @@ def apply_frozen(
         n_workers = joblib.effective_n_jobs(n_jobs)
         n_at_a_time = min(n_workers, len(frames))
         n_threads = n_workers // n_at_a_time
-    each = partial(
-        _each, network=folded(network, PRECISIONS[precision]), finish=finish, n_threads=n_threads
-    )
+    each = _Frozen(network, precision, finish, n_threads)
     progress: dict[str, Any] = {
         "n_jobs": n_at_a_time,
         "verbose": verbose,

@@ -209,14 +209,14 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             raise ValueError(
                 f"n_blocks={self.n_blocks}, but {checkpoint.name!r} has {len(layout['depths'])}."
             )
-        with torch.random.fork_rng(devices=[]):  # draws weights, only to be replaced
+        with torch.device("meta"):  # without drawing weights, which are replaced
             network = SpeakerBlocks(n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **layout)
         if self.pooling == "stats" and network.out_frequencies % self.n_bands:
             raise ValueError(
                 f"n_bands={self.n_bands} does not divide the {network.out_frequencies} frequencies "
                 f"of block {self.n_blocks}."
             )
-        load_into(network, checkpoint.state, checkpoint.name)
+        load_into(network.to_empty(device="cpu"), checkpoint.state, checkpoint.name)
         self.checkpoint_ = replace(checkpoint, state={})
         self.network_ = network.eval().to(memory_format=torch.channels_last)
         return self

@@ -149,8 +149,7 @@ def build_network(checkpoint: SpeakerCheckpoint) -> SpeakerResNet:
     >>> network(torch.rand(2, 9, 24), torch.tensor([3, 9])).shape
     torch.Size([2, 16])
     """
-    _check_fit(outline(checkpoint.architecture), checkpoint.state, checkpoint.name, strict=True)
-    with torch.random.fork_rng(devices=[]):  # draws weights, only to be replaced
-        network = SpeakerResNet(**checkpoint.architecture)
-    network.load_state_dict(checkpoint.state)
+    network = outline(checkpoint.architecture)
+    _check_fit(network, checkpoint.state, checkpoint.name, strict=True)
+    network.to_empty(device="cpu").load_state_dict(checkpoint.state)
     return network.eval()

@@ -134,16 +134,14 @@ def build_vad(checkpoint: VADCheckpoint) -> SpeechUNet:
     >>> type(build_vad(load_vad("speechsent-unet-vad"))).__name__
     'SpeechUNet'
     """
-    wanted = _outline(checkpoint.architecture).state_dict()
-    mismatch = first_mismatch(wanted, checkpoint.state, strict=True)
+    network = _outline(checkpoint.architecture)
+    mismatch = first_mismatch(network.state_dict(), checkpoint.state, strict=True)
     if mismatch is not None:
         raise ValueError(
             f"{checkpoint.name} is not of the architecture {dict(checkpoint.architecture)} that "
             f"it states: {mismatch}. Replace the file."
         )
-    with torch.random.fork_rng(devices=[]):  # draws weights, only to be replaced
-        network = SpeechUNet(**checkpoint.architecture)
-    network.load_state_dict(checkpoint.state)
+    network.to_empty(device="cpu").load_state_dict(checkpoint.state)
     return network.eval()
 
 
