@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn_speechsent.recordings import (
     MissingRecordingError,
     Recording,
+    RecordingError,
 )
 
 #: Containers that libsndfile cannot open and FFmpeg can turn into one that it opens.
@@ -162,23 +163,27 @@ def _with_gain_and_noise(samples: NDArray[np.float32], recording: Recording) -> 
 
 def _open(recording: Recording) -> soundfile.SoundFile:
     path = str(recording.source)
-    suffix = os.path.splitext(path)[1].lower()
-    if os.path.isdir(path):
-        raise recording.error("it is a directory. Pass the files in it.")
-    if not os.path.exists(path):
-        raise recording.error("there is no such file.", MissingRecordingError)
-    if os.path.getsize(path) == 0:
-        raise recording.error("the file is empty (0 bytes).")
     try:
         return soundfile.SoundFile(path)
     except (soundfile.SoundFileError, TypeError, OSError) as exception:
         # soundfile asks for more arguments (TypeError) when a suffix stands for headerless audio.
-        if suffix in _NEEDS_CONVERSION:
-            stem = os.path.splitext(os.path.basename(path))[0]
-            remedy = f"convert it first: ffmpeg -i {os.path.basename(path)} {stem}.wav"
-        else:
-            remedy = "wav, flac, ogg and mp3 files can be read; is it damaged or mislabelled?"
-        raise recording.error(f"cannot open as audio: {remedy} [{exception}]") from exception
+        raise _cannot_open(recording, path, exception) from exception
+
+
+def _cannot_open(recording: Recording, path: str, exception: Exception) -> RecordingError:
+    """Find out why, for those files only that do not open: each question asks the disk."""
+    if os.path.isdir(path):
+        return recording.error("it is a directory. Pass the files in it.")
+    if not os.path.exists(path):
+        return recording.error("there is no such file.", MissingRecordingError)
+    if os.path.getsize(path) == 0:
+        return recording.error("the file is empty (0 bytes).")
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    if suffix.lower() in _NEEDS_CONVERSION:
+        remedy = f"convert it first: ffmpeg -i {stem}{suffix} {stem}.wav"
+    else:
+        remedy = "wav, flac, ogg and mp3 files can be read; is it damaged or mislabelled?"
+    return recording.error(f"cannot open as audio: {remedy} [{exception}]")
 
 
 def _span(recording: Recording, n_frames: int, rate: int) -> tuple[int, int]:

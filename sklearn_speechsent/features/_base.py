@@ -44,6 +44,8 @@ class FramesTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+#: Largest number of utterances that a thread takes on at a time.
+_TASK = 8
 #: What ``memory`` may be, for scikit-learn's check of parameters.
 MEMORY_CONSTRAINT = [str, os.PathLike, FeatureStore, None]
 
@@ -81,6 +83,10 @@ def map_utterances(
     Threads, because decoding, resampling and Fourier transforms all release the interpreter lock
     and their results would be costly to send between processes.
     """
-    parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    # Handing over each short recording by itself would cost more than it gains.
+    size = max(1, min(_TASK, n // (4 * joblib.effective_n_jobs(n_jobs))))
+    parallel = joblib.Parallel(
+        n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=size
+    )
     results = parallel(joblib.delayed(function)(*item) for item in arguments)
     return list(tqdm(results, total=n, desc=description, unit="utt", disable=not verbose))

@@ -4,17 +4,18 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike, NDArray
 
 #: Kaldi floors energies at the machine epsilon of float32, whatever the working precision.
 LOG_FLOOR = float(np.finfo(np.float32).eps)
 #: Frames worked on at a time: the spectra of a block stay in the processor's cache.
 _BLOCK = 512
+#: Filters applied at a time: neighbours look at the same few bins.
+_GROUP = 16
 
 
+@lru_cache(maxsize=8)
 def window_function(name: str, length: int) -> NDArray[np.float64]:
     """Symmetric analysis window.
 
@@ -63,6 +64,34 @@ def mel_banks(
     return padded
 
 
+@lru_cache(maxsize=8)
+def _grouped_banks(
+    n_mels: int,
+    n_fft: int,
+    sample_rate: int,
+    low_freq: float,
+    high_freq: float,
+    dtype: torch.dtype,
+) -> list[tuple[slice, slice, torch.Tensor]]:
+    """Filters of :func:`mel_banks` in groups, without the bins that a group does not look at.
+
+    Returns
+    -------
+    list of (slice, slice, Tensor)
+        Filters; parts of a spectrum, two per bin, the real and the imaginary one; their weights,
+        shape (n_parts, n_filters).
+    """
+    banks = mel_banks(n_mels, n_fft, sample_rate, low_freq, high_freq)
+    groups = []
+    for first in range(0, n_mels, _GROUP):
+        filters = slice(first, first + _GROUP)
+        bins = np.flatnonzero(banks[filters].any(axis=0))
+        low, high = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 1)
+        weights = torch.from_numpy(banks[filters, low:high].T.repeat(2, axis=0)).to(dtype)
+        groups.append((filters, slice(2 * low, 2 * high), weights))
+    return groups
+
+
 def log_mel_energies(
     samples: NDArray[np.floating],
     *,
@@ -98,21 +127,34 @@ def log_mel_energies(
     Returns
     -------
     ndarray of shape (n_frames, n_mels)
+
+    Notes
+    -----
+    Frames overlap, so the signal is pre-emphasised once for all of them. What their means become
+    by that comes off afterwards; the first sample of a frame, which has none before it, is made
+    anew.
     """
-    dtype = np.dtype(dtype)
+    kind = getattr(torch, np.dtype(dtype).name)
     n_fft = 1 << (frame_length - 1).bit_length()
-    taper = (window_function(window, frame_length) * scale).astype(dtype)
-    banks = mel_banks(n_mels, n_fft, sample_rate, low_freq, high_freq).T.astype(dtype)
-    frames = sliding_window_view(samples.astype(dtype, copy=False), frame_length)[::frame_shift]
-    energies = np.empty((len(frames), n_mels), dtype=dtype)
+    taper = torch.from_numpy(window_function(window, frame_length) * scale).to(kind)
+    groups = _grouped_banks(n_mels, n_fft, sample_rate, low_freq, high_freq, kind)
+    # torch throughout: its transform takes half the time of SciPy's, and its threads can be told to
+    # stay out of the way of those that work on other recordings.
+    signal = torch.tensor(samples, dtype=kind)
+    emphasised = signal.clone()
+    emphasised[1:].sub_(signal[:-1], alpha=preemphasis)
+    frames, emphasised = (x.unfold(0, frame_length, frame_shift) for x in (signal, emphasised))
+    padded = torch.zeros(min(len(frames), _BLOCK), n_fft, dtype=kind)
+    energies = torch.empty(len(frames), n_mels, dtype=kind)
     for first in range(0, len(frames), _BLOCK):
-        block = frames[first : first + _BLOCK]
-        block = block - block.mean(axis=1, keepdims=True)
-        previous = np.concatenate([block[:, :1], block[:, :-1]], axis=1)
-        block -= np.multiply(previous, preemphasis, out=previous)
-        block *= taper
-        spectrum = scipy.fft.rfft(block, n_fft, axis=1)
-        power = np.square(spectrum.real) + np.square(spectrum.imag)
-        np.matmul(power, banks, out=energies[first : first + _BLOCK])
-    np.maximum(energies, LOG_FLOOR, out=energies)
-    return np.log(energies, out=energies)
+        rows = slice(first, first + _BLOCK)
+        means = frames[rows].mean(dim=1, keepdim=True).mul_(1 - preemphasis)
+        block = padded[: len(means)]
+        tapered = block[:, :frame_length]
+        torch.sub(emphasised[rows], means, out=tapered)
+        torch.sub((1 - preemphasis) * frames[rows, :1], means, out=tapered[:, :1])
+        tapered.mul_(taper)
+        power = torch.view_as_real(torch.fft.rfft(block)).flatten(start_dim=1).square_()
+        for filters, parts, weights in groups:
+            torch.mm(power[:, parts], weights, out=energies[rows, filters])
+    return energies.clamp_(min=LOG_FLOOR).log_().numpy()

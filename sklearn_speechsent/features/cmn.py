@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,48 +21,56 @@ from sklearn_speechsent.utils.sklearn_private import Interval, fit_context
 from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Part of every key: raise it when the same settings give other frames.
-_VERSION = 1
+_VERSION = 2
 #: Frame shift (s) assumed for frames that do not say how they were made.
 _DEFAULT_SHIFT = 0.01
 
 
-def sliding_mean(frames: NDArray[Any], width: int) -> NDArray[np.float64]:
-    """Mean of a centred window of ``width`` frames, shifted inward at the edges.
+def window_means(frames: NDArray[Any], width: int) -> NDArray[np.float64]:
+    """Mean of every window of ``width`` frames.
 
     Parameters
     ----------
     frames : ndarray of shape (n_frames, ...)
     width : int
-        Window in frames.
+        Window in frames, ``n_frames`` at most.
 
     Returns
     -------
-    ndarray of shape (n_frames, ...) or (1, ...)
-        One mean for all frames if the window covers them all.
+    ndarray of shape (n_frames - width + 1, ...)
 
     Notes
     -----
-    A cumulative sum in float64 makes the cost independent of the window and agrees with the
-    literal double loop to about 1e-13.
+    One window differs from the next by the frame that enters and the one that leaves. Summing
+    that up in float64 makes the cost independent of the window and agrees with the literal double
+    loop to about 1e-13.
     """
-    n_frames = len(frames)
-    if n_frames <= width:
-        return frames.mean(axis=0, dtype=np.float64, keepdims=True)
-    sums = np.zeros((n_frames + 1, *frames.shape[1:]))
-    np.cumsum(frames, axis=0, dtype=np.float64, out=sums[1:])
-    means = (sums[width:] - sums[:-width]) / width
-    starts = np.clip(np.arange(n_frames) - width // 2, 0, n_frames - width)
-    return means[starts]
+    sums = np.empty((len(frames) - width + 1, *frames.shape[1:]))
+    frames[:width].sum(axis=0, dtype=np.float64, out=sums[0, ...])
+    np.subtract(frames[width:], frames[:-width], dtype=np.float64, out=sums[1:])
+    steps = torch.from_numpy(sums)
+    torch.cumsum(steps, dim=0, out=steps)  # twice as fast as NumPy's along this axis
+    sums /= width
+    return sums
 
 
 def _subtract_means(
     utterance: NDArray[Any], width: int | None, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """Frames of an utterance without their means, in float32 at least."""
+    """Frames of an utterance without their means, in float32 at least.
+
+    The window is centred, and shifted inward at the edges, which share the first and last mean.
+    """
     if out is None:
         out = np.empty(utterance.shape, np.result_type(utterance, np.float32))
-    mean = sliding_mean(utterance, width or len(utterance))
-    return np.subtract(utterance, mean, out=out, casting="same_kind")
+    width = min(width or len(utterance), len(utterance))
+    means = window_means(utterance, width).astype(out.dtype, copy=False)
+    first = width // 2
+    last = first + len(means)
+    np.subtract(utterance[:first], means[0], out=out[:first])
+    np.subtract(utterance[first:last], means, out=out[first:last])
+    np.subtract(utterance[last:], means[-1], out=out[last:])
+    return out
 
 
 def _subtract_means_of_batch(frames: UtteranceFrames, width: int | None) -> Iterator[NDArray[Any]]:

@@ -20,11 +20,12 @@ from sklearn_speechsent.recordings import is_waveform_table, validated_waveforms
 from sklearn_speechsent.store import as_store
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
+from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utils.validation import check_labels
 from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Part of every cache key: raise it when the same settings give other frames.
-_VERSION = 1
+_VERSION = 2
 
 
 def _extract(recording: audio.Recording, settings: dict[str, Any]) -> NDArray[np.floating]:
@@ -259,7 +260,8 @@ class MelFilterBank(FramesTransformer):
     def _extract_all(
         self, recordings: list[audio.Recording], problems: dict[int, audio.RecordingError]
     ) -> UtteranceFrames:
-        frames, failed = self._extract_good(recordings)
+        with torch_threads(1):  # or torch's threads contend with those of n_jobs
+            frames, failed = self._extract_good(recordings)
         # What the header told says more than what came of decoding all the same.
         bad = [problems.get(row, failed[row]) for row in sorted(failed)]
         if frames is None or (bad and self.on_error == "raise"):

@@ -218,7 +218,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             )
         load_into(network.to_empty(device="cpu"), checkpoint.state, checkpoint.name)
         self.checkpoint_ = replace(checkpoint, state={})
-        self.network_ = network.eval().to(memory_format=torch.channels_last)
+        self.network_ = network.eval()
         return self
 
     def transform(self, X: Any) -> UtteranceFrames | NDArray[Any]:

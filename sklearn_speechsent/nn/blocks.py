@@ -10,7 +10,6 @@ from sklearn_speechsent.nn.masking import (
     frame_mask,
     has_padding,
     strided_lengths,
-    zero_padding,
     zero_padding_,
 )
 from sklearn_speechsent.nn.pooling import masked_mean
@@ -58,7 +57,7 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
         Parameters
         ----------
         input : Tensor of shape (B, C, F, T)
-            Maps; padding may hold anything.
+            Maps, finite also in the padding.
         lengths : Tensor of shape (B,), int64, default=None
             Valid frames of each utterance; None for all.
 
@@ -84,11 +83,12 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
         n_all = input.numel() // input.shape[1]
         ratio = float(n_valid / n_all)
         unbiased_ratio = (n_valid - 1) / (n_all - 1)
-        mean = zero_padding(input.sum(2), lengths).sum((0, 2)) / n_valid
-        mask = frame_mask(lengths, n_frames)[:, None, None]
+        mask = frame_mask(lengths, n_frames)[:, None, None].to(input.dtype)
+        input = input * mask
+        mean = input.sum((0, 2, 3), keepdim=True) / n_valid
         running_var = self.running_var * unbiased_ratio
         output = F.batch_norm(
-            torch.where(mask, input, mean[:, None, None]),
+            torch.addcmul(input, 1 - mask, mean.to(input.dtype)),
             self.running_mean,
             running_var,
             self.weight * ratio**0.5,
@@ -105,7 +105,7 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 def convolve_and_normalise(conv: nn.Conv2d, bn: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
     """Apply a convolution without bias and its batch normalisation.
 
-    Without training or gradients the two are one convolution, which saves a pass over the maps.
+    Out of training the two are one convolution, which saves passes over the maps.
     See also `folded`, which makes them one once and for all.
 
     Parameters
@@ -134,7 +134,7 @@ def convolve_and_normalise(conv: nn.Conv2d, bn: nn.Module, x: Tensor, lengths: T
     """
     if not isinstance(bn, MaskedBatchNorm2d):
         return conv(x)
-    if bn.training or torch.is_grad_enabled():
+    if bn.training:
         return bn(conv(x), lengths)
     scale = bn.weight * (bn.running_var + bn.eps).rsqrt()
     weight = conv.weight * scale[:, None, None, None]

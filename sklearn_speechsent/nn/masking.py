@@ -129,6 +129,8 @@ def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
     """
     if not has_padding(lengths, x.shape[-1]):
         return x
+    if _goes_by_rows(x):
+        return zero_padding_(x.clone(), lengths)
     return x.masked_fill(~_as_mask_of(x, lengths), 0.0)
 
 
@@ -160,7 +162,16 @@ def zero_padding_(x: Tensor, lengths: Tensor) -> Tensor:
     """
     if not has_padding(lengths, x.shape[-1]):
         return x
-    return x.mul_(_as_mask_of(x, lengths).to(x.dtype))
+    if not _goes_by_rows(x):
+        return x.mul_(_as_mask_of(x, lengths).to(x.dtype))
+    for row, length in zip(x, lengths.tolist(), strict=True):
+        row[..., length:] = 0
+    return x
+
+
+def _goes_by_rows(x: Tensor) -> bool:
+    """Whether to touch nothing but the padding: where no gradient, graph or device minds."""
+    return x.device.type == "cpu" and not x.requires_grad and not is_symbolic()
 
 
 def _as_mask_of(x: Tensor, lengths: Tensor) -> Tensor:

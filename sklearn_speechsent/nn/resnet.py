@@ -99,6 +99,9 @@ class SpeakerBlocks(nn.Module):
         self.out_channels = in_channels
         self.out_frequencies = frequencies
         self.time_stride = 2 ** (n_blocks - 1)
+        # Convolutions on the CPU run up to a third faster on channels-last maps. Maps of a single
+        # channel, as frames are, have no such order: that of the weights decides.
+        self.to(memory_format=torch.channels_last)
         for module in self._frozen_modules():
             module.requires_grad_(False)
         self.train()
@@ -149,9 +152,7 @@ class SpeakerBlocks(nn.Module):
         lengths : Tensor of shape (B,), int64
             Valid columns of the maps.
         """
-        # Convolutions on the CPU run up to a third faster on channels-last maps.
         maps = zero_padding(x.transpose(1, 2), lengths)[:, None].to(self.conv1.weight.dtype)
-        maps = maps.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.n_frozen_blocks):
             maps = convolve_and_normalise(self.conv1, self.bn1, maps, lengths)
             maps = F.relu(zero_padding_(maps, lengths), inplace=True)

@@ -1,9 +1,9 @@
 """The sentiment blocks (StExt) on top of the speaker blocks."""
 
+import torch
 from torch import Tensor, nn
 
 from sklearn_speechsent.nn.blocks import ResidualBlock
-from sklearn_speechsent.nn.masking import zero_padding
 
 # (residual blocks, channels) of each stage; every stage begins with stride 2.
 _STAGES = {16: ((2, 64), (1, 64)), 34: ((6, 128), (3, 256))}
@@ -60,6 +60,7 @@ class SentimentBlocks(nn.Module):
                 in_channels = channels
             self.out_frequencies = -(-self.out_frequencies // 2)
         self.out_channels = in_channels
+        self.to(memory_format=torch.channels_last)  # as the speaker blocks are
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the blocks.
@@ -67,7 +68,7 @@ class SentimentBlocks(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (B, in_channels, in_frequencies, T)
-            Maps; padding may hold anything.
+            Maps, zero in the padding as the speaker blocks leave them.
         lengths : Tensor of shape (B,), int64
             Valid frames of each utterance.
 
@@ -78,7 +79,6 @@ class SentimentBlocks(nn.Module):
         lengths : Tensor of shape (B,), int64
             Valid frames that are left.
         """
-        x = zero_padding(x, lengths)
         for block in self.blocks:
             x, lengths = block(x, lengths)
         return x, lengths

@@ -8,7 +8,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -133,7 +132,7 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         frames = check_frames(self, X, reset=True)
         checkpoint = load_checkpoint(self.weights)
         check_frontend(checkpoint, frames)
-        self.network_ = build_network(checkpoint).to(memory_format=torch.channels_last)
+        self.network_ = build_network(checkpoint)
         self.checkpoint_ = replace(checkpoint, state={})
         return self
 

@@ -97,15 +97,15 @@ class UtteranceDataset(skorch.dataset.Dataset):
         positions = np.arange(lengths.max())
         padding = positions >= lengths[:, None]
         frames = np.where(padding, starts[:, None], starts[:, None] + positions)
-        x = torch.from_numpy(self.X.base[frames])
-        x.masked_fill_(torch.from_numpy(padding)[(..., *[None] * (x.ndim - 2))], 0)
-        inputs = {"x": x, "lengths": torch.from_numpy(lengths)}
+        x = self.X.base[frames]
+        x[padding] = 0
+        inputs = {"x": torch.from_numpy(x), "lengths": torch.from_numpy(lengths)}
         if self.X.embeddings is not None:
             inputs["embeddings"] = torch.from_numpy(
                 self.X.embeddings[rows].astype(np.float32, copy=False)
             )
         if self.augment is not None:
-            inputs["x"] = self.augment(x.float(), inputs["lengths"])
+            inputs["x"] = self.augment(inputs["x"].float(), inputs["lengths"])
         picked = torch.from_numpy(np.asarray(rows))
         return inputs, {name: target[picked] for name, target in self.targets.items()}
 

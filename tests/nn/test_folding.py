@@ -20,9 +20,7 @@ def settled(network):
 
 NETWORKS = {
     "blocks": lambda: SpeakerBlocks(2, n_mels=24, widths=(8, 16), depths=(2, 1)),
-    "without SE": lambda: SpeakerBlocks(
-        2, n_mels=24, widths=(8, 16), depths=(2, 1), se_ratio=None
-    ),
+    "without SE": lambda: SpeakerBlocks(2, n_mels=24, widths=(8, 16), depths=(2, 1), se_ratio=None),
     "embedder": lambda: SpeakerResNet(16, n_mels=24, widths=(8, 16), depths=(1, 2)),
 }
 

@@ -2,6 +2,7 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from sklearn_speechsent.nn import ORDINAL_HEADS, SentimentNetwork, SpeakerResNet
 
@@ -201,3 +202,19 @@ def test_embeddings_of_another_shape_are_named(shape):
 def test_embeddings_that_nobody_asked_for():
     with pytest.raises(ValueError, match=r"embeddings of none, got \(2, 5\)"):
         SentimentNetwork(6, 5)(torch.randn(2, 9, 6, 5), torch.tensor([9, 4]), torch.randn(2, 5))
+
+
+@pytest.mark.parametrize("shape, parameters", [((80,), {"n_tuned_blocks": 1}), ((64, 40), {})])
+def test_maps_are_channels_last_all_the_way(shape, parameters):
+    channels, frequencies = (1, *shape)[-2:]
+    net = SentimentNetwork(channels, frequencies, **parameters)
+    layouts = []
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(
+                lambda conv, inputs, output: layouts.append(
+                    output.is_contiguous(memory_format=torch.channels_last)
+                )
+            )
+    net(torch.randn(2, 20, *shape), torch.tensor([20, 9]))
+    assert layouts and all(layouts)
