@@ -71,4 +71,4 @@ def folded(network: Network, dtype: torch.dtype = torch.float32) -> Network:
                 )
                 conv.to(dtype)
                 setattr(module, name, nn.Identity())
-    return network
+    return network.to(memory_format=torch.channels_last)  # see SentimentNetwork

@@ -1,6 +1,5 @@
 """The sentiment blocks (StExt) on top of the speaker blocks."""
 
-import torch
 from torch import Tensor, nn
 
 from sklearn_speechsent.nn.blocks import ResidualBlock
@@ -60,7 +59,6 @@ class SentimentBlocks(nn.Module):
                 in_channels = channels
             self.out_frequencies = -(-self.out_frequencies // 2)
         self.out_channels = in_channels
-        self.to(memory_format=torch.channels_last)  # as the speaker blocks are
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the blocks.

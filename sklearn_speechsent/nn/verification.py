@@ -133,6 +133,7 @@ class SpeakerClassifierNetwork(nn.Module):
         self.heads = nn.ModuleDict(
             {"speaker": AAMSoftmax(embedding_size, n_speakers, margin, scale)}
         )
+        self.to(memory_format=torch.channels_last)  # see SentimentNetwork
 
     def forward(self, x: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """Embed utterances.

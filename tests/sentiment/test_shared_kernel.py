@@ -49,7 +49,7 @@ def by_hand(estimator, X, y, **fit_params):
         make_pipeline(StandardScaler(), SVC(C=10.0, gamma=0.02)),
         Pipeline([("scale", MinMaxScaler()), ("skip", "passthrough"), ("svm", SVC())]),
     ],
-    ids=str,
+    ids=["default", "balanced", "poly", "sigmoid", "scaled", "named steps"],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_decisions_are_those_of_a_loop(data, estimator, dtype):
@@ -80,7 +80,7 @@ def test_the_default_shares_its_kernel(data):
         OtherSVC(),
         make_pipeline(SelectKBest(k=3), SVC()),
     ],
-    ids=str,
+    ids=["linear", "a function", "a subclass", "supervised selection"],
 )
 def test_what_keeps_its_own_kernel(data, estimator):
     X, y = data
