@@ -145,7 +145,8 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
     def _estimator(self, n_features: int = 1) -> Any:
         if self.estimator is not None:
             return self.estimator
-        svc = SVC(C=10.0, gamma=0.25 / n_features, class_weight="balanced")
+        # The seed changes nothing; without one, fit would advance NumPy's global generator.
+        svc = SVC(C=10.0, gamma=0.25 / n_features, class_weight="balanced", random_state=0)
         return make_pipeline(StandardScaler(), svc)
 
     @reports_fit()
