@@ -138,10 +138,11 @@ def test_trap_1_private_state_is_no_parameter(cls):
 
 
 def test_trap_3_fit_returns_self_and_leaves_generators_alone(cls):
-    before, torch_before = np.random.get_state(), torch.get_rng_state()
+    numpy_state = np.random.get_state
+    before, torch_before = numpy_state(), torch.get_rng_state()
     estimator = small(cls)
     assert estimator.fit(inputs(cls), labels()) is estimator
-    for found, expected in zip(np.random.get_state(), before, strict=True):
+    for found, expected in zip(numpy_state(), before, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert torch.equal(torch.get_rng_state(), torch_before)
 
