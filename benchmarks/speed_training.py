@@ -9,9 +9,11 @@ autocast. It runs the frozen blocks on every chunk; ours keeps those of ``2/2`` 
 the clock starts both networks are given the same weights, and their outputs are compared. Labels
 are drawn at random, for nothing here depends on them. Contestants take turns of a few steps; ours
 is timed by its own history, and what follows the last epoch of a fit (the statistics of batch
-normalisation, one forward pass) is a line of its own. ``--scores`` trains ``2/2`` for five epochs on
-every second recording of 21 actors of RAVDESS instead, in both precisions and with three seeds, and
-scores it on the other three actors, beside the constant predictor.
+normalisation, one forward pass) is a line of its own.
+
+``--scores`` trains ``2/2`` for five epochs on every second recording of 21 actors of RAVDESS
+instead, in both precisions and with three seeds, and scores it on the other three actors, beside
+the constant predictor.
 """
 
 import argparse
