@@ -99,7 +99,7 @@ def has_padding(lengths: Tensor, n_frames: int) -> bool:
     """
     if is_symbolic():
         return True
-    return bool((lengths < n_frames).any())
+    return int(lengths.min()) < n_frames
 
 
 def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
