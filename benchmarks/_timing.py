@@ -173,7 +173,7 @@ def draw_ratios(path: Path, groups: dict[str, dict[str, float]]) -> None:
     sizes = [len(bars) for bars in groups.values()]
     figure, axes = plt.subplots(
         len(groups),
-        figsize=(7, 0.32 * sum(sizes) + 0.9 * len(groups)),
+        figsize=(9, 0.32 * sum(sizes) + 0.9 * len(groups)),
         height_ratios=sizes,
         squeeze=False,
         layout="constrained",

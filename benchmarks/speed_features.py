@@ -21,6 +21,7 @@ import soundfile
 from _peers import PEERS, RATE, egemaps
 from _timing import draw_ratios, on_cores, ratio, rows_of, save, table_of, take_turns
 
+EGEMAPS = "openSMILE: eGeMAPS (of two recordings, in proportion)"
 OURS, DECODER, ONE = "ours", "the decoder alone", "one thread"
 _PACKAGES = {"torchaudio": "torchaudio", "as WeSpeaker": "torchaudio", "librosa": "librosa"}
 _PACKAGES |= {"kaldi-native-fbank": "kaldi_native_fbank", "openSMILE": "opensmile"}
@@ -71,6 +72,11 @@ def ours(paths, n_jobs=1, window=3.0):
     return make_pipeline(MelFilterBank(n_jobs=n_jobs), SlidingCMN(window)).fit_transform(paths)
 
 
+def duration_of(paths):
+    """Seconds of sound in files."""
+    return sum(soundfile.info(path).duration for path in paths)
+
+
 def decode(paths):
     """Read files with soundfile and forget them.
 
@@ -119,8 +125,12 @@ def against_peers(paths, rounds):
         contestants[name] = lambda extract=extract: [extract(path) for path in paths]
     if _installed("openSMILE"):
         smile, few = egemaps(), paths[:2]
-        contestants["openSMILE: eGeMAPS, 2 recordings"] = lambda: [smile(path) for path in few]
-    return take_turns(contestants, rounds), differences
+        contestants[EGEMAPS] = lambda: [smile(path) for path in few]
+    seconds = take_turns(contestants, rounds)
+    if EGEMAPS in seconds:
+        share = duration_of(few) / duration_of(paths)
+        seconds[EGEMAPS] = [time / share for time in seconds[EGEMAPS]]
+    return seconds, differences
 
 
 def parts(paths, rounds):
@@ -266,7 +276,7 @@ def main():
         rows = [[*row, (extra or {}).get(row[0], "")] for row in rows_of(seconds, OURS)]
         columns = ["contestant", "median, ms", "range, ms", "to ours", "difference of frames"]
         lines.extend([f"## {title}", "", *table_of(columns, rows)])
-        bars[title] = {name: ratio(seconds, name, OURS) for name in seconds}
+        bars[title] = {name: ratio(seconds, name, OURS) for name in seconds if name != EGEMAPS}
 
     if "cmn" in wanted:
         results["cmn"] = on_cores(cmn_alone, 1, options.rounds)
@@ -276,7 +286,7 @@ def main():
         if not paths:
             print(f"{corpus} is left out: set SPEECHSENT_DATA to the folder of the corpora.")
             continue
-        duration = sum(soundfile.info(path).duration for path in paths)
+        duration = duration_of(paths)
         title = f"{corpus}: {len(paths)} recordings, {duration:.0f} s"
         result = results.setdefault(corpus, {"n": len(paths), "duration": duration})
         if "peers" in wanted:
