@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from _timing import draw_ratios, on_cores, ratio, rows_of, save, table_of
+from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -175,6 +176,7 @@ def by_workers(corpus, work, rounds):
         },
         max(3, rounds),
     )
+    get_reusable_executor().shutdown()  # or this process waits for idle workers to give up
     if scores != again:
         raise AssertionError(f"Other scores from a full store: {again} instead of {scores}")
     return {EMPTY: empty, KEPT: kept}, scores
