@@ -5,13 +5,9 @@ and every step in between can be swapped, searched, cloned, pickled and inspecte
 """
 
 from sklearn_speechsent._version import __version__
-from sklearn_speechsent.features import (
-    MelFilterBank,
-    SlidingCMN,
-    SpeakerFeatureExtractor,
-    VoiceActivityDetector,
-)
-from sklearn_speechsent.perturbation import WaveformPerturbation
+from sklearn_speechsent.audio.perturbation import WaveformPerturbation
+from sklearn_speechsent.features import MelFilterBank, SlidingCMN
+from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.pipeline import make_sentiment_pipeline
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
@@ -21,10 +17,11 @@ from sklearn_speechsent.sentiment import (
 from sklearn_speechsent.speaker import (
     SpeakerEmbedder,
     SpeakerEmbeddingFusion,
+    SpeakerFeatureExtractor,
     SpeakerVerifier,
 )
 from sklearn_speechsent.store import FeatureStore
-from sklearn_speechsent.utterances import UtteranceFrames
+from sklearn_speechsent.vad import VoiceActivityDetector
 
 __all__ = [
     "FeatureStore",

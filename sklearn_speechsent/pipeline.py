@@ -8,21 +8,20 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from sklearn_speechsent.features import (
-    FrameStatistics,
-    MelFilterBank,
-    SlidingCMN,
-    SpeakerFeatureExtractor,
-    VoiceActivityDetector,
-)
-from sklearn_speechsent.perturbation import WaveformPerturbation
+from sklearn_speechsent.audio.perturbation import WaveformPerturbation
+from sklearn_speechsent.features import FrameStatistics, MelFilterBank, SlidingCMN
 from sklearn_speechsent.pretrained import REGISTRY, has_weights, load_checkpoint
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
 )
-from sklearn_speechsent.speaker import SpeakerEmbedder, SpeakerEmbeddingFusion
+from sklearn_speechsent.speaker import (
+    SpeakerEmbedder,
+    SpeakerEmbeddingFusion,
+    SpeakerFeatureExtractor,
+)
+from sklearn_speechsent.vad import VoiceActivityDetector
 
 #: The systems of the paper: frozen of all speaker blocks, sentiment blocks, fused speaker
 #: embedding, heads.

@@ -20,7 +20,7 @@ from sklearn_speechsent import (
     WaveformPerturbation,
 )
 from sklearn_speechsent.features import FrameStatistics
-from sklearn_speechsent.sentiment._base import SpeechSentimentNet
+from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 
 #: Pre-trained networks take as many bins as they were trained on.
 PRETRAINED = (SpeakerFeatureExtractor, SpeakerEmbedder, VoiceActivityDetector)

@@ -21,8 +21,8 @@ from sklearn.pipeline import Pipeline
 from sklearn_speechsent import FeatureStore, MelFilterBank, SlidingCMN, WaveformPerturbation, audio
 from sklearn_speechsent.cluster import dask_config
 from sklearn_speechsent.features import FrameStatistics
-from sklearn_speechsent.frame_files import FrameFiles
-from sklearn_speechsent.store import StoreError, filling
+from sklearn_speechsent.frames.mapped import FrameFiles
+from sklearn_speechsent.store import StoreError, compute
 from sklearn_speechsent.store.shard import read_shard, shard_paths
 
 distributed = pytest.importorskip("distributed")
@@ -188,7 +188,7 @@ def as_before():
 
 def lose_no_patience():
     """Have a worker wait for the claims of others for ever, so that a deadlock is one."""
-    filling._PATIENCE = math.inf
+    compute._PATIENCE = math.inf
 
 
 def entries(store, step):
@@ -237,7 +237,7 @@ def test_grid_search(client, speech, store):
 
 
 def test_grid_search_on_threads_of_one_worker(speech, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(filling, "_PATIENCE", math.inf)
+    monkeypatch.setattr(compute, "_PATIENCE", math.inf)
     estimator = pipeline(store)
     expected = GridSearchCV(local(estimator), GRID, cv=3).fit(speech.data, speech.target)
     with (

@@ -21,7 +21,7 @@ from sklearn_speechsent import (
     VoiceActivityDetector,
 )
 from sklearn_speechsent.features import FrameStatistics
-from sklearn_speechsent.sentiment._base import SpeechSentimentNet
+from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 
 # Tables of one frame a row: few epochs of small batches do, and no masks on single frames.
 _TABLES = dict(

@@ -1,17 +1,17 @@
 """From recordings to samples, and what to say of those that are of no use."""
 
-from sklearn_speechsent.audio.checks import (
-    CHECK_HINT,
-    check_recordings,
-    find_problems,
-    raise_for_bad_recordings,
-)
-from sklearn_speechsent.audio.reading import duration, probe, read
-from sklearn_speechsent.recordings import (
+from sklearn_speechsent.audio.io import duration, probe, read
+from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
     RecordingError,
     as_recordings,
+)
+from sklearn_speechsent.audio.validation import (
+    CHECK_HINT,
+    check_recordings,
+    find_problems,
+    raise_for_bad_recordings,
 )
 
 __all__ = [

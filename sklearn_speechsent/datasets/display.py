@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, column_or_1d
 
 from sklearn_speechsent.metrics import round_to_levels
-from sklearn_speechsent.training.batches import sampling_weights
+from sklearn_speechsent.metrics.levels import sampling_weights
 
 #: Bars of the histogram for each level: those of the rounded labels are sums of three.
 BINS_PER_LEVEL = 3

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, FramesTransformer
-from sklearn_speechsent.features._kept import kept
-from sklearn_speechsent.frame_checks import check_frames
+from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.store import as_store
+from sklearn_speechsent.store.kept import kept
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.sklearn_private import Interval, fit_context
-from sklearn_speechsent.utterances import UtteranceFrames
+from sklearn_speechsent.utils.sklearn_compat import Interval, fit_context
 
 #: Part of every key: raise it when the same settings give other frames.
 _VERSION = 2

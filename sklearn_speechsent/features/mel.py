@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
-from sklearn_speechsent.features._base import MEMORY_CONSTRAINT, FramesTransformer, map_utterances
+from sklearn_speechsent.audio.recording import is_waveform_table, validated_waveforms
 from sklearn_speechsent.features._kaldi import log_mel_energies
-from sklearn_speechsent.features._kept import kept_or_failed
-from sklearn_speechsent.features._recording_keys import recording_keys
-from sklearn_speechsent.recordings import is_waveform_table, validated_waveforms
+from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer, map_utterances
+from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.store import as_store
+from sklearn_speechsent.store.kept import kept_or_failed
+from sklearn_speechsent.store.recording_keys import recording_keys
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
+from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions, fit_context
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utils.validation import check_labels
-from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Part of every cache key: raise it when the same settings give other frames.
 _VERSION = 2

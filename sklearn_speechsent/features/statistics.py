@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_speechsent.frame_checks import check_frames
+from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 
 #: Roots and logarithms draw in the long tail of statistics that cannot be negative.

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_levels, check_pair
-from sklearn_speechsent.metrics.rounding import round_to_levels
+from sklearn_speechsent.metrics.levels import round_to_levels
 
 
 class LevelConfusionDisplay(ConfusionMatrixDisplay):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score, f1_score
 
 from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_pair
-from sklearn_speechsent.metrics.rounding import round_to_levels
+from sklearn_speechsent.metrics.levels import round_to_levels
 
 
 def rounded_accuracy_score(

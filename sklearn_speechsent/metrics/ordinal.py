@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_levels, check_pair
 from sklearn_speechsent.metrics.agreement import concordance_correlation_score
-from sklearn_speechsent.metrics.rounding import level_ranks, round_to_levels
+from sklearn_speechsent.metrics.levels import level_ranks, round_to_levels
 
 
 def macro_mean_absolute_error(

@@ -12,7 +12,7 @@ from sklearn_speechsent.metrics._checks import (
     check_values,
     check_weights,
 )
-from sklearn_speechsent.metrics.rounding import level_ranks
+from sklearn_speechsent.metrics.levels import level_ranks
 
 
 def check_proba(proba: ArrayLike, levels: ArrayLike | range) -> tuple[FloatArray, IntArray]:

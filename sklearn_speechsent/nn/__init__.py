@@ -15,6 +15,7 @@ from sklearn_speechsent.nn.heads import (
     SoftmaxHead,
 )
 from sklearn_speechsent.nn.losses import (
+    SummedLoss,
     clm_loss,
     condor_loss,
     coral_loss,
@@ -52,6 +53,7 @@ __all__ = [
     "SpecAugment",
     "SpeechUNet",
     "SqueezeExcitation",
+    "SummedLoss",
     "class_probabilities",
     "clm_loss",
     "condor_loss",

@@ -1,11 +1,11 @@
-"""Ordinal losses, one value per utterance, stable in log space.
+"""Ordinal losses, one value per utterance, stable in log space, and the sum over heads.
 
-The caller weights and averages over utterances. For K levels ``logits`` has K - 1 columns, one
+`SummedLoss` weights and averages over utterances. For K levels ``logits`` has K - 1 columns, one
 per threshold (K for `cross_entropy`), and ``levels`` holds indices 0 … K - 1.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -185,3 +185,48 @@ def cross_entropy(logits: Tensor, levels: Tensor) -> Tensor:
     tensor([1.9459, 1.9459])
     """
     return F.cross_entropy(logits, levels, reduction="none")
+
+
+class SummedLoss(nn.Module):
+    """Weighted sum over heads of the mean loss of an utterance.
+
+    Parameters
+    ----------
+    regression_weight, ordinal_weight : float, default=1.0
+        Weight of each head's loss; other heads have 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import SummedLoss
+    >>> losses = {"regression": torch.tensor([1.0, 3.0])}
+    >>> SummedLoss()(losses, weight=torch.tensor([1.0, 1.0])).item()
+    2.0
+    """
+
+    def __init__(self, regression_weight: float = 1.0, ordinal_weight: float = 1.0) -> None:
+        super().__init__()
+        self.regression_weight = regression_weight
+        self.ordinal_weight = ordinal_weight
+
+    def forward(self, losses: dict[str, Tensor], weight: Tensor) -> Tensor:
+        """Sum up.
+
+        Parameters
+        ----------
+        losses : dict of str to Tensor of shape (B,)
+            Loss of each utterance under each head.
+        weight : Tensor of shape (B,)
+            Weight of each utterance.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
+        # Dividing by the size and not by the weights' sum keeps an utterance's pull the same in
+        # whichever batch it lands, and a batch of zero weights harmless.
+        means = [
+            getattr(self, f"{name}_weight", 1.0) * (loss * weight).mean()
+            for name, loss in losses.items()
+        ]
+        return torch.stack(means).sum()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.pretrained.checkpoint import SpeakerCheckpoint
 from sklearn_speechsent.pretrained.registry import SpeakerWeights
 from sklearn_speechsent.pretrained.vad import VADCheckpoint
-from sklearn_speechsent.utterances import UtteranceFrames
 
 
 def check_frontend(

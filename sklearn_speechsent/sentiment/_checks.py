@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS
-from sklearn_speechsent.utils.sklearn_private import HasMethods, Interval, StrOptions
+from sklearn_speechsent.utils.sklearn_compat import HasMethods, Interval, StrOptions
 
 NET_CONSTRAINTS: dict[str, list[Any]] = {
     **TRAINING_CONSTRAINTS,

@@ -21,7 +21,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVC
 
-from sklearn_speechsent.utils.sklearn_private import Interval, StrOptions, fit_context
+from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions, fit_context
 
 #: A matrix of more bytes is not made: that of 16,384 rows has so many.
 _LARGEST = 2**31

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sklearn_speechsent.training.batches import UtteranceDataset
+from sklearn_speechsent.training.data import UtteranceDataset
 
 
 def start_heads(net: Any, dataset: UtteranceDataset) -> None:

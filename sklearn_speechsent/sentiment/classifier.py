@@ -11,10 +11,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
-from sklearn_speechsent.sentiment._base import SpeechSentimentNet
 from sklearn_speechsent.sentiment._doc import document
-from sklearn_speechsent.sentiment._levels import find_levels
-from sklearn_speechsent.utils.sklearn_private import check_target
+from sklearn_speechsent.sentiment.labels import find_levels
+from sklearn_speechsent.sentiment.net import SpeechSentimentNet
+from sklearn_speechsent.utils.sklearn_compat import check_target
 
 if TYPE_CHECKING:
     from sklearn_speechsent.sentiment.regressor import SpeechSentimentRegressor

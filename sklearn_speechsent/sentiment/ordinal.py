@@ -28,10 +28,10 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_speechsent.sentiment._levels import find_levels, nearest_level
 from sklearn_speechsent.sentiment._shared_kernel import split_at_kernel
+from sklearn_speechsent.sentiment.labels import find_levels, nearest_level
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context, routing_enabled
+from sklearn_speechsent.utils.sklearn_compat import HasMethods, fit_context, routing_enabled
 
 #: Rows that are predicted at a time where a kernel is shared: one of 16,384 columns has 128 MiB.
 _ROWS = 1024

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_speechsent.sentiment._base import SpeechSentimentNet
 from sklearn_speechsent.sentiment._doc import document
-from sklearn_speechsent.sentiment._levels import find_levels
 from sklearn_speechsent.sentiment.classifier import SpeechSentimentClassifier
-from sklearn_speechsent.utils.sklearn_private import check_target
+from sklearn_speechsent.sentiment.labels import find_levels
+from sklearn_speechsent.sentiment.net import SpeechSentimentNet
+from sklearn_speechsent.utils.sklearn_compat import check_target
 
 
 @document

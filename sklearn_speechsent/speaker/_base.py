@@ -17,10 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features import MelFilterBank, SlidingCMN
-from sklearn_speechsent.frame_checks import check_frames
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.pretrained import SpeakerCheckpoint, check_frontend, save_checkpoint
 from sklearn_speechsent.training.net import UtteranceNet
-from sklearn_speechsent.utterances import UtteranceFrames
 
 
 class SpeakerNet(TransformerMixin, UtteranceNet):

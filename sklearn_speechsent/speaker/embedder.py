@@ -13,13 +13,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_speechsent.features._base import MEMORY_CONSTRAINT
-from sklearn_speechsent.features._frozen import PRECISIONS, apply_frozen
-from sklearn_speechsent.frame_checks import check_frames
+from sklearn_speechsent.features.base import MEMORY_CONSTRAINT
+from sklearn_speechsent.features.frozen import PRECISIONS, apply_frozen
+from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.pretrained import build_network, check_frontend, load_checkpoint
-from sklearn_speechsent.speaker._trials import unit_rows
+from sklearn_speechsent.speaker.trials import unit_rows
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utils.sklearn_private import HasMethods, StrOptions, fit_context
+from sklearn_speechsent.utils.sklearn_compat import HasMethods, StrOptions, fit_context
 
 #: Part of every cache key: raise it when the same settings give other embeddings.
 _VERSION = 2

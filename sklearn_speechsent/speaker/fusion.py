@@ -8,13 +8,13 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_speechsent.features._base import FramesTransformer
-from sklearn_speechsent.frame_checks import check_frames
-from sklearn_speechsent.speaker._trials import unit_rows
+from sklearn_speechsent.features.base import FramesTransformer
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.speaker.embedder import SpeakerEmbedder
+from sklearn_speechsent.speaker.trials import unit_rows
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.sklearn_private import HasMethods, fit_context
-from sklearn_speechsent.utterances import UtteranceFrames
+from sklearn_speechsent.utils.sklearn_compat import HasMethods, fit_context
 
 
 class SpeakerEmbeddingFusion(FramesTransformer):

@@ -16,30 +16,30 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import DataLoader
 
+from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.nn import SpeakerClassifierNetwork
+from sklearn_speechsent.nn.losses import SummedLoss
 from sklearn_speechsent.speaker._base import SpeakerNet
-from sklearn_speechsent.speaker._trials import (
+from sklearn_speechsent.speaker.trials import (
     check_speakers,
     count_held_out,
     equal_error_threshold,
     unit_rows,
 )
-from sklearn_speechsent.speaker._wccn import cut_in_pieces, within_class_whitening
-from sklearn_speechsent.training.batches import UtteranceDataset
-from sklearn_speechsent.training.checkpoint import resumable
+from sklearn_speechsent.speaker.wccn import cut_in_pieces, within_class_whitening
 from sklearn_speechsent.training.checks import (
     TRAINING_CONSTRAINTS,
     check_training_data,
     check_utterances,
 )
-from sklearn_speechsent.training.loss import SummedLoss
+from sklearn_speechsent.training.data import UtteranceDataset
+from sklearn_speechsent.training.resume import resumable
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.sklearn_private import (
+from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
     Interval,
     validate_parameter_constraints,
 )
-from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Seconds of the pieces from which it is learned how a voice varies, where no chunks are cut.
 _PIECE = 2.0

@@ -1,7 +1,7 @@
 """Features that are kept on disk, one entry per utterance."""
 
+from sklearn_speechsent.store.compute import fill
 from sklearn_speechsent.store.feature_store import FeatureStore, as_store
-from sklearn_speechsent.store.filling import fill
 from sklearn_speechsent.store.keys import (
     as_key_array,
     digest,
@@ -9,7 +9,7 @@ from sklearn_speechsent.store.keys import (
     utterance_keys,
 )
 from sklearn_speechsent.store.shard import StoreError
-from sklearn_speechsent.store.shelf import Shelf
+from sklearn_speechsent.store.step_cache import Shelf
 
 __all__ = [
     "FeatureStore",

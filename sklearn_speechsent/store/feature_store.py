@@ -12,10 +12,9 @@ from uuid import uuid4
 
 import pandas as pd
 
-from sklearn_speechsent.store.claims import CLAIMS
-from sklearn_speechsent.store.filling import COUNTS
+from sklearn_speechsent.store.compute import COUNTS
 from sklearn_speechsent.store.keys import settings_digest
-from sklearn_speechsent.store.locks import remove_abandoned, write_locked
+from sklearn_speechsent.store.leases import CLAIMS
 from sklearn_speechsent.store.shard import (
     PART,
     DamagedShardError,
@@ -23,7 +22,8 @@ from sklearn_speechsent.store.shard import (
     read_shard,
     shard_paths,
 )
-from sklearn_speechsent.store.shelf import Shelf
+from sklearn_speechsent.store.step_cache import Shelf
+from sklearn_speechsent.utils.files import remove_abandoned, write_locked
 
 #: Version of the layout: part of the name of every shelf, so that another one starts afresh.
 FORMAT = 1

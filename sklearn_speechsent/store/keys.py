@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_speechsent.utterances import UtteranceFrames
+from sklearn_speechsent.frames.container import UtteranceFrames
 
 #: Bytes of a key: two of so many utterances as there are will never meet.
 KEY_SIZE = 16

@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sklearn_speechsent.store.keys import KEY_SIZE, as_key_array
-from sklearn_speechsent.store.locks import create_locked
+from sklearn_speechsent.utils.files import create_locked
 
 #: Names of shards that are finished, and of those that are being written.
 SUFFIX, PART = ".npy", ".part"

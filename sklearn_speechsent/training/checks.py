@@ -10,14 +10,14 @@ import skorch.dataset
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.nn import SpecAugment
-from sklearn_speechsent.utils.sklearn_private import (
+from sklearn_speechsent.utils.sklearn_compat import (
     Interval,
     Options,
     StrOptions,
     check_sample_weight,
 )
-from sklearn_speechsent.utterances import UtteranceFrames
 
 TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
     "chunk_duration": [Interval(Real, 0, None, closed="neither"), None],

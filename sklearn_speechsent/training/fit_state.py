@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from skorch.callbacks import EpochTimer, PrintLog
 
-from sklearn_speechsent.training.batches import UtteranceDataset
+from sklearn_speechsent.training.data import UtteranceDataset
 
 
 def collect_state(net: Any, dataset: UtteranceDataset, n_earlier: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_speechsent.nn import SpecAugment
-from sklearn_speechsent.training.batches import RandomBatches, UtteranceDataset, is_shared
+from sklearn_speechsent.training.data import RandomBatches, UtteranceDataset, is_shared
 
 #: Frame shift (s) of frames that do not say how they were made.
 _DEFAULT_SHIFT = 0.01

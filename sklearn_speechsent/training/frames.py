@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.nn import frame_mask
-from sklearn_speechsent.training.batches import RandomBatches
+from sklearn_speechsent.training.data import RandomBatches
 from sklearn_speechsent.training.fitting import average_statistics, scoped_seed
-from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Frames, valid frames per row, and targets of one batch.
 FrameBatch = tuple[Tensor, Tensor, Tensor]

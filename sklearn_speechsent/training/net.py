@@ -14,19 +14,19 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.utils import get_map_location, to_device
 
-from sklearn_speechsent.frame_checks import check_frames
-from sklearn_speechsent.training.batches import (
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames.validation import check_frames
+from sklearn_speechsent.training.callbacks import training_callbacks
+from sklearn_speechsent.training.checks import check_utterances, unusable
+from sklearn_speechsent.training.data import (
     Batch,
     GatheredBatches,
     UtteranceDataset,
     whole_batches,
 )
-from sklearn_speechsent.training.callbacks import training_callbacks
-from sklearn_speechsent.training.checks import check_utterances, unusable
 from sklearn_speechsent.training.fitting import prepare_training, scoped_seed, settle_batch_norm
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
 from sklearn_speechsent.utils.threads import torch_threads
-from sklearn_speechsent.utterances import UtteranceFrames
 
 #: Where skorch keeps the names of torch components, without a trailing underscore.
 TORCH_NAMES = ("_modules", "_criteria", "_optimizers")

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
-from sklearn_speechsent.utils.sklearn_private import BaseSearchCV, routing_enabled
+from sklearn_speechsent.utils.sklearn_compat import BaseSearchCV, routing_enabled
 
 
 def find_search(estimator: Any) -> BaseSearchCV | None:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import audio
-from sklearn_speechsent.audio import reading
+from sklearn_speechsent.audio import io
 from sklearn_speechsent.datasets import _items
 from sklearn_speechsent.datasets._bunch import make_bunch
 from sklearn_speechsent.datasets._items import audit_items
@@ -195,7 +195,7 @@ def test_every_header_is_opened_once(write, monkeypatch):
         [segments(file, *[(k, k + 1, 0) for k in range(20)], speaker=file) for file in files]
     )
     opened = []
-    monkeypatch.setattr(reading, "_open", spy(reading._open, opened))
+    monkeypatch.setattr(io, "_open", spy(io._open, opened))
     rows, _ = audit_items(frame, corpus="mine", n_jobs=2)
     assert len(rows) == 40
     assert sorted(recording.source for recording in opened) == files

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from sklearn_speechsent.datasets import LabelDistributionDisplay
-from sklearn_speechsent.training.batches import RandomBatches, sampling_weights
+from sklearn_speechsent.metrics.levels import sampling_weights
+from sklearn_speechsent.training.data import RandomBatches
 
 matplotlib = pytest.importorskip("matplotlib")
 

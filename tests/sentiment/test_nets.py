@@ -13,9 +13,10 @@ from sklearn_speechsent import (
     SpeechSentimentRegressor,
     UtteranceFrames,
 )
+from sklearn_speechsent.metrics.levels import sampling_weights
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.training import net as net_room
-from sklearn_speechsent.training.batches import RandomBatches, UtteranceDataset, sampling_weights
+from sklearn_speechsent.training.data import RandomBatches, UtteranceDataset
 
 WEIGHTS = "wespeaker-voxceleb-resnet34"
 

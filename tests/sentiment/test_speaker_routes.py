@@ -105,7 +105,7 @@ def one_start(monkeypatch):
         return self
 
     monkeypatch.setattr(
-        "sklearn_speechsent.sentiment._base.SpeechSentimentNet.initialize_module", initialize
+        "sklearn_speechsent.sentiment.net.SpeechSentimentNet.initialize_module", initialize
     )
 
 

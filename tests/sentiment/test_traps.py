@@ -38,7 +38,7 @@ def trained_on(monkeypatch):
         return train, valid
 
     monkeypatch.setattr(
-        "sklearn_speechsent.sentiment._base.SpeechSentimentNet.get_split_datasets", spy
+        "sklearn_speechsent.sentiment.net.SpeechSentimentNet.get_split_datasets", spy
     )
     return seen
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import sklearn_speechsent.store.filling as filling
-import sklearn_speechsent.store.locks as locks
+import sklearn_speechsent.store.compute as filling
 import sklearn_speechsent.store.shard as shard
+import sklearn_speechsent.utils.files as locks
 from sklearn_speechsent import MelFilterBank, audio
 
 #: Seconds after which a test gives up; nothing here takes one.

@@ -19,7 +19,8 @@ from store_corpus import (
 )
 
 from sklearn_speechsent import FeatureStore, MelFilterBank, SlidingCMN, audio
-from sklearn_speechsent.store import StoreError, claims, locks, shard
+from sklearn_speechsent.store import StoreError, leases, shard
+from sklearn_speechsent.utils import files
 
 NAMES = list(range(40))
 
@@ -180,10 +181,10 @@ class Disk:
         self.room = room
 
         def create(folder, name):
-            path, file = locks.create_locked(folder, name)
+            path, file = files.create_locked(folder, name)
             return path, FullDisk(file, self)
 
-        for module in (shard, claims):
+        for module in (shard, leases):
             monkeypatch.setattr(module, "create_locked", create)
 
 
@@ -235,7 +236,7 @@ def a_shelf_refreshed(folder):
 def test_full_when_only_the_claims_do_not_fit(tmp_path, monkeypatch):
     """Claims are advice: without room for them the work is still done."""
     disk = Disk(0, monkeypatch)
-    monkeypatch.setattr(shard, "create_locked", locks.create_locked)
+    monkeypatch.setattr(shard, "create_locked", files.create_locked)
     assert keep(a_shelf(tmp_path), NAMES) == NAMES
     assert disk.room < 0
     assert not strays(tmp_path)
@@ -265,7 +266,7 @@ def read_only(monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     with monkeypatch.context() as patched:
-        for module in (shard, claims, locks):
+        for module in (shard, leases, files):
             patched.setattr(module, "create_locked", create)
         yield
 

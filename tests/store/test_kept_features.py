@@ -31,7 +31,7 @@ from sklearn_speechsent import (
     make_sentiment_pipeline,
 )
 from sklearn_speechsent.features import FrameStatistics
-from sklearn_speechsent.frame_files import FrameFiles
+from sklearn_speechsent.frames.mapped import FrameFiles
 
 WEIGHTS = "speechsent-seresnet"
 

@@ -8,10 +8,10 @@ from store_children import CONTEXT, finished, lines, process
 from store_corpus import assert_same_frames, short_recordings, strays
 
 from sklearn_speechsent import FeatureStore, MelFilterBank
-from sklearn_speechsent.store import locks
+from sklearn_speechsent.utils import files
 
 pytestmark = pytest.mark.skipif(
-    locks.fcntl is None, reason="without locks, leftovers of the dead count as alive for a day"
+    files.fcntl is None, reason="without locks, leftovers of the dead count as alive for a day"
 )
 #: Bytes after which a shard is closed: every utterance has one of its own; three or four share one.
 OWN, SHARED = 1, 25_000

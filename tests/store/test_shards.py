@@ -202,7 +202,7 @@ def test_a_pickle_is_never_opened(shelf, shard, tmp_path):
 
 def test_a_shard_that_cannot_be_read_is_not_thrown_away(shelf, shard, monkeypatch):
     """Too many open files, or another user's rights, say nothing about what is in a file."""
-    import sklearn_speechsent.store.shelf as module
+    import sklearn_speechsent.store.step_cache as module
     from sklearn_speechsent.store import feature_store
 
     def fails(path):

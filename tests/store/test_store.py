@@ -26,7 +26,7 @@ from sklearn_speechsent import (
     UtteranceFrames,
     audio,
 )
-from sklearn_speechsent.store import as_store, settings_digest, shard, shelf, utterance_keys
+from sklearn_speechsent.store import as_store, settings_digest, shard, step_cache, utterance_keys
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_use_is_noted_once_an_hour(tmp_path, monkeypatch):
     before = path.stat().st_mtime_ns
     assert_kept(place, [0])
     assert path.stat().st_mtime_ns == before
-    monkeypatch.setattr(shelf, "_TOUCH", -1.0)
+    monkeypatch.setattr(step_cache, "_TOUCH", -1.0)
     os.utime(path, ns=(0, 0))
     assert_kept(place, [0])
     assert path.stat().st_mtime_ns >= before

@@ -1,0 +1,339 @@
+"""Training on perturbed copies of recordings, averaging over them at prediction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metadata_routing import (
+    UNUSED,
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
+
+from sklearn_speechsent.audio.recording import (
+    PERTURBATION_RANGES,
+    Recording,
+    as_recordings,
+    is_waveform_table,
+    validated_waveforms,
+)
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
+from sklearn_speechsent.utils.metaestimators import final_step, find_search, rows_as_groups
+from sklearn_speechsent.utils.sklearn_compat import (
+    HasMethods,
+    fit_context,
+    routing_enabled,
+)
+from sklearn_speechsent.utils.validation import check_labels
+
+#: Metadata of fit that have one value per row.
+_PER_ROW = ("groups", "sample_weight")
+
+
+def _has_probabilities(model: WaveformPerturbation) -> bool:
+    """Whether there are probabilities to be had; the reason is in the error otherwise."""
+    getattr(getattr(model, "estimator_", model.estimator), "predict_proba")  # noqa: B009
+    return True
+
+
+class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
+    """Train on perturbed copies of each recording, beside the recording itself.
+
+    A voice played a little faster or slower, or through noise, is another voice with the same
+    sentiment: for a model that has heard few speakers that is worth a lot. Inside of a Pipeline the
+    number of rows cannot change, so this wraps the whole of it. Copies are asked for and not made:
+    the audio door reads them one at a time, and features are cached like any others.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Takes recordings, like the Pipeline of
+        :func:`~sklearn_speechsent.make_sentiment_pipeline`.
+    speeds : sequence of float, default=(0.9, 1.1)
+        One copy per factor; pitch and formants change along.
+    snr_db : sequence of float, default=(15,)
+        One copy per signal-to-noise ratio in dB, with white noise.
+    gain_db : sequence of float, default=()
+        One copy per gain in dB. Features after mean normalisation hardly see it.
+    predict_speeds : sequence of float, default=(1.0,)
+        Predictions are averaged over the recording at these speeds: intensities of a regressor,
+        threshold probabilities of a classifier, which must then have ``predict_proba`` and classes
+        in ascending order of sentiment.
+    random_state : int, RandomState instance or None, default=None
+        Varies the noise. Noise also depends on the recording's name (or samples) and segment, but
+        not on its row, so that cross-validation finds cached copies again: with None or an
+        integer the same recording meets the same noise in every fold and every run. An instance
+        gives other noise in every fit.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Fitted on recordings and copies.
+    classes_ : ndarray of shape (n_classes,)
+        Only of a classifier.
+    n_features_in_ : int
+        Only if X was a 2-D array: samples per waveform.
+
+    See Also
+    --------
+    make_sentiment_pipeline : Wraps with ``perturb=True``.
+
+    Notes
+    -----
+    A search goes around it, not inside: ``GridSearchCV(WaveformPerturbation(pipeline), ...)``.
+    Inside, copies of one recording would be training and test data of each other. For the same
+    reason the final estimator, if it takes groups (to hold out speakers for early stopping), gets
+    the recordings as groups when no groups are given.
+
+    Recordings that are already perturbed (columns of a DataFrame) are perturbed on top of it:
+    speeds multiply, gains add up, and noise is never less than was asked for.
+
+    References
+    ----------
+    .. [1] T. Ko, V. Peddinti, D. Povey and S. Khudanpur, "Audio augmentation for speech
+       recognition", Interspeech 2015.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
+    >>> from sklearn_speechsent.datasets import make_speech_sentiment
+    >>> corpus = make_speech_sentiment(2, 4, levels=(-1, 1), random_state=0)
+    >>> pipeline = make_sentiment_pipeline("light", weights=None)
+    >>> model = WaveformPerturbation(pipeline, speeds=(0.9,), snr_db=())
+    >>> model.fit(corpus.data, corpus.target).predict(corpus.data).shape
+    (8,)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "speeds": ["array-like"],
+        "snr_db": ["array-like"],
+        "gain_db": ["array-like"],
+        "predict_speeds": ["array-like"],
+        "random_state": ["random_state"],
+    }
+    # They are routed to the estimator, which does the requesting.
+    __metadata_request__fit = {"groups": UNUSED, "sample_weight": UNUSED}
+
+    def __init__(
+        self,
+        estimator: Any,
+        speeds: Any = (0.9, 1.1),
+        snr_db: Any = (15,),
+        gain_db: Any = (),
+        predict_speeds: Any = (1.0,),
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.speeds = speeds
+        self.snr_db = snr_db
+        self.gain_db = gain_db
+        self.predict_speeds = predict_speeds
+        self.random_state = random_state
+
+    @reports_fit()
+    # The estimator is checked by its own fit.
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None, **fit_params: Any
+    ) -> WaveformPerturbation:
+        """Fit the estimator on recordings and copies.
+
+        Parameters
+        ----------
+        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
+            See :func:`~sklearn_speechsent.audio.as_recordings`.
+        y : array-like of shape (n,)
+            Intensities or levels; copies have that of their recording.
+        groups, sample_weight : array-like of shape (n,), optional
+            Repeated and passed to the final estimator, or routed if metadata routing is enabled.
+        **fit_params : dict
+            Passed on; ``step__groups`` and ``step__sample_weight`` are repeated.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        RecordingError
+            If a recording cannot be used.
+        ValueError
+            If ``y`` or a parameter does not fit.
+        TypeError
+            If there is a search inside ``estimator``.
+        """
+        self._refuse_search()
+        self._check_values(self.estimator)
+        recordings = self._recordings(X, reset=True)
+        check_labels(y, len(recordings))
+        y = column_or_1d(np.asarray(y), warn=True)
+        given = {"groups": groups, "sample_weight": sample_weight, **fit_params}
+        params = self._addressed({k: v for k, v in given.items() if v is not None})
+        estimator = clone(self.estimator)
+        if not any(name.rpartition("__")[2] == "groups" for name in params):
+            params |= rows_as_groups(estimator, len(recordings))
+        copies = recordings + self._perturbed(recordings)
+        times = len(copies) // len(recordings)
+        for name, value in params.items():
+            if name.rpartition("__")[2] in _PER_ROW:
+                check_consistent_length(y, value)
+                params[name] = np.concatenate([np.asarray(value)] * times)
+        self.estimator_ = estimator.fit(copies, np.tile(y, times), **params)
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict, averaging over ``predict_speeds``.
+
+        Parameters
+        ----------
+        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Intensities, or levels: the number of thresholds exceeded with an average probability
+            above one half.
+        """
+        if len(self.predict_speeds) > 1 and is_classifier(self):
+            proba = self._average("predict_proba", X)
+            above = 1 - np.cumsum(proba, axis=1)[:, :-1]
+            return self.classes_[(above > 0.5).sum(axis=1)]
+        return self._average("predict", X)
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:
+        """Probability of each level, averaged over ``predict_speeds``.
+
+        Parameters
+        ----------
+        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
+
+        Returns
+        -------
+        ndarray of shape (n, n_levels)
+        """
+        return self._average("predict_proba", X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy of a classifier, R² of a regressor, as anywhere in scikit-learn.
+
+        Parameters
+        ----------
+        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+        """
+        score = accuracy_score if is_classifier(self) else r2_score
+        return score(y, self.predict(X), sample_weight=sample_weight)
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Levels in ascending order, shape (n_levels,)."""
+        check_is_fitted(self, "estimator_")
+        return self.estimator_.classes_
+
+    def _average(self, method: str, X: Any) -> NDArray[Any]:
+        check_is_fitted(self, "estimator_")
+        self._check_values(self.estimator_)
+        recordings = self._recordings(X, reset=False)
+        copies = [r.perturbed(speed=speed) for speed in self.predict_speeds for r in recordings]
+        outputs = getattr(self.estimator_, method)(copies)
+        if len(self.predict_speeds) == 1:
+            return outputs
+        return outputs.reshape(-1, len(recordings), *outputs.shape[1:]).mean(axis=0)
+
+    def _recordings(self, X: Any, *, reset: bool) -> list[Recording]:
+        """Recordings of X, which know their rows in it wherever they go."""
+        if reset:  # what an earlier fit on a table left
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)
+        if is_waveform_table(X):
+            X = validated_waveforms(self, X, reset=reset)
+        recordings = as_recordings(X)
+        if not recordings:
+            raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+        return [r if r.origin is not None else replace(r, origin=r.row) for r in recordings]
+
+    def _perturbed(self, recordings: list[Recording]) -> list[Recording]:
+        copies = [r.perturbed(speed=speed) for speed in self.speeds for r in recordings]
+        copies += [r.perturbed(gain_db=gain) for gain in self.gain_db for r in recordings]
+        seed = 0
+        if self.random_state is not None:
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        for number, snr in enumerate(self.snr_db):
+            copies += [r.perturbed(snr_db=snr, seed=seed + number) for r in recordings]
+        return copies
+
+    def _check_values(self, estimator: Any) -> None:
+        for name in ("speeds", "predict_speeds", "snr_db", "gain_db"):
+            low, high = PERTURBATION_RANGES["speed" if "speeds" in name else name]
+            for value in getattr(self, name):
+                if not (isinstance(value, Real) and low <= float(value) <= high):
+                    raise ValueError(f"{name}: {value!r} is no number from {low:g} to {high:g}.")
+        if len(self.predict_speeds) == 0:
+            raise ValueError("predict_speeds is empty: nothing would be predicted from. Use (1,).")
+        averages = len(self.predict_speeds) > 1 and is_classifier(estimator)
+        if averages and not hasattr(estimator, "predict_proba"):
+            raise ValueError(
+                "predict_speeds holds several speeds, but there are no probabilities to average: "
+                f"{type(final_step(estimator)[1]).__name__} has no predict_proba. Use (1,)."
+            )
+
+    def _refuse_search(self) -> None:
+        search = find_search(self.estimator)
+        if search is not None:
+            raise TypeError(
+                f"There is a {type(search).__name__} inside WaveformPerturbation, which would test "
+                "on copies of what it trains on. Turn it around: "
+                f"{type(search).__name__}(WaveformPerturbation(pipeline), ...)."
+            )
+
+    def _addressed(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Parameters under the names that the estimator's ``fit`` knows them by."""
+        if routing_enabled():
+            return dict(process_routing(self, "fit", **params).estimator.fit)
+        prefix, _ = final_step(self.estimator)
+        return {f"{prefix}{k}" if k in _PER_ROW else k: v for k, v in params.items()}
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Route what ``fit`` is given to the estimator.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(
+            estimator=self.estimator,
+            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.target_tags = inner.target_tags
+        tags.target_tags.multi_output = False
+        tags.input_tags.string = True
+        return tags

@@ -1,0 +1,293 @@
+"""The container that travels between the steps: many utterances in one flat array."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from sklearn_speechsent.frames.mapped import FrameFiles
+
+
+class UtteranceFrames:
+    """Frames of many utterances of unequal length, stored end to end.
+
+    One flat ``base`` array holds the frames of all utterances, time first; ``starts`` and
+    ``stops`` say which rows belong to which utterance. A subset is a new pair of row arrays over
+    the same base, so that cross-validation copies nothing. To scikit-learn the container is a
+    one-dimensional array of ``n`` objects: it can be split, masked, shuffled and pickled like one.
+
+    Parameters
+    ----------
+    base : ndarray or FrameFiles of shape (n_rows, ...)
+        Frames of all utterances, for instance ``(n_rows, 80)`` for MFB or
+        ``(n_rows, channels, frequencies)`` for maps. May be a :class:`numpy.memmap`, or the files
+        of a :class:`~sklearn_speechsent.FeatureStore` seen as one array.
+    starts, stops : array-like of int of shape (n,)
+        Utterance ``i`` is ``base[starts[i]:stops[i]]``.
+    frontend : mapping, optional
+        How the frames were made (sample rate, mel bins, CMN, ...). Steps add what they did and
+        pre-trained networks compare it with what they were trained on.
+    embeddings : array-like of shape (n, n_values), optional
+        One vector per utterance that goes with its frames, for instance of its speaker.
+    keys : ndarray of uint8 of shape (n, 16), optional
+        Digests that stand for the frames of each utterance wherever results are kept; frames that
+        come out of a store have them.
+
+    Raises
+    ------
+    ValueError
+        If a row range lies outside of ``base`` or ends before it starts, or there is not one
+        embedding per utterance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent import UtteranceFrames
+    >>> frames = UtteranceFrames.from_arrays([np.zeros((3, 2)), np.ones((5, 2))])
+    >>> frames
+    UtteranceFrames(2 utterances, 8 frames of shape (2,), float64)
+    >>> frames[1].shape, frames[[1, 0]].lengths, frames.shape
+    ((5, 2), array([5, 3]), (2,))
+    """
+
+    def __init__(
+        self,
+        base: NDArray[Any] | FrameFiles,
+        starts: ArrayLike,
+        stops: ArrayLike,
+        *,
+        frontend: Mapping[str, Any] | None = None,
+        embeddings: ArrayLike | None = None,
+        keys: NDArray[np.uint8] | None = None,
+    ) -> None:
+        self.base = base if isinstance(base, (np.ndarray, FrameFiles)) else np.asarray(base)
+        self.starts = np.asarray(starts, dtype=np.int64)
+        self.stops = np.asarray(stops, dtype=np.int64)
+        self.frontend: dict[str, Any] = dict(frontend or {})
+        self.embeddings = None if embeddings is None else np.asarray(embeddings)
+        self.keys = keys
+        if self.base.ndim < 1:
+            raise ValueError("base must have at least one axis, time first.")
+        if self.starts.shape != self.stops.shape or self.starts.ndim != 1:
+            raise ValueError(
+                f"starts and stops must be 1-D and of one length, got shapes {self.starts.shape} "
+                f"and {self.stops.shape}."
+            )
+        wrong = (self.starts < 0) | (self.stops < self.starts) | (self.stops > len(self.base))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"Utterance {row} has rows {self.starts[row]}:{self.stops[row]}, but base has "
+                f"{len(self.base)} rows."
+            )
+        if self.embeddings is not None and (
+            self.embeddings.ndim != 2 or len(self.embeddings) != len(self.starts)
+        ):
+            raise ValueError(
+                f"embeddings must have shape ({len(self.starts)}, n_values), one row per "
+                f"utterance, got {self.embeddings.shape}."
+            )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Sequence[ArrayLike],
+        *,
+        dtype: DTypeLike | None = None,
+        frontend: Mapping[str, Any] | None = None,
+        embeddings: ArrayLike | None = None,
+    ) -> UtteranceFrames:
+        """Copy one array per utterance into a flat base.
+
+        Parameters
+        ----------
+        arrays : sequence of array-like of shape (n_frames_i, ...)
+            All trailing shapes must agree.
+        dtype : dtype, optional
+            Type of the base; by default the common type of the arrays.
+        frontend, embeddings
+            See :class:`UtteranceFrames`.
+
+        Returns
+        -------
+        UtteranceFrames
+
+        Raises
+        ------
+        ValueError
+            If there is no array, or trailing shapes differ; the message names the utterance.
+        """
+        matrices = [np.asarray(array) for array in arrays]
+        if not matrices:
+            raise ValueError("At least one utterance is required, got none.")
+        trailing = matrices[0].shape[1:]
+        for row, matrix in enumerate(matrices):
+            if matrix.ndim < 1 or matrix.shape[1:] != trailing:
+                raise ValueError(
+                    f"Utterance {row} has shape {matrix.shape}, expected (n_frames, "
+                    f"{', '.join(map(str, trailing))}) as utterance 0 has it."
+                )
+        lengths = [len(matrix) for matrix in matrices]
+        stops = np.cumsum(lengths)
+        base = np.empty((int(stops[-1]), *trailing), dtype or np.result_type(*matrices))
+        np.concatenate(matrices, out=base, casting="same_kind")
+        return cls(base, stops - lengths, stops, frontend=frontend, embeddings=embeddings)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """``(n,)``: the container is one-dimensional to scikit-learn."""
+        return (len(self.starts),)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of frames of each utterance, shape (n,)."""
+        return self.stops - self.starts
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of a single frame."""
+        return self.base.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the frames."""
+        return self.base.dtype
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for start, stop in zip(self.starts, self.stops, strict=True):
+            yield self.base[start:stop]
+
+    def __getitem__(self, key: Any) -> Any:
+        """One utterance as an array for an integer, a subset sharing the base otherwise."""
+        if isinstance(key, tuple):  # scikit-learn indexes arrays as X[rows, ...]
+            if len(key) != 2 or key[1] is not Ellipsis:
+                raise IndexError("UtteranceFrames has one axis: index utterances only.")
+            key = key[0]
+        if isinstance(key, (int, np.integer)):
+            return self.base[self.starts[key] : self.stops[key]]
+        if not isinstance(key, slice):
+            key = np.asarray(key)
+            if key.size == 0:
+                key = key.astype(np.int64)
+        return UtteranceFrames(
+            self.base,
+            self.starts[key],
+            self.stops[key],
+            frontend=self.frontend,
+            embeddings=None if self.embeddings is None else self.embeddings[key],
+            keys=None if self.keys is None else self.keys[key],
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"UtteranceFrames({len(self)} utterances, {int(self.lengths.sum())} frames of shape "
+            f"{self.frame_shape}, {self.dtype})"
+        )
+
+    def with_frames(
+        self, arrays: Sequence[ArrayLike], *, dtype: DTypeLike | None = None, **settings: Any
+    ) -> UtteranceFrames:
+        """Give the same utterances other frames.
+
+        Parameters
+        ----------
+        arrays : sequence of array-like of shape (n_frames_i, ...)
+            One per utterance, in order.
+        dtype : dtype, optional
+            Type of the new base; by default the common type of the arrays.
+        **settings : dict
+            Entries to add to ``frontend``: what was done.
+
+        Returns
+        -------
+        UtteranceFrames
+        """
+        frontend = {**self.frontend, **settings}
+        return UtteranceFrames.from_arrays(
+            arrays, dtype=dtype, frontend=frontend, embeddings=self.embeddings
+        )
+
+    def with_embeddings(self, embeddings: ArrayLike | None) -> UtteranceFrames:
+        """Attach one vector to each utterance, in place of any that are there.
+
+        Parameters
+        ----------
+        embeddings : array-like of shape (n, n_values) or None
+            None leaves the frames alone.
+
+        Returns
+        -------
+        UtteranceFrames
+            The same frames over the same base.
+        """
+        return UtteranceFrames(
+            self.base,
+            self.starts,
+            self.stops,
+            frontend=self.frontend,
+            embeddings=embeddings,
+            keys=self.keys,
+        )
+
+    def compact(self) -> UtteranceFrames:
+        """Copy these utterances without the rest of the base.
+
+        Returns
+        -------
+        UtteranceFrames
+            Its base holds the rows of these utterances and no others, in order.
+        """
+        lengths = self.lengths
+        stops = np.cumsum(lengths)
+        rows = np.arange(int(lengths.sum())) + np.repeat(self.starts - (stops - lengths), lengths)
+        return UtteranceFrames(
+            self.base[rows],
+            stops - lengths,
+            stops,
+            frontend=self.frontend,
+            embeddings=self.embeddings,
+            keys=self.keys,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A small subset must not drag the corpus along; a (nearly) whole one must not be copied,
+        # so that joblib recognises the same base in every task and memory-maps it once.
+        frames, file = self, _backing_file(self.base)
+        in_memory = file is None and isinstance(self.base, np.ndarray)
+        if in_memory and 2 * self.lengths.sum() < len(self.base):
+            frames = self.compact()
+        stored = {"base": frames.base} if file is None else {"memmap": file}
+        kept = ("starts", "stops", "frontend", "embeddings", "keys")
+        return {name: getattr(frames, name) for name in kept} | stored
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        memmap = state.pop("memmap", None)
+        if memmap is not None:
+            state["base"] = np.memmap(mode="r", **memmap)
+        self.__dict__.update(state)
+
+
+def _backing_file(base: NDArray[Any] | FrameFiles) -> dict[str, Any] | None:
+    """Arguments of the memory map that ``base`` is, or None if it is anything else.
+
+    A view of a memory map does not know where in the file it begins, and a private one (mode
+    "c") may differ from its file: both are plain data.
+    """
+    if not isinstance(base, np.memmap) or not isinstance(base.base, mmap.mmap):
+        return None
+    if base.mode == "c" or base.filename is None:
+        return None
+    return {
+        "filename": str(base.filename),
+        "offset": base.offset,
+        "shape": base.shape,
+        "dtype": base.dtype,
+        "order": "C" if base.flags.c_contiguous else "F",
+    }

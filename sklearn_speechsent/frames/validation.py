@@ -1,0 +1,113 @@
+"""What steps behind the filter bank accept as frames, and what they say about anything else."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, validate_data
+
+from sklearn_speechsent.frames.container import UtteranceFrames
+
+
+def as_utterance_frames(X: Any) -> UtteranceFrames:
+    """Turn what users have at hand into :class:`UtteranceFrames`.
+
+    Parameters
+    ----------
+    X : UtteranceFrames, or sequence or object array of arrays of shape (n_frames_i, ...)
+        Anything else than the container is copied once.
+
+    Returns
+    -------
+    UtteranceFrames
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is a path or holds paths: they belong into ``MelFilterBank``.
+    ValueError
+        If the shapes of the utterances do not agree.
+    """
+    if isinstance(X, UtteranceFrames):
+        return X
+    utterances: list[Any] = [X] if isinstance(X, (str, bytes, os.PathLike)) else list(X)
+    if any(isinstance(utterance, (str, bytes, os.PathLike)) for utterance in utterances):
+        raise TypeError(
+            "Got paths of recordings where frames of utterances are expected. Put MelFilterBank() "
+            "in front of this step."
+        )
+    return UtteranceFrames.from_arrays(utterances)
+
+
+def _is_table(X: Any) -> bool:
+    """Whether X has one row of numbers per utterance, which scikit-learn can validate itself."""
+    if isinstance(X, (list, tuple)):
+        return not any(isinstance(row, (str, bytes, os.PathLike)) or np.ndim(row) > 1 for row in X)
+    if isinstance(X, np.ndarray):
+        # One dimension of objects or strings holds matrices or paths, unless there is none.
+        return X.ndim < 3 and not (X.ndim == 1 and len(X) and X.dtype.kind in "OUS")
+    return not isinstance(X, (UtteranceFrames, str, bytes, os.PathLike, pd.Series))
+
+
+def _from_stack(stack: NDArray[Any]) -> UtteranceFrames:
+    """View an array of shape (n, n_frames, ...) as utterances of equal length."""
+    n, n_frames = stack.shape[:2]
+    starts = n_frames * np.arange(n)
+    base = stack.reshape(n * n_frames, *stack.shape[2:])
+    return UtteranceFrames(base, starts, starts + n_frames)
+
+
+def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> UtteranceFrames:
+    """Door of every step behind ``MelFilterBank``: validate frames and remember their size.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` (size of one frame) when ``reset`` is true.
+    X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
+        A 2-D table is read as utterances of one frame each, or with ``bins=True`` as utterances of
+        ``n_values`` frames of a single bin.
+    reset : bool
+        Whether this is ``fit`` (remember) or a later call (compare).
+    bins : bool, default=False
+        Reading of a 2-D table, see ``X``.
+
+    Returns
+    -------
+    UtteranceFrames
+
+    Raises
+    ------
+    ValueError
+        If there is no utterance, an utterance has no frames, or frames differ in size from those
+        seen in ``fit``.
+    """
+    if _is_table(X):
+        table = validate_data(estimator, X, reset=reset, dtype=[np.float32, np.float64])
+        return _from_stack(table[:, :, None] if bins else table[:, None, :])
+    if isinstance(X, np.ndarray) and X.ndim > 2:
+        dtypes = [np.float64, np.float32, np.float16]
+        frames = _from_stack(check_array(X, allow_nd=True, dtype=dtypes))
+    else:
+        frames = as_utterance_frames(X)
+    if len(frames) == 0:
+        raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+    empty = np.flatnonzero(frames.lengths == 0)
+    if len(empty):
+        raise ValueError(f"Utterance {empty[0]} has no frames.")
+    if frames.dtype.kind not in "fiu":
+        raise ValueError(f"Frames must be numbers, got dtype {frames.dtype}.")
+    width = int(np.prod(frames.frame_shape, dtype=np.int64))
+    if reset:
+        estimator.n_features_in_ = width
+        vars(estimator).pop("feature_names_in_", None)  # of an earlier fit on a DataFrame
+    elif getattr(estimator, "n_features_in_", width) != width:
+        raise ValueError(
+            f"X has {width} features per frame, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
+    return frames

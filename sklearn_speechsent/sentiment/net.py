@@ -1,0 +1,317 @@
+"""The skorch estimator that the regressor and the classifier share."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from typing import Any
+
+import numpy as np
+import skorch.dataset
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import DataLoader
+
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.metrics.levels import sampling_weights
+from sklearn_speechsent.nn import SentimentNetwork
+from sklearn_speechsent.nn.losses import SummedLoss
+from sklearn_speechsent.pretrained import check_frontend, load_checkpoint, load_into
+from sklearn_speechsent.sentiment._checks import NET_CONSTRAINTS
+from sklearn_speechsent.sentiment._split import hold_out
+from sklearn_speechsent.sentiment._start import start_heads
+from sklearn_speechsent.sentiment.labels import nearest_level, round_labels
+from sklearn_speechsent.training.checks import check_training_data, check_utterances
+from sklearn_speechsent.training.data import UtteranceDataset
+from sklearn_speechsent.training.net import TORCH_NAMES, UtteranceNet
+from sklearn_speechsent.training.resume import resumable
+from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.sklearn_compat import validate_parameter_constraints
+
+
+class SpeechSentimentNet(UtteranceNet):
+    """Training and inference on utterances; the public estimators say what is predicted."""
+
+    def __init__(
+        self,
+        module: Any = SentimentNetwork,
+        *,
+        ordinal: str = "coral",
+        two_headed: bool = False,
+        levels: Any = None,
+        prior_correction: bool = False,
+        weights: str | None = None,
+        chunk_duration: float | None = 4.0,
+        spec_augment: Any = True,
+        sampling_exponent: float = 0.0,
+        lr: float = 1e-3,
+        lr_schedule: str | None = "milestones",
+        max_epochs: int = 20,
+        batch_size: int = 32,
+        precision: str = "float32",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        patience: int = 5,
+        checkpoint: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+        criterion: Any = SummedLoss,
+        optimizer: Any = torch.optim.Adam,
+        callbacks: Any = None,
+        device: Any = "cpu",
+        warm_start: bool = False,
+        compile: bool = False,
+        iterator_train: Any = DataLoader,
+        iterator_valid: Any = DataLoader,
+        dataset: Any = skorch.dataset.Dataset,
+        train_split: Any = None,
+        predict_nonlinearity: Any = "auto",
+        use_caching: Any = False,
+        torch_load_kwargs: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            module,
+            criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            callbacks=callbacks,
+            device=device,
+            warm_start=warm_start,
+            compile=compile,
+            iterator_train=iterator_train,
+            iterator_valid=iterator_valid,
+            dataset=dataset,
+            train_split=train_split,
+            predict_nonlinearity=predict_nonlinearity,
+            use_caching=use_caching,
+            torch_load_kwargs=torch_load_kwargs,
+            verbose=verbose,
+            **kwargs,
+        )
+        self.ordinal = ordinal
+        self.two_headed = two_headed
+        self.levels = levels
+        self.prior_correction = prior_correction
+        self.weights = weights
+        self.chunk_duration = chunk_duration
+        self.spec_augment = spec_augment
+        self.sampling_exponent = sampling_exponent
+        self.lr_schedule = lr_schedule
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.checkpoint = checkpoint
+        self.precision = precision
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _heads(self) -> tuple[str, ...]:
+        """Names of the heads that are trained."""
+        raise NotImplementedError
+
+    def _learn_levels(self, y: NDArray[Any], levels: Any) -> None:
+        """Find ``levels_`` if there is an ordinal head."""
+        raise NotImplementedError
+
+    def _check_y(self, y: Any, n: int) -> NDArray[Any]:
+        """Labels as a 1-D array of length ``n``."""
+        raise NotImplementedError
+
+    # -- fitting ---------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        groups: Any = None,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> SpeechSentimentNet:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
+            Mel frames of shape (n_frames, n_mels), or maps of shape (n_frames, n_channels,
+            n_frequencies). A 2-D table is read as utterances of one frame each.
+        y : array-like of shape (n,)
+            Intensities or levels.
+        groups : array-like of shape (n,), optional
+            Speakers. With ``early_stopping``, whole speakers are held out.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the utterances in the loss.
+        X_val, y_val : optional
+            Validation data instead of a hold-out from ``X``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If data or parameters do not fit together.
+        FloatingPointError
+            If the loss becomes infinite or NaN.
+        OSError
+            If nothing can be saved in the folder ``checkpoint``.
+        """
+        reset = not (self.warm_start and self.initialized_)
+        validation = None if X_val is None else (X_val, y_val)
+        return self._train(X, y, groups, sample_weight, validation, self.levels, reset)
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        *,
+        groups: Any = None,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> SpeechSentimentNet:
+        """Train for ``max_epochs`` more epochs without starting over.
+
+        Parameters
+        ----------
+        X, y, groups, sample_weight, X_val, y_val
+            See :meth:`fit`.
+        classes : array-like of numbers, optional
+            The scale, at the first call; like the parameter ``levels``.
+
+        Returns
+        -------
+        self
+        """
+        levels = self.levels if classes is None else classes
+        validation = None if X_val is None else (X_val, y_val)
+        return self._train(X, y, groups, sample_weight, validation, levels, not self.initialized_)
+
+    @reports_fit(subtasks="max_epochs")
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        groups: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any] | None,
+        levels: Any,
+        reset: bool,
+    ) -> SpeechSentimentNet:
+        validate_parameter_constraints(
+            NET_CONSTRAINTS, self.get_params(deep=False), caller_name=type(self).__name__
+        )
+        self._check_device_sharing()
+        frames = check_utterances(self, X, reset=reset)
+        y = self._check_y(y, len(frames))
+        groups, weight = check_training_data(frames, y, groups, sample_weight)
+        if reset:
+            self._learn_levels(y, levels)
+        if validation is not None:
+            valid_frames = check_utterances(self, validation[0], reset=False)
+            validation = valid_frames, self._check_y(validation[1], len(valid_frames))
+        data = [frames, y, groups, weight, validation, levels]
+        with resumable(self, data, reset=reset) as (rng, checkpoint):
+            train, valid = np.arange(len(frames)), None
+            if validation is not None:
+                valid = self._dataset(*validation, np.ones(len(validation[1]), np.float32))
+            elif self.early_stopping:
+                train, rows = hold_out(self._level_index(y), groups, self.validation_fraction, rng)
+                valid = self._dataset(frames[rows], y[rows], weight[rows])
+            dataset = self._dataset(frames[train], y[train], weight[train])
+            dataset.checkpoint = checkpoint
+            probabilities = None
+            if self.sampling_exponent:
+                index = self._level_index(y[train])
+                probabilities = sampling_weights(index, self.sampling_exponent)
+            return self._run_training(dataset, valid, rng, probabilities, reset=reset)
+
+    def _start(self, dataset: UtteranceDataset) -> None:
+        start_heads(self, dataset)
+
+    def check_frontend(self, frames: UtteranceFrames) -> None:
+        """Frames must be of the kind the pre-trained blocks were trained on, if there are any."""
+        if self.weights is not None:
+            check_frontend(load_checkpoint(self.weights), frames)
+
+    def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        if "ordinal" in self._heads():
+            return nearest_level(y, self.levels_)
+        return np.unique(round_labels(y), return_inverse=True)[1]
+
+    def _dataset(
+        self, frames: UtteranceFrames, y: NDArray[Any], weight: NDArray[np.float32]
+    ) -> UtteranceDataset:
+        targets: dict[str, NDArray[Any]] = {"weight": weight}
+        if "regression" in self._heads():
+            targets["regression"] = y.astype(np.float32)
+        if "ordinal" in self._heads():
+            targets["ordinal"] = nearest_level(y, self.levels_)
+        return UtteranceDataset(frames, y, targets=targets)
+
+    # -- hooks of skorch -------------------------------------------------------------------------
+
+    def initialize_module(self) -> SpeechSentimentNet:
+        """Build the module for the data at hand, with pre-trained blocks if asked for."""
+        kwargs = self.get_params_for("module")
+        if hasattr(self, "frame_shape_"):
+            channels = self.frame_shape_[0] if len(self.frame_shape_) == 2 else 1
+            kwargs.setdefault("in_channels", channels)
+            kwargs.setdefault("in_frequencies", self.frame_shape_[-1])
+            if self.embedding_size_:
+                kwargs.setdefault("embedding_size", self.embedding_size_)
+        if hasattr(self, "levels_"):
+            kwargs.setdefault("n_levels", len(self.levels_))
+        kwargs.setdefault("heads", self._heads())
+        kwargs.setdefault("ordinal", self.ordinal)
+        n_frozen, n_tuned = kwargs.get("n_frozen_blocks", 0), kwargs.get("n_tuned_blocks", 0)
+        if self.weights is None:
+            if n_frozen:
+                raise ValueError(
+                    f"{n_frozen} frozen block(s) without pre-trained weights would stay random. "
+                    "Pass weights= or tune the blocks (module__n_tuned_blocks)."
+                )
+        else:
+            if not n_frozen + n_tuned:
+                raise ValueError(
+                    f"weights={self.weights!r} without speaker blocks in the network. Set "
+                    "module__n_frozen_blocks and module__n_tuned_blocks."
+                )
+            checkpoint = load_checkpoint(self.weights)
+            layout = checkpoint.architecture
+            kwargs.update({name: layout[name] for name in ("widths", "depths")})
+            kwargs["srext_se_ratio"] = layout["se_ratio"]
+            # A checkpoint with folded statistics is ruined by batch statistics of its own.
+            kwargs.setdefault("freeze_batch_norm", True)
+        self.module_ = self.initialized_instance(self.module, kwargs)
+        if self.weights is not None:
+            load_into(self.module_.srext, checkpoint.state, checkpoint.name)
+        return self
+
+    # -- scikit-learn ----------------------------------------------------------------------------
+
+    def _face(self, cls: type[SpeechSentimentNet]) -> Any:
+        """The same fitted network seen as another estimator, sharing module and state."""
+        check_is_fitted(self)
+        face = cls(**self.get_params(deep=False))
+        fitted = {k: v for k, v in vars(self).items() if k.endswith("_") or k in TORCH_NAMES}
+        face.__dict__.update(fitted)
+        return face
+
+    def _check_device_sharing(self) -> None:
+        on_gpu = str(self.device).startswith(("cuda", "mps"))
+        if on_gpu and multiprocessing.parent_process() is not None:
+            warnings.warn(
+                f"Training on {self.device} in a worker process: several of them share one device "
+                "and its memory. n_jobs=1 in the search is usually faster.",
+                UserWarning,
+                stacklevel=4,
+            )

@@ -1,0 +1,256 @@
+"""From utterances to padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import skorch.dataset
+import torch
+from numpy.typing import NDArray
+from torch import distributed
+from torch.utils.data import BatchSampler
+
+from sklearn_speechsent.frames.container import UtteranceFrames
+
+if TYPE_CHECKING:
+    from sklearn_speechsent.training.resume import FitCheckpoint
+
+#: One batch: what the module takes, and what the losses take.
+Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+#: A batch of whole utterances holds at most so many frames, padding included.
+_MAX_FRAMES = 32_000
+
+
+class UtteranceDataset(skorch.dataset.Dataset):
+    """Utterances that are indexed by whole batches: ``dataset[rows]``.
+
+    A batch is one gather from the flat base, however many utterances it has. It is a skorch
+    dataset, so that scoring callbacks find ``X`` and ``y`` in it.
+
+    Parameters
+    ----------
+    X : UtteranceFrames
+    y : ndarray of shape (n,), optional
+        Labels as the user gave them, for scoring callbacks.
+    targets : dict of ndarray of shape (n,), optional
+        What the losses compare with.
+    chunk : int, optional
+        Longer utterances are cut to a random stretch of so many frames.
+    rng : RandomState, optional
+        Draws the stretches.
+    augment : callable, optional
+        Applied to the padded batch: ``augment(x, lengths)``.
+
+    Attributes
+    ----------
+    batches : iterable of ndarray of int, or None
+        Rows of each training batch; set for training.
+    validation : UtteranceDataset or None
+        What is held out; set for training.
+    generator : torch.Generator or None
+        What ``augment`` draws from; set for training.
+    checkpoint : FitCheckpoint or None
+        Keeps the state of training; set for training.
+    """
+
+    batches: RandomBatches | None = None
+    validation: UtteranceDataset | None = None
+    generator: torch.Generator | None = None
+    checkpoint: FitCheckpoint | None = None
+
+    def __init__(
+        self,
+        X: UtteranceFrames,
+        y: NDArray[Any] | None = None,
+        *,
+        targets: dict[str, NDArray[Any]] | None = None,
+        chunk: int | None = None,
+        rng: np.random.RandomState | None = None,
+        augment: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        self.X = X
+        self.y = y
+        self.targets = {
+            name: torch.from_numpy(np.ascontiguousarray(target))
+            for name, target in (targets or {}).items()
+        }
+        self.chunk = chunk
+        self.rng = rng
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Worker processes gather batches and have no use for the network behind a checkpoint.
+        return {**vars(self), "checkpoint": None}
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
+        starts, lengths = self.X.starts[rows], self.X.lengths[rows]
+        if self.chunk is not None:
+            spare = np.maximum(lengths - self.chunk, 0)
+            if self.rng is not None:
+                starts = starts + self.rng.randint(0, spare + 1)
+            lengths = lengths - spare
+        positions = np.arange(lengths.max())
+        padding = positions >= lengths[:, None]
+        frames = np.where(padding, starts[:, None], starts[:, None] + positions)
+        x = self.X.base[frames]
+        x[padding] = 0
+        inputs = {"x": torch.from_numpy(x), "lengths": torch.from_numpy(lengths)}
+        if self.X.embeddings is not None:
+            inputs["embeddings"] = torch.from_numpy(
+                self.X.embeddings[rows].astype(np.float32, copy=False)
+            )
+        if self.augment is not None:
+            inputs["x"] = self.augment(inputs["x"].float(), inputs["lengths"])
+        picked = torch.from_numpy(np.asarray(rows))
+        return inputs, {name: target[picked] for name, target in self.targets.items()}
+
+
+class RandomBatches(BatchSampler):
+    """Rows of training batches, drawn anew each epoch.
+
+    Processes that train one network together (``torch.distributed``) agree on the draw of the first
+    one, and on a number of batches that they can share out evenly.
+
+    Parameters
+    ----------
+    n : int
+        Utterances in the training set, and rows per epoch if nothing else is said.
+    batch_size : int
+        Largest batch. Batches of an epoch differ by one row at most, so that none is so small
+        that batch normalisation fails.
+    rng : RandomState
+    weights : ndarray of shape (n,), optional
+        Probabilities of drawing each utterance, with replacement; None goes through all of them
+        once.
+    n_drawn : int, optional
+        Rows per epoch when ``weights`` are given, ``n`` by default.
+
+    Attributes
+    ----------
+    when_drawn : callable or None
+        Called once, with the batches of the next epoch as soon as they are drawn and before any
+        is gathered; gives those to go through.
+    """
+
+    when_drawn: Callable[[list[NDArray[np.int64]]], list[NDArray[np.int64]]] | None = None
+    #: Sizes differ by one: accelerate shares out batches as they come.
+    batch_size: Any = None
+    drop_last = False
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        rng: np.random.RandomState,
+        weights: NDArray[np.float64] | None = None,
+        n_drawn: int | None = None,
+    ) -> None:
+        self.n = n
+        self.n_drawn = n if n_drawn is None or weights is None else n_drawn
+        n_batches = max(1, -(-self.n_drawn // batch_size))
+        n_processes = distributed.get_world_size() if is_shared() else 1
+        self.n_batches = -(-n_batches // n_processes) * n_processes
+        self.rng = rng
+        self.weights = weights
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.weights is None:
+            order = self.rng.permutation(self.n)
+        else:
+            order = self.rng.choice(self.n, size=self.n_drawn, p=self.weights)
+        if is_shared():
+            shared = [order]
+            distributed.broadcast_object_list(shared, src=0)
+            order = shared[0]
+        batches = np.array_split(order, self.n_batches)
+        if self.when_drawn is not None:
+            batches, self.when_drawn = self.when_drawn(batches), None
+        return iter(batches)
+
+
+def agreed(rng: np.random.RandomState) -> np.random.RandomState:
+    """Generator that all processes agree on which train together: that of the first one.
+
+    Parameters
+    ----------
+    rng : RandomState
+
+    Returns
+    -------
+    RandomState
+        ``rng`` itself if there is only one process.
+    """
+    if not is_shared():
+        return rng
+    state = [rng.get_state()]
+    distributed.broadcast_object_list(state, src=0)
+    rng = np.random.RandomState()
+    rng.set_state(state[0])
+    return rng
+
+
+def is_shared() -> bool:
+    """Whether several processes train together."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+class GatheredBatches:
+    """Batches of a dataset, one after the other.
+
+    Parameters
+    ----------
+    dataset : UtteranceDataset
+    batches : iterable of ndarray of int
+        Rows of each.
+    """
+
+    def __init__(self, dataset: UtteranceDataset, batches: Iterable[NDArray[np.int64]]) -> None:
+        self.dataset = dataset
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.dataset[rows] for rows in self.batches)
+
+
+def whole_batches(
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    rows: NDArray[np.int64],
+    max_frames: int = _MAX_FRAMES,
+) -> list[NDArray[np.int64]]:
+    """Cut ``rows`` into batches of whole utterances.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n,)
+        Frames of each utterance.
+    batch_size : int
+        Largest number of utterances.
+    rows : ndarray of int
+        In the order wanted; sorted by length they need the least padding.
+    max_frames : int, default=32000
+        Largest number of frames, padding included, so that a few long recordings do not exhaust
+        the memory. A longer utterance is a batch of its own.
+
+    Returns
+    -------
+    list of ndarray of int
+    """
+    batches: list[NDArray[np.int64]] = []
+    first, longest = 0, 0
+    for position, length in enumerate(lengths[rows]):
+        longest = max(longest, int(length))
+        size = position - first + 1
+        if size > 1 and (size > batch_size or size * longest > max_frames):
+            batches.append(rows[first:position])
+            first, longest = position, int(length)
+    batches.append(rows[first:])
+    return batches

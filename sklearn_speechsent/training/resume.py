@@ -1,0 +1,320 @@
+"""Going on with a fit that was stopped, to the result that it would have had.
+
+A fit goes over the data in passes: the training pass of each epoch, and those that settle batch
+normalisation. Each begins by drawing the order of the batches. The state is saved at the beginning
+of every pass and, in a long one, every minute, always between two batches. It holds the network,
+the optimizer, the history, the callbacks and everything that draws at random (numpy for order and
+chunks, SpecAugment's generator, torch for dropout); numpy's generator also as it was when the pass
+began.
+
+To resume, callbacks are called up to the beginning of the interrupted pass, its order is drawn
+again, the batches that were done are left out without being gathered, and everything is set to
+where it was after the last of them. What is left to do then meets the same numbers as if nothing
+had happened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+import traceback
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_random_state
+from skorch.callbacks import Callback
+
+from sklearn_speechsent.pretrained import load_checkpoint
+from sklearn_speechsent.training.data import UtteranceDataset, agreed
+from sklearn_speechsent.training.fit_state import (
+    collect_state,
+    networks_of,
+    random_state_data,
+    restore_random_state,
+    restore_state,
+    shapes_of,
+    start_of,
+)
+from sklearn_speechsent.training.resume_file import (
+    CheckpointFile,
+    claimed,
+    fit_key,
+    unwritable,
+)
+
+#: Seconds between two saves within a pass over the data.
+SAVE_INTERVAL = 60.0
+#: Optimizer and best state make a file up to four times as large as the first one, and the new one
+#: lies beside the old one until it is complete.
+_ROOM = 8
+#: Parameters that say how fast, how loud or where, not what comes out; and those that count by
+#: what they lead to, frames and draws.
+_NOT_IN_KEY = ("checkpoint", "n_jobs", "verbose", "frontend", "random_state")
+
+
+@contextmanager
+def resumable(
+    net: Any, data: list[Any], *, reset: bool
+) -> Iterator[tuple[np.random.RandomState, FitCheckpoint | None]]:
+    """Surround a fit, that its parameter ``checkpoint`` may let go on from an earlier one.
+
+    Parameters
+    ----------
+    net : UtteranceNet
+    data : list
+        What the fit depends on besides the parameters: frames, targets and so on.
+    reset : bool
+        Whether training starts from the beginning, not from the state of the network.
+
+    Yields
+    ------
+    rng : RandomState
+        For all that the fit draws.
+    checkpoint : FitCheckpoint or None
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    ValueError
+        If a parameter cannot be pickled, or several processes train the network together.
+    """
+    if net.checkpoint is None:
+        yield agreed(check_random_state(net.random_state)), None
+        return
+    if getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1:
+        raise ValueError(
+            f"checkpoint={net.checkpoint!r} is of one process, and several train this network. "
+            "Leave it out, or train on one device."
+        )
+    repeatable = net.random_state is not None
+    settings = {k: v for k, v in net.get_params(deep=False).items() if k not in _NOT_IN_KEY}
+    settings |= {"class": type(net), "start": None if reset else start_of(net), "data": data}
+    if settings.get("weights") is not None:
+        settings["weights"] = load_checkpoint(settings["weights"]).sha256
+    if repeatable:
+        rng = check_random_state(net.random_state)
+        settings["random_state"] = list(rng.get_state())
+    with claimed(Path(net.checkpoint).expanduser(), fit_key(settings), shared=repeatable) as (
+        file,
+        state,
+    ):
+        seed = None
+        if not repeatable:
+            limit = np.iinfo(np.int32).max
+            seed = state["seed"] if state else int(check_random_state(None).randint(limit))
+            rng = np.random.RandomState(seed)
+        yield rng, FitCheckpoint(file, state, seed)
+        if not repeatable:  # the next fit is meant to draw anew
+            file.path.unlink(missing_ok=True)
+
+
+class FitCheckpoint:
+    """The state of a running fit: when it is saved, and how it is put back.
+
+    Parameters
+    ----------
+    file : CheckpointFile
+    state : dict or None
+        Where to go on from.
+    seed : int or None
+        Of a fit without a seed of its own, for the next attempt.
+    """
+
+    def __init__(
+        self, file: CheckpointFile, state: dict[str, Any] | None, seed: int | None
+    ) -> None:
+        self.file = file
+        self.state = state
+        self.seed = seed
+        self.ended = False
+        self._interrupted = False
+        self._failed = False
+
+    def attach(self, net: Any, dataset: UtteranceDataset) -> bool:
+        """Take over a network that is ready to be trained.
+
+        Returns
+        -------
+        bool
+            Whether it was trained before and only had to be read.
+        """
+        self.net, self.dataset = net, dataset
+        self.n_earlier = len(net.history)
+        if self.state is not None and (
+            shapes_of(self.state["networks"]) != shapes_of(networks_of(net))
+        ):
+            warnings.warn(
+                f"{self.file.path} is of a network of another shape, whose code has changed since. "
+                "It is not used and will be overwritten.",
+                UserWarning,
+                stacklevel=2,
+            )
+            self.state = None
+        state = self.state
+        finished = state is not None and state["stage"] == "finished"
+        if state is not None and net.verbose:
+            where = "the end" if finished else f"epoch {len(state['history'])}"
+            print(f"Going on from {self.file.path}, which has come to {where}.")
+        if state is not None and finished:
+            net.history.extend(state["history"])
+            self._restore("rng")
+            net._set_training(False)
+        return finished
+
+    def begin(self) -> int:
+        """Go to the beginning of the pass that was interrupted, and say how many epochs are left.
+
+        To be called when callbacks know that training begins.
+        """
+        if self.state is None:
+            return self.net.max_epochs
+        done = self.state["history"] if self.state["ended"] else self.state["history"][:-1]
+        self.net.history.extend(done)
+        self._restore("rng_before")
+        return 0 if self.state["ended"] else self.net.max_epochs - len(done)
+
+    def watch(self, stage: str, batches: Any) -> tuple[Iterable[Any], int]:
+        """Save while a pass goes on; take up the one that was interrupted.
+
+        Parameters
+        ----------
+        stage : {"training", "settling"}
+        batches : iterable
+            Draws the order, and gathers the batches, as it is gone through.
+
+        Returns
+        -------
+        batches : iterable
+            Those that are left.
+        n_done : int
+            How many were done before.
+        """
+        state, n_done = self.state, 0
+        if state is not None:
+            if state["stage"] != stage:  # training was complete, its settling was not
+                return (), len(self.dataset.batches or ())
+            n_done = state["n_done"]
+        return self._watched(stage, batches, n_done), n_done
+
+    def _watched(self, stage: str, batches: Any, n_done: int) -> Iterator[Any]:
+        drawn = self.dataset.batches
+        assert drawn is not None and self.dataset.rng is not None
+        before = random_state_data(self.dataset.rng)
+        if self.state is None:
+            self.save(stage, 0, before, first=stage == "training" and not self._n_epochs())
+        else:
+            drawn.when_drawn = self._resume_pass
+        # Worker processes gather ahead, with generators of their own.
+        alone = getattr(batches, "num_workers", None) == 0
+        saved = time.monotonic()
+        for number, batch in enumerate(batches, start=n_done + 1):
+            yield batch
+            # Asked for the next batch, the loop is done with this one.
+            if alone and time.monotonic() - saved >= SAVE_INTERVAL:
+                self.save(stage, number, before)
+                saved = time.monotonic()
+
+    def _resume_pass(self, batches: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+        """Set everything to where it was within the pass; gives the batches that are left."""
+        assert self.state is not None
+        n_done = self.state["n_done"]
+        if not self.state["ended"]:
+            self.net.history[-1] = self.state["history"][-1]
+        # Saved before the order was drawn, numpy's generator has moved on in the meantime.
+        self._restore("rng" if n_done else None)
+        self.state = None
+        return batches[n_done:]
+
+    def _restore(self, rng: str | None) -> None:
+        assert self.state is not None and self.dataset.rng is not None
+        restore_state(self.net, self.dataset, self.state)
+        if rng is not None:
+            restore_random_state(self.dataset.rng, self.state[rng])
+
+    def note_interrupt(self, exception: KeyboardInterrupt) -> None:
+        """Tell Ctrl-C from a callback that raises the same to end training, as skorch has it."""
+        frame = [frame for frame, _ in traceback.walk_tb(exception.__traceback__)][-1]
+        self._interrupted = not isinstance(frame.f_locals.get("self"), Callback)
+
+    def end(self) -> None:
+        """Mark that there are no more epochs.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If it was Ctrl-C that ended them: skorch would return the half-trained network.
+        """
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self.ended = True
+
+    def finish(self) -> None:
+        """Save the result."""
+        self.save("finished", 0)
+
+    # -- the state -------------------------------------------------------------------------------
+
+    def save(
+        self, stage: str, n_done: int, before: list[Any] | None = None, *, first: bool = False
+    ) -> None:
+        """Write the state as it is now.
+
+        Parameters
+        ----------
+        stage : str
+        n_done : int
+            Batches of the pass that are done.
+        before : list, optional
+            State of numpy's generator when the pass began.
+        first : bool, default=False
+            Whether nothing is lost yet, so that it is better to fail than to train without.
+
+        Raises
+        ------
+        OSError
+            If it is the first one, and there is no room for it and those to come.
+
+        Warns
+        -----
+        UserWarning
+            If it is a later one that cannot be written: training goes on, and what was saved
+            before stays.
+        """
+        folder = self.file.path.parent
+        state = {
+            **collect_state(self.net, self.dataset, self.n_earlier),
+            "seed": self.seed,
+            "stage": stage,
+            "ended": self.ended,
+            "n_done": n_done,
+            "rng_before": before,
+        }
+        try:
+            size = self.file.write(state)
+            if first and shutil.disk_usage(folder).free < _ROOM * size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._failed = False
+        except OSError as exception:
+            if first:
+                raise unwritable(folder, exception) from exception
+            if not self._failed:
+                warnings.warn(
+                    f"The state of the fit cannot be saved in {folder} "
+                    f"({exception.strerror or exception}). Training goes on; if it is stopped, it "
+                    "goes on from the state saved before. Make room in the folder.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            self._failed = True
+
+    def _n_epochs(self) -> int:
+        """Epochs of this fit that are complete, while one is going on."""
+        return len(self.net.history) - self.n_earlier - 1

@@ -1,0 +1,304 @@
+"""Where the state of a fit is kept: named by what the fit will give, whole or not there at all."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import pickle
+import threading
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import sklearn
+import torch
+from skorch.callbacks import Callback
+
+import sklearn_speechsent._version as version
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.store.keys import KEY_SIZE, digest, settings_digest, utterance_keys
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+#: Part of every key: raise it when a state is made up in another way.
+_FORMAT = 1
+_MAGIC = b"sklearn_speechsent fit\n"
+_SUFFIX, _TEMPORARY, _LOCK = ".fit", ".tmp", ".lock"
+#: Files that a fit of this process holds. A lock keeps other processes out, but no other thread.
+_HELD: set[Path] = set()
+_GUARD = threading.Lock()
+
+
+class CheckpointFile(NamedTuple):
+    """One file for the state of one fit, of which nobody else has the use.
+
+    Parameters
+    ----------
+    path : Path
+    key : str
+        Of the fit. A file under this name that was written for another one counts as damaged.
+    """
+
+    path: Path
+    key: str
+
+    def read(self) -> dict[str, Any] | None:
+        """State that was written last, or None if there is none that is whole and of this fit."""
+        try:
+            content = self.path.read_bytes()
+        except OSError:
+            return None
+        start = len(_MAGIC) + KEY_SIZE
+        payload = memoryview(content)[start:]
+        # Neither torch nor its zip files notice a bit that fell over.
+        if content[:start] != self._header(payload):
+            return None
+        try:
+            return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # a module with state that is no data
+            return None
+
+    def write(self, state: dict[str, Any]) -> int:
+        """Write a state under a temporary name, and rename it.
+
+        Returns
+        -------
+        int
+            Bytes.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the state that was there before stays.
+        """
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        temporary = self.path.with_suffix(_TEMPORARY)
+        try:
+            with temporary.open("wb") as file:
+                file.write(self._header(buffer.getbuffer()))
+                file.write(buffer.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        return buffer.tell()
+
+    def _header(self, payload: memoryview) -> bytes:
+        return _MAGIC + digest(self.key.encode(), payload)
+
+
+@contextmanager
+def claimed(
+    folder: Path, key: str, *, shared: bool
+) -> Iterator[tuple[CheckpointFile, dict[str, Any] | None]]:
+    """Hold a file that no other running fit writes to.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    key : str
+        Of the fit.
+    shared : bool
+        Whether two fits of this key come to the same result, so that one may start from what the
+        other has saved.
+
+    Yields
+    ------
+    file : CheckpointFile
+        The first one of the key, unless an equal fit that runs at the same moment has it.
+    state : dict or None
+        Where to go on from.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to; the message names it.
+
+    Warns
+    -----
+    UserWarning
+        If there is a file and it cannot be used.
+    """
+    found = None
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder = folder.resolve()
+    for number in itertools.count(1):
+        name = key if number == 1 else f"{key}-{number}"
+        file = CheckpointFile(folder / f"{name}{_SUFFIX}", key)
+        if shared:
+            found = found or file.read()
+            if found is not None and found["stage"] == "finished":
+                _remove_abandoned(file.path.with_suffix(_LOCK))
+                yield file, found
+                return
+        with _explained(folder):
+            lock = _try_lock(file.path.with_suffix(_LOCK))
+        if lock is not None:
+            break
+    assert lock is not None
+    try:
+        file.path.with_suffix(_TEMPORARY).unlink(missing_ok=True)  # of one who was killed
+        state = file.read()
+        if state is None and file.path.exists():
+            warnings.warn(
+                f"{file.path} is damaged, or no checkpoint of this fit. It is not used and will "
+                "be overwritten.",
+                UserWarning,
+                stacklevel=2,
+            )
+        yield file, state or found
+    finally:
+        _release(file.path.with_suffix(_LOCK), lock)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exception:
+        raise unwritable(folder, exception) from exception
+
+
+def unwritable(folder: Path, exception: OSError) -> OSError:
+    """Error that says what to do about a folder that cannot be written to."""
+    return OSError(
+        exception.errno,
+        f"Nothing can be saved in the folder of checkpoints ({exception.strerror or exception}). "
+        "Make it writable, make room, or pass another one as checkpoint=",
+        str(folder),
+    )
+
+
+def _try_lock(path: Path) -> int | None:
+    """Descriptor that has the file locked until it is closed; None if somebody else has it.
+
+    A lock of the process and not of the descriptor: worker processes that a DataLoader forks, and
+    that outlive a killed fit by seconds, do not hold it.
+    """
+    with _GUARD:
+        if path in _HELD:
+            return None
+        _HELD.add(path)
+    try:
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            if not _is_free(descriptor):
+                os.close(descriptor)
+                break
+            # The one who had it may have removed it before it was locked here.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                    return descriptor
+            os.close(descriptor)
+    except OSError:
+        with _GUARD:
+            _HELD.discard(path)
+        raise
+    with _GUARD:
+        _HELD.discard(path)
+    return None
+
+
+def _release(path: Path, descriptor: int) -> None:
+    if fcntl is None:  # Windows removes no file that is open
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+    else:  # removed while it is locked, so that nobody locks a file that goes away
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+    with _GUARD:
+        _HELD.discard(path)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the lock of a fit that was killed when all was done."""
+    with suppress(OSError):
+        lock = _try_lock(path) if path.exists() else None
+        if lock is not None:
+            _release(path, lock)
+
+
+def _is_free(descriptor: int) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a folder without locks
+        return True
+    return True
+
+
+def fit_key(settings: dict[str, Any]) -> str:
+    """Name of a fit, by all that decides what it gives.
+
+    Parameters
+    ----------
+    settings : dict
+        Parameters, data and states by name: plain values, arrays, tensors, frames, skorch
+        callbacks, classes and functions (by their names), or what can be pickled.
+
+    Returns
+    -------
+    str
+        The same in every process; another one with another version of the package, of torch or
+        of scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        If one cannot be pickled; the message names it.
+    """
+    described = {}
+    for name, value in settings.items():
+        try:
+            described[name] = _describe(value)
+        except (pickle.PicklingError, TypeError, AttributeError) as exception:
+            raise ValueError(
+                f"checkpoint= needs to tell one {name} from another, and {value!r} cannot be "
+                f"pickled ({exception}). Define it at the top of a module, or set checkpoint=None."
+            ) from exception
+    versions = [_FORMAT, version.__version__, torch.__version__, sklearn.__version__]
+    return settings_digest({"versions": versions, "settings": described}).hex()
+
+
+def _describe(value: Any) -> Any:
+    """Value as JSON can hold it, large ones by their digests."""
+    if isinstance(value, (type, types.FunctionType)):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, Callback):
+        # What ends in an underscore is left of an earlier fit.
+        params = {name: item for name, item in vars(value).items() if not name.endswith("_")}
+        return [_describe(type(value)), _describe(params)]
+    if isinstance(value, UtteranceFrames):
+        kind = [value.dtype.str, list(value.frame_shape), _describe(value.frontend)]
+        return [*kind, joblib.hash(utterance_keys(value)), _describe(value.embeddings)]
+    if isinstance(value, torch.Tensor):
+        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return [str(value.dtype), list(value.shape), joblib.hash(content)]
+    if isinstance(value, np.ndarray):
+        return joblib.hash(np.ascontiguousarray(value))
+    if isinstance(value, dict):
+        # As text: keys of one dict may be of several types, which cannot be sorted.
+        return sorted([repr(key), _describe(item)] for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return [_describe(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    return joblib.hash(value)

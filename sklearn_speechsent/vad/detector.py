@@ -1,0 +1,291 @@
+"""Voice activity detection: keep the frames in which somebody speaks."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_speechsent.features.base import MEMORY_CONSTRAINT
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.pretrained import save_vad
+from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.sklearn_compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+)
+from sklearn_speechsent.vad._detector import THRESHOLDS, Detector, aligned
+from sklearn_speechsent.vad.segments import segment_table
+
+
+class VoiceActivityDetector(Detector):
+    """Drop the frames of an utterance in which nobody speaks.
+
+    Belongs between :class:`~sklearn_speechsent.MelFilterBank` and
+    :class:`~sklearn_speechsent.SlidingCMN`: it needs levels, which CMN takes away. It also takes
+    recordings, and says where in them somebody speaks (:meth:`speech_segments`).
+
+    Parameters
+    ----------
+    method : {"unet", "energy", "silero"}, default="unet"
+        How frames are scored. ``"unet"``: probability of speech by a small U-net [1]_, which ships
+        with the package. ``"energy"``: level above the utterance's own noise floor in dB; takes
+        any loud sound for speech. ``"silero"``: probability of speech by the optional package
+        silero-vad [2]_ (``pip install sklearn-speechsent[silero]``), which listens to recordings:
+        in a Pipeline it stands in the place of ``MelFilterBank``.
+    threshold : float, optional
+        Score that speech must reach; None is a probability of 0.9 for ``"unet"``, 0.5 for
+        ``"silero"`` and 9 dB for ``"energy"``. Speech that reached it may fall 0.15 (3 dB) below
+        it. The hangover makes up for a strict threshold; under loud noise 0.5 finds more.
+    hangover : float, default=0.25
+        Seconds kept before and after each run of speech; word edges are faint.
+    min_duration : float, default=1.0
+        An utterance that would keep less than this many seconds keeps all its frames.
+    weights : str or path-like, default="speechsent-unet-vad"
+        Of the U-net: what ships with the package, or a file that :meth:`save_weights` wrote.
+    frontend : transformer, optional
+        From recordings to frames, for X that holds recordings. By default the ``MelFilterBank``
+        that the weights expect.
+    max_epochs : int, default=10
+        Epochs of training on masks, see :meth:`fit`.
+    lr : float, default=1e-3
+        Learning rate of the first step; it falls to zero along half a cosine.
+    batch_size : int, default=16
+        Chunks of 4 s in a training batch.
+    random_state : int, RandomState instance or None, default=None
+        Draws the chunks.
+    n_jobs : int, optional
+        Threads of torch and of the default front end; -1 uses all cores.
+    memory : str, Path or FeatureStore, optional
+        Folder in which the frames of each utterance are kept, also by the default front end, see
+        :class:`~sklearn_speechsent.FeatureStore`.
+    verbose : int, default=0
+        Whether to show progress bars.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of mel bins.
+    frontend_ : transformer
+        From recordings to frames.
+    network_ : SpeechUNet
+        Only with ``method="unet"``.
+    loss_curve_ : list of float
+        Mean loss of each epoch; only after training on masks.
+
+    References
+    ----------
+    .. [1] O. Ronneberger, P. Fischer and T. Brox, "U-net: convolutional networks for biomedical
+       image segmentation", MICCAI 2015.
+    .. [2] Silero Team, "Silero VAD: pre-trained enterprise-grade voice activity detector", 2024,
+       https://github.com/snakers4/silero-vad.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent import MelFilterBank, VoiceActivityDetector
+    >>> rng = np.random.default_rng(0)
+    >>> noise = 1e-4 * rng.standard_normal(5 * 16000)
+    >>> noise[16000:48000] *= 300  # two loud seconds, from 1 s to 3 s
+    >>> frames = MelFilterBank().fit_transform([noise])
+    >>> detector = VoiceActivityDetector("energy")
+    >>> len(frames[0]), len(detector.fit_transform(frames)[0])
+    (498, 252)
+    >>> detector.speech_segments([noise]).round(2)
+       file  start   end
+    0     0   0.74  3.26
+
+    Probabilities of speech, by the U-net:
+
+    >>> detector = VoiceActivityDetector().fit(frames)
+    >>> [scores.shape for scores in detector.frame_scores(frames)]
+    [(498,)]
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "method": [StrOptions(set(THRESHOLDS))],
+        "threshold": [Interval(Real, None, None, closed="neither"), None],
+        "hangover": [Interval(Real, 0, None, closed="left")],
+        "min_duration": [Interval(Real, 0, None, closed="left")],
+        "weights": [str, os.PathLike],
+        "frontend": [HasMethods(["fit_transform", "transform"]), None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+        "memory": MEMORY_CONSTRAINT,
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        method: str = "unet",
+        *,
+        threshold: float | None = None,
+        hangover: float = 0.25,
+        min_duration: float = 1.0,
+        weights: str | os.PathLike[str] = "speechsent-unet-vad",
+        frontend: Any = None,
+        max_epochs: int = 10,
+        lr: float = 1e-3,
+        batch_size: int = 16,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        memory: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.method = method
+        self.threshold = threshold
+        self.hangover = hangover
+        self.min_duration = min_duration
+        self.weights = weights
+        self.frontend = frontend
+        self.max_epochs = max_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.verbose = verbose
+
+    @reports_fit()
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> VoiceActivityDetector:
+        """Load the weights, and train them further if there are masks.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of (n_frames, n_mels), or recordings
+            Recordings as :class:`~sklearn_speechsent.MelFilterBank` takes them; 2-D tables of
+            numbers are frames.
+        y : sequence of array-like of shape (n_frames_i,), optional
+            Where there is speech, one mask per utterance: zeros and ones, booleans or
+            probabilities. The U-net is then trained for ``max_epochs``, starting from the weights.
+            One value per utterance is ignored: a Pipeline hands the labels of its last step to
+            all steps.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If frames are not what the weights were trained on, or masks do not fit the frames.
+        """
+        self._fit(X, y)
+        return self
+
+    @reports_fit()
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> UtteranceFrames:
+        """Equal to ``fit(X, y).transform(X)``, extracting frames of recordings once.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of (n_frames, n_mels), or recordings
+        y : sequence of array-like of shape (n_frames_i,), optional
+            See :meth:`fit`.
+
+        Returns
+        -------
+        UtteranceFrames
+        """
+        return self._keep(*self._fit(X, y))
+
+    def transform(self, X: Any) -> UtteranceFrames:
+        """Keep the frames of speech.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of (n_frames, n_mels), or recordings
+
+        Returns
+        -------
+        UtteranceFrames
+            Utterances of NaN, for recordings that could not be read, are kept as they are.
+
+        Raises
+        ------
+        ValueError
+            If the frames were mean-normalised before, or are not what the weights expect.
+        """
+        return self._keep(*self._listen(X))
+
+    def frame_scores(self, X: Any) -> list[NDArray[np.float32]]:
+        """Score every frame, before any smoothing.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of (n_frames, n_mels), or recordings
+
+        Returns
+        -------
+        list of ndarray of shape (n_frames_i,), float32
+            Probability of speech; for ``method="energy"`` the level above the noise floor in dB.
+            NaN for utterances that are.
+        """
+        return self._scores(*self._listen(X))
+
+    def speech_segments(self, X: Any) -> pd.DataFrame:
+        """Say from when to when somebody speaks.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of (n_frames, n_mels), or recordings
+
+        Returns
+        -------
+        DataFrame
+            A row per run of speech, in order, with the columns ``file`` (for X without files:
+            number of the row in X), ``start`` and ``end`` (seconds in the file, also where X
+            held segments of files). It can be passed to
+            :class:`~sklearn_speechsent.MelFilterBank`. Utterances without speech have no rows;
+            ``min_duration`` plays no part.
+
+        Notes
+        -----
+        Frame i looks at ``frame_length`` seconds from ``i * frame_shift``, and speaks for the
+        ``frame_shift`` seconds around the centre of that. The first frame also speaks for what
+        comes before, the last one for what is left of the recording, or for all that it looks at
+        where X holds frames. With a ``hangover`` of half a frame or more, every segment is long
+        enough for a frame of its own.
+        """
+        frames, recordings = self._listen(X)
+        if recordings is not None:
+            recordings = aligned(frames, recordings)
+        return segment_table(self._speech(frames, recordings), frames, recordings)
+
+    def save_weights(self, path: str | os.PathLike[str], **extra: Any) -> Path:
+        """Write the U-net to a file that is taken as ``weights=``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            With the suffix ``.safetensors``.
+        **extra : dict
+            What else to keep: licence, data, figures.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        if self.method != "unet":
+            raise ValueError(f'method={self.method!r} has no weights to save; "unet" has.')
+        check_is_fitted(self, "network_")
+        return save_vad(
+            path,
+            self.network_.state_dict(),
+            architecture=self.network_.architecture,
+            frontend=self.record_.frontend,
+            extra=extra,
+        )

@@ -1,0 +1,151 @@
+"""How much each frame is like speech: by its level, by a U-net, or by silero-vad."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sklearn_speechsent import audio
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.nn import SpeechUNet
+from sklearn_speechsent.training.data import UtteranceDataset, whole_batches
+from sklearn_speechsent.utils.threads import torch_threads
+from sklearn_speechsent.vad.segments import frame_seconds
+
+#: Nothing further than this (dB) below the loudest frames is taken for speech.
+_RANGE_DB = 40.0
+#: Frames of a batch, padding included, and utterances.
+_MAX_FRAMES, _MAX_UTTERANCES = 20_000, 256
+#: What silero-vad listens to: rate in Hz, and samples per probability.
+_SILERO_RATE, _SILERO_WINDOW = 16000, 512
+
+
+def energy_scores(frames: NDArray[Any]) -> NDArray[np.float64]:
+    """Level of each frame above the noise floor of its utterance, in dB.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (n_frames, n_mels)
+        Log-mel energies before any mean normalisation.
+
+    Returns
+    -------
+    ndarray of shape (n_frames,)
+
+    Notes
+    -----
+    The floor is the 10th percentile of the utterance's own levels, or 40 dB below its 95th where
+    that is higher, so that neither a quiet recording nor digital silence moves the decision.
+    """
+    level = 10 / np.log(10) * np.logaddexp.reduce(frames.astype(np.float64), axis=1)
+    floor, top = np.percentile(level, [10, 95])
+    return level - max(floor, top - _RANGE_DB)
+
+
+def unet_scores(
+    network: SpeechUNet, frames: UtteranceFrames, rows: NDArray[np.int64], n_jobs: int | None
+) -> dict[int, NDArray[np.float32]]:
+    """Probability of speech in each frame.
+
+    Parameters
+    ----------
+    network : SpeechUNet
+        In eval mode.
+    frames : UtteranceFrames
+    rows : ndarray of int
+        Utterances to score.
+    n_jobs : int or None
+        Threads of torch.
+
+    Returns
+    -------
+    dict of int to ndarray of shape (n_frames_i,)
+        By row.
+    """
+    scores: dict[int, NDArray[np.float32]] = {}
+    if not len(rows):
+        return scores
+    rows = rows[np.argsort(frames.lengths[rows], kind="stable")]
+    dataset = UtteranceDataset(frames)
+    with torch_threads(n_jobs), torch.inference_mode():
+        for batch in whole_batches(frames.lengths, _MAX_UTTERANCES, rows, _MAX_FRAMES):
+            inputs, _ = dataset[batch]
+            heard = network(inputs["x"].float(), inputs["lengths"]).sigmoid().numpy()
+            for row, values in zip(batch.tolist(), heard, strict=True):
+                scores[row] = values[: frames.lengths[row]].copy()
+    return scores
+
+
+def load_silero() -> Any:
+    """Network of silero-vad, an optional package, without what importing it does to torch.
+
+    Returns
+    -------
+    torch.jit.ScriptModule
+        A new one: it remembers what it heard last, which no two threads may share.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch is about to give up the format of its network
+            from silero_vad import load_silero_vad
+
+            return load_silero_vad()
+    except ImportError as exception:
+        raise ImportError(
+            'VoiceActivityDetector(method="silero") needs the package silero-vad: pip install '
+            'sklearn-speechsent[silero]. method="unet" needs nothing more.'
+        ) from exception
+    finally:
+        if torch.get_num_threads() != threads:  # the import sets one thread for everyone
+            torch.set_num_threads(threads)
+
+
+def silero_scores(
+    recordings: Sequence[audio.Recording], frames: UtteranceFrames, rows: NDArray[np.int64]
+) -> dict[int, NDArray[np.float32]]:
+    """Probability of speech at the centre of each frame, as silero-vad hears the recording.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    frames : UtteranceFrames
+        Made of them, one utterance per recording.
+    rows : ndarray of int
+        Utterances to score.
+
+    Returns
+    -------
+    dict of int to ndarray of shape (n_frames_i,)
+        By row.
+    """
+    length, shift = frame_seconds(frames.frontend)
+    rate = frames.frontend.get("sample_rate", _SILERO_RATE)
+    network = load_silero()
+    scores: dict[int, NDArray[np.float32]] = {}
+    with torch_threads(1):  # windows of 32 ms in sequence: more threads only wait
+        for row in rows.tolist():
+            recording = recordings[row]
+            if not isinstance(recording.source, str):
+                # Samples without a rate are at that of the front end.
+                recording = replace(recording, rate=recording.rate or rate)
+            samples = audio.read(recording, _SILERO_RATE)
+            # It refuses what is shorter than a window.
+            samples = np.pad(samples, (0, -len(samples) % _SILERO_WINDOW))
+            heard = network.audio_forward(torch.from_numpy(samples)[None], _SILERO_RATE)
+            heard = heard[0].numpy()
+            centres = np.arange(frames.lengths[row]) * shift + length / 2
+            windows = (centres * _SILERO_RATE / _SILERO_WINDOW).astype(np.int64)
+            scores[row] = heard[np.minimum(windows, len(heard) - 1)]
+    return scores

@@ -1,0 +1,131 @@
+"""From scores per frame to runs of speech, and from runs to seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sklearn_speechsent import audio
+from sklearn_speechsent.frames.container import UtteranceFrames
+
+#: Frames over which scores are median-filtered: clicks shorter than half of it vanish.
+_MEDIAN = 11
+
+
+def smooth(
+    scores: NDArray[np.floating], *, threshold: float, hysteresis: float, hangover: int
+) -> NDArray[np.bool_]:
+    """Turn scores per frame into runs of speech.
+
+    Median filter, then hysteresis (a run must reach ``threshold`` somewhere and may fall
+    ``hysteresis`` below it), then ``hangover`` frames more on both sides.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_frames,)
+    threshold, hysteresis : float
+        In the unit of the scores.
+    hangover : int
+        In frames.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_frames,)
+    """
+    filtered = ndimage.median_filter(scores, size=_MEDIAN, mode="nearest")
+    runs, n_runs = ndimage.label(filtered > threshold - hysteresis)
+    reached = np.zeros(n_runs + 1, dtype=bool)
+    reached[runs[filtered > threshold]] = True
+    speech = reached[runs] & (runs > 0)
+    if hangover and speech.any():
+        speech = ndimage.binary_dilation(speech, np.ones(2 * hangover + 1, dtype=bool))
+    return speech
+
+
+def frame_seconds(frontend: dict[str, Any]) -> tuple[float, float]:
+    """Length of a frame and time from one to the next, in seconds, as far as they are recorded."""
+    return frontend.get("frame_length", 0.025), frontend.get("frame_shift", 0.01)
+
+
+def run_times(
+    speech: NDArray[np.bool_], length: float, shift: float, duration: float | None = None
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Where runs of frames begin and end.
+
+    Parameters
+    ----------
+    speech : ndarray of bool of shape (n_frames,)
+    length, shift : float
+        Of the frames, in seconds.
+    duration : float, optional
+        Of the recording in seconds; None is the end of the last frame.
+
+    Returns
+    -------
+    starts, ends : ndarray of shape (n_runs,)
+        In seconds. Frame i speaks for the ``shift`` around its centre; the first one also for
+        what is before, the last one for what is left of the recording.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> starts, ends = run_times(np.array([False, True, True, False]), 0.025, 0.01)
+    >>> starts.round(4), ends.round(4)
+    (array([0.0175]), array([0.0375]))
+    """
+    bounds = np.arange(len(speech) + 1, dtype=np.float64) * shift + (length - shift) / 2
+    bounds[0] = 0.0
+    # Headers of compressed files estimate their duration: never less than what was decoded.
+    bounds[-1] = max(duration or 0.0, (len(speech) - 1) * shift + length)
+    edges = np.flatnonzero(np.diff(speech, prepend=False, append=False))
+    return bounds[edges[::2]], bounds[edges[1::2]]
+
+
+def segment_table(
+    speech: list[NDArray[np.bool_]],
+    frames: UtteranceFrames,
+    recordings: list[audio.Recording] | None,
+) -> pd.DataFrame:
+    """Runs of speech as rows of ``file``, ``start`` and ``end``.
+
+    Parameters
+    ----------
+    speech : list of ndarray of bool of shape (n_frames_i,)
+    frames : UtteranceFrames
+    recordings : list of Recording or None
+        What the frames were made of, where that is known.
+
+    Returns
+    -------
+    DataFrame
+    """
+    length, shift = frame_seconds(frames.frontend)
+    rate = frames.frontend.get("sample_rate", 16000)
+    files: list[Any] = []
+    starts: list[NDArray[np.floating]] = [np.empty(0)]
+    ends: list[NDArray[np.floating]] = [np.empty(0)]
+    for row, mask in enumerate(speech):
+        file: Any = row
+        begin, duration, speed = 0.0, None, 1.0
+        if recordings is not None:
+            recording = recordings[row]
+            if isinstance(recording.source, str):
+                file = recording.source
+            begin, speed = recording.start or 0.0, recording.speed
+            duration = audio.probe(recording, rate, 0.0) if mask.any() else None
+        first, last = run_times(mask, length, shift, duration)
+        files += [file] * len(first)
+        # What was played faster is that much longer in its file.
+        starts.append(begin + speed * first)
+        ends.append(begin + speed * last)
+    return pd.DataFrame(
+        {
+            "file": pd.Series(files, dtype=None if files else object),
+            "start": np.concatenate(starts),
+            "end": np.concatenate(ends),
+        }
+    )
