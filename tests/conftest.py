@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_speechsent.utils.data_home import get_data_home
+from sklearn_speechsent.utils.files import get_data_home
 
 
 @pytest.fixture(scope="session")

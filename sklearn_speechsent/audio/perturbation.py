@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import (
     UNUSED,
     MetadataRouter,
     MethodMapping,
+    get_routing_for_object,
     process_routing,
 )
 from sklearn.utils.metaestimators import available_if
@@ -22,6 +25,7 @@ from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
+    has_fit_parameter,
 )
 
 from sklearn_speechsent.audio.recording import (
@@ -32,13 +36,87 @@ from sklearn_speechsent.audio.recording import (
     validated_waveforms,
 )
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utils.metaestimators import final_step, find_search, rows_as_groups
 from sklearn_speechsent.utils.sklearn_compat import (
+    BaseSearchCV,
     HasMethods,
     fit_context,
     routing_enabled,
 )
 from sklearn_speechsent.utils.validation import check_labels
+
+
+def find_search(estimator: Any) -> BaseSearchCV | None:
+    """Search that fitting an estimator would run.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    BaseSearchCV or None
+        The first that is found, however deep; a frozen one does not count, as it is not run.
+    """
+    inner = {"": estimator, **estimator.get_params(deep=True)}
+    frozen = tuple(f"{k}__" for k, v in inner.items() if isinstance(v, FrozenEstimator))
+    for name, value in inner.items():
+        if isinstance(value, BaseSearchCV) and not name.startswith(frozen):
+            return value
+    return None
+
+
+def final_step(estimator: Any) -> tuple[str, Any]:
+    """Last step of a Pipeline, or of Pipelines in Pipelines.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    prefix : str
+        Of its parameters, empty for what is no Pipeline.
+    step : estimator
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> final_step(make_pipeline(make_pipeline(Ridge())))
+    ('pipeline__ridge__', Ridge())
+    """
+    prefix = ""
+    while isinstance(estimator, Pipeline):
+        name, estimator = estimator.steps[-1]
+        prefix += f"{name}__"
+    return prefix, estimator
+
+
+def rows_as_groups(estimator: Any, n: int) -> dict[str, NDArray[np.intp]]:
+    """Parameters of ``fit`` that make every row a group of its own.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With metadata routing, its last step is set to request them: nobody thinks of requesting
+        groups that they do not pass.
+    n : int
+        Number of rows.
+
+    Returns
+    -------
+    dict
+        Empty where groups are not taken.
+    """
+    prefix, final = final_step(estimator)
+    takes_groups = has_fit_parameter(final, "groups")
+    if not routing_enabled():
+        return {f"{prefix}groups": np.arange(n)} if takes_groups else {}
+    if takes_groups and hasattr(final, "set_fit_request"):
+        final.set_fit_request(groups=True)
+    consumed = get_routing_for_object(estimator).consumes("fit", ["groups"])
+    return {"groups": np.arange(n)} if consumed else {}
+
 
 #: Metadata of fit that have one value per row.
 _PER_ROW = ("groups", "sample_weight")

@@ -8,7 +8,7 @@ from sklearn_speechsent.datasets.manifest import load_manifest
 from sklearn_speechsent.datasets.ravdess import fetch_ravdess, load_ravdess
 from sklearn_speechsent.datasets.segments import from_segment_index, to_segment_index
 from sklearn_speechsent.datasets.synthetic import make_speech_sentiment
-from sklearn_speechsent.utils.data_home import get_data_home
+from sklearn_speechsent.utils.files import get_data_home
 
 __all__ = [
     "LabelDistributionDisplay",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sklearn_speechsent.datasets._items import audit_items
-from sklearn_speechsent.utils.data_home import get_data_home
+from sklearn_speechsent.utils.files import get_data_home
 
 #: FLAC wins where both are there.
 SUFFIXES = (".flac", ".wav")

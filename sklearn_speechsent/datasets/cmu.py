@@ -22,7 +22,7 @@ from sklearn_speechsent.datasets._cmu_corpora import (
 from sklearn_speechsent.datasets._cmu_layouts import assign_files, find_layout
 from sklearn_speechsent.datasets._items import audit_items
 from sklearn_speechsent.datasets._tables import numbers, raise_for_rows, read_table
-from sklearn_speechsent.utils.data_home import get_data_home
+from sklearn_speechsent.utils.files import get_data_home
 
 #: Files whose durations are compared with the labels' times, and by how much they may differ (s).
 SAMPLED, SLACK = 200, 1.0

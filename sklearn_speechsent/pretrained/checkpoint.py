@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from sklearn_speechsent.pretrained._files import file_sha256, stamp
 from sklearn_speechsent.pretrained.layout import infer_architecture, is_folded
 from sklearn_speechsent.pretrained.readers import SUFFIXES, Contents, read_file
 from sklearn_speechsent.pretrained.registry import (
@@ -22,6 +21,7 @@ from sklearn_speechsent.pretrained.registry import (
     find_weights,
     get_weights,
 )
+from sklearn_speechsent.utils.files import file_sha256, stamp
 
 
 @dataclass(frozen=True, eq=False)

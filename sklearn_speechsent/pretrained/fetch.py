@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sklearn_speechsent.pretrained._files import file_sha256
 from sklearn_speechsent.pretrained.registry import (
     SpeakerWeights,
     by_hand,
@@ -14,6 +13,7 @@ from sklearn_speechsent.pretrained.registry import (
     weights_path,
 )
 from sklearn_speechsent.utils.download import download
+from sklearn_speechsent.utils.files import file_sha256
 
 
 def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = False) -> Path:

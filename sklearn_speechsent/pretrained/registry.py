@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sklearn_speechsent.utils.data_home import get_data_home
+from sklearn_speechsent.utils.files import get_data_home
 
 #: Folder of the installed package.
 _PACKAGE = Path(__file__).resolve().parents[1]

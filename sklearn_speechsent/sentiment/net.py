@@ -1,15 +1,18 @@
-"""The skorch estimator that the regressor and the classifier share."""
+"""Training and inference that the regressor and the classifier share."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import warnings
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import skorch.dataset
 import torch
 from numpy.typing import NDArray
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import DataLoader
 
@@ -18,16 +21,118 @@ from sklearn_speechsent.metrics.levels import sampling_weights
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
 from sklearn_speechsent.pretrained import check_frontend, load_checkpoint, load_into
-from sklearn_speechsent.sentiment._checks import NET_CONSTRAINTS
-from sklearn_speechsent.sentiment._split import hold_out
-from sklearn_speechsent.sentiment._start import start_heads
 from sklearn_speechsent.sentiment.labels import nearest_level, round_labels
-from sklearn_speechsent.training.checks import check_training_data, check_utterances
+from sklearn_speechsent.training.checks import (
+    TRAINING_CONSTRAINTS,
+    check_training_data,
+    check_utterances,
+)
 from sklearn_speechsent.training.data import UtteranceDataset
 from sklearn_speechsent.training.net import TORCH_NAMES, UtteranceNet
 from sklearn_speechsent.training.resume import resumable
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.sklearn_compat import validate_parameter_constraints
+from sklearn_speechsent.utils.sklearn_compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+NET_CONSTRAINTS: dict[str, list[Any]] = {
+    **TRAINING_CONSTRAINTS,
+    "ordinal": [StrOptions({"coral", "corn", "condor", "clm", "ce"})],
+    "two_headed": ["boolean"],
+    "prior_correction": ["boolean"],
+    "levels": ["array-like", None],
+    "weights": [str, os.PathLike, HasMethods(["to_checkpoint"]), None],
+    "sampling_exponent": [Interval(Real, 0, None, closed="left")],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "patience": [Interval(Integral, 1, None, closed="left")],
+    "checkpoint": [str, os.PathLike, None],
+}
+
+
+def hold_out(
+    index: NDArray[np.int64],
+    groups: NDArray[Any] | None,
+    fraction: float,
+    rng: np.random.RandomState,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows into a training and a validation part.
+
+    Parameters
+    ----------
+    index : ndarray of int of shape (n,)
+        Level of each utterance.
+    groups : ndarray of shape (n,) or None
+        Speakers; whole ones are held out. None stratifies by level.
+    fraction : float
+        Share of the speakers (or utterances) held out.
+    rng : RandomState
+
+    Returns
+    -------
+    train, valid : ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If there are less than two speakers.
+
+    Warns
+    -----
+    UserWarning
+        If a level occurs in one part only; the message says which.
+    """
+    placeholder = np.zeros(len(index))
+    if groups is not None:
+        if len(np.unique(groups)) < 2:
+            raise ValueError(
+                "early_stopping holds out whole speakers and groups has one only. Pass X_val and "
+                "y_val, more speakers, or early_stopping=False."
+            )
+        splitter: Any = GroupShuffleSplit(1, test_size=fraction, random_state=rng)
+    else:
+        n_valid = int(np.ceil(fraction * len(index)))
+        n_levels = len(np.unique(index))
+        stratify = np.bincount(index)[index].min() > 1 and n_levels <= n_valid <= len(index) // 2
+        splits = StratifiedShuffleSplit if stratify else ShuffleSplit
+        splitter = splits(1, test_size=n_valid, random_state=rng)
+    train, valid = next(splitter.split(placeholder, index, groups))
+    for part, rows in (("training", train), ("validation", valid)):
+        absent = np.setdiff1d(index, index[rows])
+        if len(absent):
+            warnings.warn(
+                f"The {part} part of the hold-out lacks level number {absent.tolist()} (counted "
+                "from the lowest, 0). A larger validation_fraction or more speakers may help.",
+                UserWarning,
+                stacklevel=4,
+            )
+    return train, valid
+
+
+def start_heads(net: Any, dataset: UtteranceDataset) -> None:
+    """Let an untrained network predict what the sampled training labels have in common."""
+    assert dataset.batches is not None
+    labels = np.asarray(dataset.y)
+    drawn = dataset.batches.weights
+    probability = np.full(len(dataset), 1 / len(dataset)) if drawn is None else drawn
+    if "regression" in net._heads():
+        y = labels.astype(np.float64)
+        order = np.argsort(y)
+        middle = int(np.searchsorted(np.cumsum(probability[order]), 0.5))
+        torch.nn.init.constant_(
+            net._network.heads["regression"].linear.bias, y[order][min(middle, len(y) - 1)]
+        )
+    if "ordinal" in net._heads():
+        index = net._level_index(labels)
+        sampled = np.bincount(index, probability, minlength=len(net.levels_))
+        net._network.heads["ordinal"].set_prior(torch.from_numpy(sampled))
+        natural = np.bincount(index, minlength=len(net.levels_)) / len(index)
+        net.prior_ratio_ = np.divide(
+            natural, sampled, out=np.zeros_like(natural), where=sampled > 0
+        )
 
 
 class SpeechSentimentNet(UtteranceNet):

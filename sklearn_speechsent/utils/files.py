@@ -1,16 +1,13 @@
-"""Files that show that their process is alive: locked for as long as it has them open.
-
-The system gives a lock back when the process ends, however it ends, also on another machine that
-shares the folder. Where there are no locks (Windows, some network folders) a file counts as alive
-for a day after its last change.
-"""
+"""Files: the data home, checksums, atomic writes, and locks that show that a process is alive."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -171,3 +168,52 @@ def _is_abandoned(file: IO[bytes]) -> bool:
     if locked is None:
         return time.time() - os.fstat(file.fileno()).st_mtime > _DAY
     return locked
+
+
+def get_data_home() -> Path:
+    """Folder that holds corpora and pre-trained weights.
+
+    The environment variable ``SPEECHSENT_DATA`` names it; without the variable it is
+    ``~/speechsent_data``. The folder need not exist: nothing is created or downloaded here.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute path of the data home.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.datasets import get_data_home
+    >>> get_data_home().is_absolute()
+    True
+    """
+    home = os.environ.get("SPEECHSENT_DATA") or "~/speechsent_data"
+    return Path(home).expanduser().resolve()
+
+
+#: Path, size and time of the last change: a replaced file has another one.
+Stamp = tuple[Path, int, int]
+
+
+def stamp(path: Path) -> Stamp:
+    """What a file's contents are cached by."""
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=32)
+def _digest(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_sha256(path: Path, expected: str | None = None, remedy: str = "Replace it.") -> str:
+    """SHA-256 of a file in hexadecimal; a ValueError if another one was expected."""
+    _, size, changed = stamp(path)
+    found = _digest(path, size, changed)
+    if expected is not None and found != expected:
+        raise ValueError(
+            f"{path} ({size} bytes) has sha256 {found}, expected {expected}: the file is damaged, "
+            f"incomplete or another one. {remedy}"
+        )
+    return found

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from sklearn_speechsent.nn import SpeechUNet
-from sklearn_speechsent.training.frames import frame_loss
+from sklearn_speechsent.vad.fitting import frame_loss
 
 LENGTHS = torch.tensor([1, 2, 37, 64])
 

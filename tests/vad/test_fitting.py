@@ -23,7 +23,7 @@ from sklearn_speechsent import (
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.nn import MaskedBatchNorm2d, SpeechUNet
 from sklearn_speechsent.pretrained import load_vad
-from sklearn_speechsent.training.frames import FrameChunks, train_on_frames
+from sklearn_speechsent.vad.fitting import FrameChunks, train_on_frames
 
 
 @pytest.fixture

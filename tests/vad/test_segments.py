@@ -7,7 +7,7 @@ import soundfile
 
 from sklearn_speechsent import MelFilterBank, UtteranceFrames, VoiceActivityDetector
 from sklearn_speechsent.audio import as_recordings
-from sklearn_speechsent.frames.inputs import holds_recordings
+from sklearn_speechsent.frames.validation import holds_recordings
 from sklearn_speechsent.vad.segments import run_times
 
 RATE = 16000

@@ -1,0 +1,357 @@
+"""The sentiment networks as estimators: intensity as a real number, level on an ordinal scale."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
+from sklearn_speechsent.sentiment.labels import find_levels
+from sklearn_speechsent.sentiment.net import SpeechSentimentNet
+from sklearn_speechsent.utils.sklearn_compat import check_target
+
+_T = TypeVar("_T", bound=type)
+
+_PARAMETERS = """
+module : type or Module, default=SentimentNetwork
+    Architecture. Its own parameters are passed with the prefix ``module__``, among them
+    ``module__stext`` (16 or 34, size of the sentiment blocks), ``module__n_frozen_blocks`` and
+    ``module__n_tuned_blocks`` (speaker blocks in the network), ``module__flatten_frequency`` and
+    ``module__dropout``. What the data decide (channels, frequencies, levels) is inferred.
+ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
+    Kind of the ordinal head: CORAL [2]_, CORN [3]_, CONDOR [4]_, cumulative link model, or plain
+    cross-entropy.
+two_headed : bool, default=False
+    Train the regression head and the ordinal head together, each with a decoder of its own; the
+    losses are summed. Predictions come from this estimator's head; see also the other face
+    (``as_classifier``, ``as_regressor``).
+levels : array-like of numbers, optional
+    The ordinal scale. By default the levels that occur in ``y``; pass it where a fold may lack
+    one.
+prior_correction : bool, default=False
+    Undo the shift of ``sampling_exponent`` when levels are predicted: class probabilities are
+    multiplied by the ratio of the levels' natural and sampled frequencies.
+weights : str, Path or SpeakerVerifier, optional
+    Pre-trained speaker network for the speaker blocks in the network: name in the registry, file,
+    or a fitted verifier inside a :class:`~sklearn.frozen.FrozenEstimator`. Its batch
+    normalisation then stays as it was trained.
+precision : {"float32", "bfloat16"}, default="float32"
+    Of the arithmetic in training. bfloat16 halves the time on processors that have it, at its own
+    rounding; predictions are made in float32.
+chunk_duration : float or None, default=4.0
+    Longer utterances are cut to a random stretch of so many seconds each time they are drawn in
+    training; None trains on whole utterances. Prediction always sees all of an utterance.
+spec_augment : bool or SpecAugment, default=True
+    Mask random stretches of time and bands of frequency in training. True leaves maps of frozen
+    blocks as they are.
+sampling_exponent : float, default=0.0
+    Utterances are drawn in training with a probability that goes with the frequency of their
+    level to the power of minus this: 0 goes through the data as they are, 1 draws all levels
+    equally often, as in [1]_.
+lr : float, default=1e-3
+    Learning rate.
+lr_schedule : {"milestones", "plateau"} or None, default="milestones"
+    Divide the learning rate by 10 after 60 % and 85 % of the epochs, or whenever the loss stops
+    falling.
+max_epochs : int, default=20
+batch_size : int, default=32
+    Utterances; at least 2.
+early_stopping : bool, default=False
+    Hold out a part of the data, stop when its loss has not improved for ``patience`` epochs, and
+    keep the best state. With ``groups`` in ``fit``, whole speakers are held out.
+validation_fraction : float, default=0.15
+    Share of speakers (without groups: of utterances) held out.
+patience : int, default=5
+checkpoint : str, Path or None, default=None
+    Folder in which the state of training is saved, every minute and after each epoch. A fit that
+    was stopped, even by ``kill -9``, goes on there when the same one is started again (same
+    parameters, data and versions; ``n_jobs``, ``verbose`` and the folder itself may differ), to
+    the result that it would have had. A finished one is only read, with its history, so that a
+    search that was stopped soon reaches the candidate it was at; with ``random_state=None`` its
+    file is removed, since the next fit draws anew. Fits share a folder, also at the same time:
+    files are named by a digest of what determines the result. Of callbacks of your own, data in
+    attributes that end in ``_`` are kept. Classes and functions count by their names: after
+    changing their code, or to train anew, delete the folder. Ctrl-C raises KeyboardInterrupt
+    instead of ending training early.
+n_jobs : int, optional
+    Threads of torch; None leaves torch's setting, -1 uses all cores.
+random_state : int, RandomState instance or None, default=None
+    Seeds initial weights, the order of the data, chunks, masks and dropout. Global generators
+    stay untouched.
+verbose : int, default=0
+    1 prints losses and time of each epoch.
+criterion : type, default=SummedLoss
+    How the heads' losses become one (``criterion__ordinal_weight`` and so on).
+optimizer : type, default=torch.optim.Adam
+    Its parameters are passed with the prefix ``optimizer__``.
+callbacks : list of skorch callbacks, optional
+device : str or torch.device, default="cpu"
+warm_start : bool, default=False
+    Go on from the last fit instead of starting over.
+compile : bool, default=False
+    Use ``torch.compile``.
+iterator_train, iterator_valid : type, default=DataLoader
+    What goes through the batches.
+dataset, train_split, predict_nonlinearity
+    Parameters of :class:`skorch.NeuralNet` that must stay as they are: data are batched and held
+    out by utterance (see ``early_stopping``), and heads turn their outputs into predictions.
+use_caching, torch_load_kwargs
+    See :class:`skorch.NeuralNet`.
+**kwargs : dict
+    Parameters with a prefix: ``module__``, ``optimizer__``, ``criterion__``, ``callbacks__``,
+    ``iterator_train__`` and so on.
+"""
+
+_ATTRIBUTES = """
+module_ : SentimentNetwork
+    The trained network.
+history_ : skorch.history.History
+    Losses and times of each epoch.
+n_features_in_ : int
+    Values per frame.
+frame_shape_ : tuple of int
+    Shape of a frame.
+"""
+
+_REFERENCES = """
+.. [1] "Speech-only sentiment intensity from speaker-verification features", LREC 2022 (method).
+.. [2] W. Cao, V. Mirjalili and S. Raschka, "Rank consistent ordinal regression for neural
+   networks with application to age estimation", Pattern Recognition Letters 140, 2020.
+.. [3] X. Shi, W. Cao and S. Raschka, "Deep neural networks for rank-consistent ordinal
+   regression based on conditional probabilities", Pattern Analysis and Applications 26, 2023.
+.. [4] G. Jenkinson et al., "CONDOR: universally rank-consistent ordinal regression with a deep
+   neural network", 2021.
+"""
+
+
+def document(cls: _T) -> _T:
+    """Fill the shared sections into a class docstring."""
+    doc = cls.__doc__ or ""
+    for name, text in (
+        ("parameters", _PARAMETERS),
+        ("attributes", _ATTRIBUTES),
+        ("references", _REFERENCES),
+    ):
+        doc = doc.replace("    {" + name + "}", textwrap.indent(text.strip(), "    "))
+    cls.__doc__ = doc
+    return cls
+
+
+@document
+class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
+    """Sentiment level of utterances by a residual network with a rank-consistent ordinal head.
+
+    A skorch estimator over :class:`~sklearn_speechsent.nn.SentimentNetwork`: sentiment blocks
+    (StExt), optionally on top of speaker blocks (SRExt), a decoder that pools over time and
+    frequency, and an ordinal head, CORAL by default. The predicted level is the number of
+    thresholds exceeded with a probability above one half.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+    classes_ : ndarray of shape (n_levels,)
+        Levels in ascending order.
+
+    See Also
+    --------
+    SpeechSentimentRegressor : The same network with a regression head.
+    OrdinalClassifier : Thresholds over any binary classifier.
+
+    References
+    ----------
+    {references}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent import SpeechSentimentClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> utterances = [rng.normal(size=(n, 8)).astype("float32") for n in (30, 40, 50, 20)]
+    >>> net = SpeechSentimentClassifier(max_epochs=2, random_state=0)
+    >>> net.fit(utterances, [-1, 0, 2, 0]).predict_proba(utterances).shape
+    (4, 3)
+    """
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Levels in ascending order, shape (n_levels,)."""
+        return self.levels_
+
+    def _heads(self) -> tuple[str, ...]:
+        return ("regression", "ordinal") if self.two_headed else ("ordinal",)
+
+    def _check_y(self, y: Any, n: int) -> NDArray[Any]:
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = column_or_1d(y, warn=True)
+        if y.dtype.kind in "fc":
+            y = check_target(y, estimator=self)
+        check_consistent_length(np.empty(n), y)
+        if self.two_headed and y.dtype.kind not in "iufb":
+            raise ValueError(f"two_headed=True needs numbers as labels, got dtype {y.dtype}.")
+        return y
+
+    def _learn_levels(self, y: NDArray[Any], levels: Any) -> None:
+        self.levels_ = find_levels(y, levels)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Level of each utterance.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Values of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            If frames are NaN: no level stands for that. ``predict_proba`` gives NaN.
+        """
+        above = self._cumulative(X)
+        bad = np.isnan(above).any(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"No level can be given for row {np.flatnonzero(bad)[0]}, whose frames are NaN. "
+                "Leave such rows out, or use predict_proba."
+            )
+        return self.levels_[(above > 0.5).sum(axis=1)]
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Probability of each level.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
+
+        Returns
+        -------
+        ndarray of shape (n, n_levels), float32
+            Rows sum to 1; NaN for utterances whose frames are.
+        """
+        return class_probabilities(torch.from_numpy(self._cumulative(X))).numpy()
+
+    def _cumulative(self, X: Any) -> NDArray[np.float32]:
+        """P(level > k) for each threshold, shape (n, n_levels - 1)."""
+        logits = torch.from_numpy(self._outputs(X)["ordinal"])
+        above = self._network.heads["ordinal"].cumulative(logits)
+        if self.prior_correction:
+            natural = class_probabilities(above) * torch.from_numpy(self.prior_ratio_).float()
+            above = cumulative_probabilities(natural / natural.sum(dim=1, keepdim=True))
+        return above.numpy()
+
+    def as_regressor(self) -> SpeechSentimentRegressor:
+        """See a fitted two-headed network from its regression side.
+
+        Returns
+        -------
+        SpeechSentimentRegressor
+            Fitted; shares the network with this estimator.
+
+        Raises
+        ------
+        AttributeError
+            If it was not trained with ``two_headed=True``.
+        """
+        if not self.two_headed:
+            raise AttributeError("There is no regression head: fit with two_headed=True.")
+        return self._face(SpeechSentimentRegressor)
+
+
+@document
+class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
+    """Sentiment intensity of utterances by a residual network trained on absolute error.
+
+    A skorch estimator over :class:`~sklearn_speechsent.nn.SentimentNetwork`: sentiment blocks
+    (StExt), optionally on top of speaker blocks (SRExt), a decoder that pools over time and
+    frequency, and a linear head.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+    levels_ : ndarray of shape (n_levels,)
+        Only with ``two_headed``: levels of the ordinal head.
+
+    See Also
+    --------
+    SpeechSentimentClassifier : The same network with an ordinal head.
+
+    References
+    ----------
+    {references}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_speechsent import SpeechSentimentRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> utterances = [rng.normal(size=(n, 8)).astype("float32") for n in (30, 40, 50, 20)]
+    >>> net = SpeechSentimentRegressor(max_epochs=2, random_state=0)
+    >>> net.fit(utterances, [-1.5, 0.0, 2.0, 1.0]).predict(utterances).shape
+    (4,)
+    """
+
+    def _heads(self) -> tuple[str, ...]:
+        return ("regression", "ordinal") if self.two_headed else ("regression",)
+
+    def _check_y(self, y: Any, n: int) -> NDArray[Any]:
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = check_target(y, y_numeric=True, estimator=self)
+        check_consistent_length(np.empty(n), y)
+        return y.astype(np.float64)
+
+    def _learn_levels(self, y: NDArray[Any], levels: Any) -> None:
+        if self.two_headed:
+            self.levels_ = find_levels(y, levels)
+
+    def predict(self, X: Any) -> NDArray[np.float32]:
+        """Intensity of each utterance.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
+
+        Returns
+        -------
+        ndarray of shape (n,), float32
+            In the unit of ``y``, not clipped; NaN for utterances whose frames are.
+        """
+        return self._outputs(X)["regression"]
+
+    # skorch gives every net predict_proba; to scikit-learn that would make this a classifier.
+    predict_proba = property()
+
+    def as_classifier(self) -> SpeechSentimentClassifier:
+        """See a fitted two-headed network from its ordinal side.
+
+        Returns
+        -------
+        SpeechSentimentClassifier
+            Fitted; shares the network with this estimator.
+
+        Raises
+        ------
+        AttributeError
+            If it was not trained with ``two_headed=True``.
+        """
+        if not self.two_headed:
+            raise AttributeError("There is no ordinal head: fit with two_headed=True.")
+        return self._face(SpeechSentimentClassifier)
