@@ -83,7 +83,7 @@ class Runner:
         params = model.get_params()
         epochs = [value for name, value in params.items() if _leaf(name) == "max_epochs"]
         checkpoint = file.with_suffix("")
-        model.set_params(**{name: checkpoint for name in params if _leaf(name) == "checkpoint"})
+        model.set_params(**{name: checkpoint for name in params if _leaf(name) == "resume"})
         X = corpus.X
         grouped = {"net__groups": corpus.groups[train]} if row.searched else {}
         started = time.perf_counter()

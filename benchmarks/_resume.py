@@ -13,7 +13,7 @@ import numpy as np
 import sklearn_speechsent
 
 #: Parameters that say how fast and how loud, not what comes out.
-_IMMATERIAL = ("memory", "n_jobs", "verbose", "callbacks", "checkpoint")
+_IMMATERIAL = ("memory", "n_jobs", "verbose", "callbacks", "resume")
 #: Part of every key: raise it when the same settings give other results.
 _VERSION = 1
 

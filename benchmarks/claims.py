@@ -237,7 +237,7 @@ def main():
         frames = prepared[frozen]
         if not setting["spe"]:
             frames = UtteranceFrames(
-                frames.base, frames.starts, frames.stops, frontend=frames.frontend
+                frames.base, frames.starts, frames.stops, frame_settings=frames.frame_settings
             )
         result = fit_one(setting, seed, frames, y, *folds[fold], levels, options)
         fits.add(setting, seed, fold, result)

@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder, SpeakerFeatureExtractor
 from sklearn_speechsent.datasets import get_data_home, load_ravdess
-from sklearn_speechsent.pretrained import load_checkpoint
+from sklearn_speechsent.pretrained import load_weights
 
 WEIGHTS = "wespeaker-voxceleb-resnet34"
 OURS = "sklearn-speechsent, bfloat16"
@@ -76,7 +76,7 @@ def contestants(n_blocks, n_cores, frames, folder):
     dict of str to callable
         Each gives the results of all utterances.
     """
-    checkpoint = load_checkpoint(WEIGHTS)
+    checkpoint = load_weights(WEIGHTS)
     embeds = n_blocks == len(BLOCKS)
     utterances = [np.array(utterance) for utterance in frames]
     found = {}

@@ -40,7 +40,7 @@ from torch.nn import functional as F
 
 from sklearn_speechsent import MelFilterBank, SlidingCMN
 from sklearn_speechsent.nn import AAMSoftmax, SpeakerResNet
-from sklearn_speechsent.pretrained import build_network, load_checkpoint, save_checkpoint
+from sklearn_speechsent.pretrained import build_network, load_weights, save_weights
 
 TEACHER = "wespeaker-voxceleb-resnet34"
 ARCHITECTURE = {
@@ -172,7 +172,7 @@ def main():
     watched = make_frames(
         [np.resize(w[i : i + n], n) for w, row in zip(unseen, starts, strict=True) for i in row]
     )
-    checkpoint = load_checkpoint(TEACHER)
+    checkpoint = load_weights(TEACHER)
     teacher = Listener(build_network(checkpoint))
     student = Listener(SpeakerResNet(**ARCHITECTURE).train())
     head = AAMSoftmax(ARCHITECTURE["embedding_size"], 3 * len(speech))
@@ -207,11 +207,11 @@ def main():
     modules = {"network": student.network, "head": head}
     record = training.train(options, modules, make_batch, losses_of, weights, watch, peak)
     path = options.weights or options.run / "speechsent-seresnet.safetensors"
-    save_checkpoint(
+    save_weights(
         path,
         training.halved(student.network.state_dict()),
         architecture=ARCHITECTURE,
-        frontend=checkpoint.frontend,
+        frame_settings=checkpoint.frame_settings,
         extra={
             "licence": "CC BY 4.0",
             "data": f"LibriSpeech train-clean-100, one utterance of each of {len(speech)} speakers",

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 
 from sklearn_speechsent import MelFilterBank, UtteranceFrames, VoiceActivityDetector
 from sklearn_speechsent.nn import SpeechUNet
-from sklearn_speechsent.pretrained import load_vad, save_vad
+from sklearn_speechsent.pretrained import load_vad_weights, save_vad_weights
 
 BATCH, SECONDS, PEAK = 16, 8.0, 2e-3
 HELD_OUT = 25
@@ -217,13 +217,15 @@ def accuracies(path, speech, labels, rng):
     """
     frames, truths = make_scenes(240, speech, labels, rng, seconds=24.0)
     spoken = np.concatenate(truths.numpy()) > 0.5
-    frames = UtteranceFrames.from_arrays(list(frames.numpy()), frontend=load_vad(path).frontend)
-    shift = frames.frontend["frame_shift"]
+    frames = UtteranceFrames.from_arrays(
+        list(frames.numpy()), frame_settings=load_vad_weights(path).frame_settings
+    )
+    shift = frames.frame_settings["frame_shift"]
     result = {}
     for threshold in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         detector = VoiceActivityDetector(weights=path, threshold=threshold).fit(frames)
         segments = detector.speech_segments(frames)
-        middles = np.arange(frames.lengths[0]) * shift + frames.frontend["frame_length"] / 2
+        middles = np.arange(frames.lengths[0]) * shift + frames.frame_settings["frame_length"] / 2
         heard = np.zeros((len(frames), len(middles)), bool)
         for row, start, end in segments.itertuples(index=False):
             heard[row] |= (middles >= start) & (middles < end)
@@ -274,11 +276,11 @@ def main():
         options, {"network": network}, make_batch, losses_of, {"frames": 1.0}, watch, PEAK
     )
     path = options.weights or options.run / "speechsent-unet-vad.safetensors"
-    save_vad(
+    save_vad_weights(
         path,
         training.halved(network.state_dict()),
         architecture=network.architecture,
-        frontend=MFB.transform(waves[:1]).frontend,
+        frame_settings=MFB.transform(waves[:1]).frame_settings,
         extra={
             "licence": "CC BY 4.0",
             "data": f"LibriSpeech train-clean-100, one utterance of each of {len(speech)} speakers",

@@ -35,7 +35,7 @@ from sklearn_speechsent.metrics import (
     make_trials,
     min_detection_cost,
 )
-from sklearn_speechsent.pretrained import load_checkpoint
+from sklearn_speechsent.pretrained import load_weights
 
 WESPEAKER = "wespeaker-voxceleb-resnet34"
 #: A narrow network that learns in minutes on two cores.
@@ -123,7 +123,7 @@ def main():
         if path.exists():
             embedder = make_pipeline(*steps, SpeakerEmbedder(path, n_jobs=options.jobs))
             extractors[name] = embedder.fit(files).transform
-            trained[name] = load_checkpoint(path).extra["seconds"]
+            trained[name] = load_weights(path).extra["seconds"]
     rows, figure = [], None
     for name, embed in extractors.items():
         row, same, scores = evaluate(name, embed, files, speakers)

@@ -9,7 +9,7 @@ import joblib
 import sklearn_speechsent
 
 #: Parameters that say where features are kept, how fast and how loud, not what comes out.
-IMMATERIAL = ("memory", "n_jobs", "verbose", "checkpoint", "steps")
+IMMATERIAL = ("memory", "n_jobs", "verbose", "resume", "steps")
 
 
 @contextmanager

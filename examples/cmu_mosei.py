@@ -78,7 +78,7 @@ def make_system(name, args, store):
             net__early_stopping=True,
             net__precision=args.precision,
             net__device=args.device,
-            net__checkpoint=args.out / "checkpoints",
+            net__resume=args.out / "checkpoints",
             net__verbose=args.verbose,
         )
     return system

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_speechsent.audio.perturbation import WaveformPerturbation
 from sklearn_speechsent.features import FrameStatistics, MelFilterBank, SlidingCMN
-from sklearn_speechsent.pretrained import REGISTRY, has_weights, load_checkpoint
+from sklearn_speechsent.pretrained import REGISTRY, has_weights, load_weights
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
     SpeechSentimentClassifier,
@@ -138,7 +138,7 @@ def make_sentiment_pipeline(
     shared = {"n_jobs": n_jobs, "memory": memory, "verbose": verbose}
     mfb, cmn = MelFilterBank(**shared), SlidingCMN(**shared)
     if weights is not None:
-        window = _frontend(weights).get("cmn", "utterance")
+        window = _frame_settings(weights).get("cmn", "utterance")
         cmn = SlidingCMN(None if window == "utterance" else window, **shared)
     if system is None or _normalised(system) == "light":
         srext = SpeakerFeatureExtractor(weights, compress="sqrt", **shared)
@@ -161,11 +161,11 @@ def make_sentiment_pipeline(
     return pipeline
 
 
-def _frontend(weights: Any) -> Mapping[str, Any]:
+def _frame_settings(weights: Any) -> Mapping[str, Any]:
     """What pre-trained weights expect; those of the registry need not be there yet."""
     if isinstance(weights, str) and weights in REGISTRY:
-        return REGISTRY[weights].frontend
-    return load_checkpoint(weights).frontend
+        return REGISTRY[weights].frame_settings
+    return load_weights(weights).frame_settings
 
 
 def _network(

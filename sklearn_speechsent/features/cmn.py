@@ -170,7 +170,7 @@ class SlidingCMN(FramesTransformer):
         frames = check_frames(self, X, reset=False, bins=True)
         width = None
         if self.window is not None:
-            shift = frames.frontend.get("frame_shift", _DEFAULT_SHIFT)
+            shift = frames.frame_settings.get("frame_shift", _DEFAULT_SHIFT)
             width = max(1, round(self.window / shift))
         settings = {"version": _VERSION, "width": width}
         if self.memory is None:
@@ -179,7 +179,11 @@ class SlidingCMN(FramesTransformer):
             dtype = np.result_type(frames.dtype, np.float32)
             base = np.empty((int(stops[-1]), *frames.frame_shape), dtype)
             made = UtteranceFrames(
-                base, stops - lengths, stops, frontend=frames.frontend, embeddings=frames.embeddings
+                base,
+                stops - lengths,
+                stops,
+                frame_settings=frames.frame_settings,
+                embeddings=frames.embeddings,
             )
             for row, utterance in enumerate(frames):
                 _subtract_means(utterance, width, out=made[row])
@@ -192,5 +196,5 @@ class SlidingCMN(FramesTransformer):
                 verbose=self.verbose,
                 description="CMN",
             )
-        made.frontend["cmn"] = "utterance" if self.window is None else float(self.window)
+        made.frame_settings["cmn"] = "utterance" if self.window is None else float(self.window)
         return made

@@ -274,7 +274,7 @@ class MelFilterBank(FramesTransformer):
                 f"{len(bad)} of {len(recordings)} recordings were {done}:\n  {shown}", stacklevel=3
             )
         assert frames is not None
-        frames.frontend.update(self._frontend())
+        frames.frame_settings.update(self._frame_settings())
         return frames
 
     def _extract_good(
@@ -338,7 +338,7 @@ class MelFilterBank(FramesTransformer):
             "dtype": self.dtype,
         }
 
-    def _frontend(self) -> dict[str, Any]:
+    def _frame_settings(self) -> dict[str, Any]:
         settings = self._settings()
         del settings["version"], settings["dtype"]
         settings["frame_length"] = float(self.frame_length)

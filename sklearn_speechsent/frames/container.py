@@ -28,7 +28,7 @@ class UtteranceFrames:
         of a :class:`~sklearn_speechsent.FeatureStore` seen as one array.
     starts, stops : array-like of int of shape (n,)
         Utterance ``i`` is ``base[starts[i]:stops[i]]``.
-    frontend : mapping, optional
+    frame_settings : mapping, optional
         How the frames were made (sample rate, mel bins, CMN, ...). Steps add what they did and
         pre-trained networks compare it with what they were trained on.
     embeddings : array-like of shape (n, n_values), optional
@@ -60,14 +60,14 @@ class UtteranceFrames:
         starts: ArrayLike,
         stops: ArrayLike,
         *,
-        frontend: Mapping[str, Any] | None = None,
+        frame_settings: Mapping[str, Any] | None = None,
         embeddings: ArrayLike | None = None,
         keys: NDArray[np.uint8] | None = None,
     ) -> None:
         self.base = base if isinstance(base, (np.ndarray, FrameFiles)) else np.asarray(base)
         self.starts = np.asarray(starts, dtype=np.int64)
         self.stops = np.asarray(stops, dtype=np.int64)
-        self.frontend: dict[str, Any] = dict(frontend or {})
+        self.frame_settings: dict[str, Any] = dict(frame_settings or {})
         self.embeddings = None if embeddings is None else np.asarray(embeddings)
         self.keys = keys
         if self.base.ndim < 1:
@@ -98,7 +98,7 @@ class UtteranceFrames:
         arrays: Sequence[ArrayLike],
         *,
         dtype: DTypeLike | None = None,
-        frontend: Mapping[str, Any] | None = None,
+        frame_settings: Mapping[str, Any] | None = None,
         embeddings: ArrayLike | None = None,
     ) -> UtteranceFrames:
         """Copy one array per utterance into a flat base.
@@ -109,7 +109,7 @@ class UtteranceFrames:
             All trailing shapes must agree.
         dtype : dtype, optional
             Type of the base; by default the common type of the arrays.
-        frontend, embeddings
+        frame_settings, embeddings
             See :class:`UtteranceFrames`.
 
         Returns
@@ -135,7 +135,9 @@ class UtteranceFrames:
         stops = np.cumsum(lengths)
         base = np.empty((int(stops[-1]), *trailing), dtype or np.result_type(*matrices))
         np.concatenate(matrices, out=base, casting="same_kind")
-        return cls(base, stops - lengths, stops, frontend=frontend, embeddings=embeddings)
+        return cls(
+            base, stops - lengths, stops, frame_settings=frame_settings, embeddings=embeddings
+        )
 
     @property
     def shape(self) -> tuple[int]:
@@ -180,7 +182,7 @@ class UtteranceFrames:
             self.base,
             self.starts[key],
             self.stops[key],
-            frontend=self.frontend,
+            frame_settings=self.frame_settings,
             embeddings=None if self.embeddings is None else self.embeddings[key],
             keys=None if self.keys is None else self.keys[key],
         )
@@ -203,15 +205,15 @@ class UtteranceFrames:
         dtype : dtype, optional
             Type of the new base; by default the common type of the arrays.
         **settings : dict
-            Entries to add to ``frontend``: what was done.
+            Entries to add to ``frame_settings``: what was done.
 
         Returns
         -------
         UtteranceFrames
         """
-        frontend = {**self.frontend, **settings}
+        frame_settings = {**self.frame_settings, **settings}
         return UtteranceFrames.from_arrays(
-            arrays, dtype=dtype, frontend=frontend, embeddings=self.embeddings
+            arrays, dtype=dtype, frame_settings=frame_settings, embeddings=self.embeddings
         )
 
     def with_embeddings(self, embeddings: ArrayLike | None) -> UtteranceFrames:
@@ -231,7 +233,7 @@ class UtteranceFrames:
             self.base,
             self.starts,
             self.stops,
-            frontend=self.frontend,
+            frame_settings=self.frame_settings,
             embeddings=embeddings,
             keys=self.keys,
         )
@@ -251,7 +253,7 @@ class UtteranceFrames:
             self.base[rows],
             stops - lengths,
             stops,
-            frontend=self.frontend,
+            frame_settings=self.frame_settings,
             embeddings=self.embeddings,
             keys=self.keys,
         )
@@ -264,7 +266,7 @@ class UtteranceFrames:
         if in_memory and 2 * self.lengths.sum() < len(self.base):
             frames = self.compact()
         stored = {"base": frames.base} if file is None else {"memmap": file}
-        kept = ("starts", "stops", "frontend", "embeddings", "keys")
+        kept = ("starts", "stops", "frame_settings", "embeddings", "keys")
         return {name: getattr(frames, name) for name in kept} | stored
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -2,38 +2,43 @@
 
 from sklearn_speechsent.pretrained.building import build_network, load_into
 from sklearn_speechsent.pretrained.checkpoint import (
-    SpeakerCheckpoint,
-    load_checkpoint,
+    SpeakerWeights,
     load_state_dict,
+    load_weights,
 )
 from sklearn_speechsent.pretrained.fetch import fetch_weights
-from sklearn_speechsent.pretrained.frontend import check_frontend
+from sklearn_speechsent.pretrained.frame_settings import check_frame_settings
 from sklearn_speechsent.pretrained.registry import (
     REGISTRY,
-    SpeakerWeights,
+    RegisteredWeights,
     get_weights,
     has_weights,
     weights_path,
 )
-from sklearn_speechsent.pretrained.saving import save_checkpoint
-from sklearn_speechsent.pretrained.vad import VADCheckpoint, build_vad, load_vad, save_vad
+from sklearn_speechsent.pretrained.saving import save_weights
+from sklearn_speechsent.pretrained.vad import (
+    VADWeights,
+    build_vad,
+    load_vad_weights,
+    save_vad_weights,
+)
 
 __all__ = [
     "REGISTRY",
-    "SpeakerCheckpoint",
+    "RegisteredWeights",
     "SpeakerWeights",
-    "VADCheckpoint",
+    "VADWeights",
     "build_network",
     "build_vad",
-    "check_frontend",
+    "check_frame_settings",
     "fetch_weights",
     "get_weights",
     "has_weights",
-    "load_checkpoint",
     "load_into",
     "load_state_dict",
-    "load_vad",
-    "save_checkpoint",
-    "save_vad",
+    "load_vad_weights",
+    "load_weights",
+    "save_vad_weights",
+    "save_weights",
     "weights_path",
 ]

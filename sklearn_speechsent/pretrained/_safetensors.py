@@ -13,6 +13,9 @@ import torch
 
 from sklearn_speechsent._version import __version__
 
+#: Entry of a file's metadata that holds all records, as JSON.
+_METADATA = "sklearn_speechsent"
+
 
 def target_path(path: str | os.PathLike[str]) -> Path:
     """Absolute path of a file to write, once its suffix is right."""
@@ -31,8 +34,9 @@ def write_safetensors(
     """
     from safetensors.torch import save
 
-    metadata = {name: _to_json(name, record) for name, record in records.items()}
-    metadata["sklearn_speechsent"] = _to_json("version", __version__)
+    records = {"version": __version__, **records}
+    # One entry: safetensors writes several in random order, and equal files are equal bytes.
+    metadata = {_METADATA: json.dumps({name: _plain(name, records[name]) for name in records})}
     content = save({key: tensor.contiguous() for key, tensor in state.items()}, metadata)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
@@ -59,16 +63,15 @@ def read_safetensors(
             state = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as exception:
         raise unreadable(path, "safetensors", exception) from exception
-    records = {}
-    for name in names:
-        try:
-            records[name] = json.loads(metadata.get(name, "null"))
-        except ValueError as exception:
-            raise ValueError(
-                f"{path}: the metadata {name!r} is no JSON ({exception}). Write the file with "
-                f"{writer}."
-            ) from exception
-    return state, records
+    try:
+        records = json.loads(metadata.get(_METADATA, "{}"))
+    except ValueError as exception:
+        raise ValueError(
+            f"{path}: the metadata {_METADATA!r} are not JSON ({exception}). Write the file with "
+            f"{writer}."
+        ) from exception
+    records = records if isinstance(records, dict) else {}
+    return state, {name: records.get(name) for name in names}
 
 
 def unreadable(path: Path, kind: str, cause: BaseException) -> ValueError:
@@ -80,10 +83,12 @@ def unreadable(path: Path, kind: str, cause: BaseException) -> ValueError:
     )
 
 
-def _to_json(name: str, value: Any) -> str:
+def _plain(name: str, record: Any) -> Any:
+    """Record in types that JSON has."""
+
     def plain(scalar: Any) -> Any:
         if hasattr(scalar, "item"):  # numpy's numbers
             return scalar.item()
         raise TypeError(f"{name} holds a {type(scalar).__name__}, which JSON cannot hold.")
 
-    return json.dumps(value, default=plain)
+    return json.loads(json.dumps(record, default=plain))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sklearn_speechsent.nn.resnet import SpeakerResNet
-from sklearn_speechsent.pretrained.checkpoint import SpeakerCheckpoint
+from sklearn_speechsent.pretrained.checkpoint import SpeakerWeights
 from sklearn_speechsent.pretrained.layout import block_layout
 
 
@@ -118,13 +118,13 @@ def load_into(
     module.load_state_dict({key: state[key] for key in module.state_dict()})
 
 
-def build_network(checkpoint: SpeakerCheckpoint) -> SpeakerResNet:
+def build_network(checkpoint: SpeakerWeights) -> SpeakerResNet:
     """Speaker network with the tensors of a checkpoint, in eval mode.
 
     Parameters
     ----------
-    checkpoint : SpeakerCheckpoint
-        Result of :func:`load_checkpoint`.
+    checkpoint : SpeakerWeights
+        Result of :func:`load_weights`.
 
     Returns
     -------
@@ -141,11 +141,11 @@ def build_network(checkpoint: SpeakerCheckpoint) -> SpeakerResNet:
     --------
     >>> import tempfile, torch
     >>> from sklearn_speechsent.nn import SpeakerResNet
-    >>> from sklearn_speechsent.pretrained import build_network, load_checkpoint
+    >>> from sklearn_speechsent.pretrained import build_network, load_weights
     >>> network = SpeakerResNet(16, n_mels=24, widths=(4, 8), depths=(1, 2), se_ratio=None)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     torch.save(network.state_dict(), f"{folder}/network.pt")
-    ...     network = build_network(load_checkpoint(f"{folder}/network.pt"))
+    ...     network = build_network(load_weights(f"{folder}/network.pt"))
     >>> network(torch.rand(2, 9, 24), torch.tensor([3, 9])).shape
     torch.Size([2, 16])
     """

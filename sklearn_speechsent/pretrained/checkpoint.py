@@ -15,8 +15,8 @@ from sklearn_speechsent.pretrained.layout import infer_architecture, is_folded
 from sklearn_speechsent.pretrained.readers import SUFFIXES, Contents, read_file
 from sklearn_speechsent.pretrained.registry import (
     REGISTRY,
-    WESPEAKER_FRONTEND,
-    SpeakerWeights,
+    WESPEAKER_FRAME_SETTINGS,
+    RegisteredWeights,
     by_hand,
     find_weights,
     get_weights,
@@ -25,7 +25,7 @@ from sklearn_speechsent.utils.files import file_sha256, stamp
 
 
 @dataclass(frozen=True, eq=False)
-class SpeakerCheckpoint:
+class SpeakerWeights:
     """Tensors of a speaker network and all that is needed to use them.
 
     Parameters
@@ -38,28 +38,28 @@ class SpeakerCheckpoint:
     architecture : mapping
         Arguments of :class:`~sklearn_speechsent.nn.SpeakerResNet`: ``n_mels``, ``widths``,
         ``depths``, ``se_ratio`` and ``embedding_size``.
-    frontend : mapping
+    frame_settings : mapping
         Settings of the frames the network was trained on, in the words of
-        ``UtteranceFrames.frontend``.
+        ``UtteranceFrames.frame_settings``.
     folded : bool
         Whether the statistics of the batch normalisations were folded into the convolutions. Such
         a network must not be trained with batch statistics of its own.
     sha256 : str
         Checksum of the file.
     extra : mapping, default={}
-        What else is known: licence, attribution, or what was passed to ``save_checkpoint``.
+        What else is known: licence, attribution, or what was passed to ``save_weights``.
     """
 
     name: str
     state: dict[str, torch.Tensor] = field(repr=False)
     architecture: Mapping[str, Any]
-    frontend: Mapping[str, Any]
+    frame_settings: Mapping[str, Any]
     folded: bool
     sha256: str
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_checkpoint(source: Any) -> SpeakerCheckpoint:
+def load_weights(source: Any) -> SpeakerWeights:
     """Read a speaker network by name or from a file.
 
     Reading never runs code of the file and never downloads anything. A file is read once per
@@ -69,16 +69,16 @@ def load_checkpoint(source: Any) -> SpeakerCheckpoint:
     ----------
     source : str, path-like or SpeakerVerifier
         Name in the registry, a fitted :class:`~sklearn_speechsent.SpeakerVerifier` (anything with
-        ``to_checkpoint()``), or path of a file: ``.onnx`` (an export of WeSpeaker, whose batch
+        ``to_weights()``), or path of a file: ``.onnx`` (an export of WeSpeaker, whose batch
         normalisations are folded into the convolutions), ``.pt`` or ``.pth`` (a state dict under
         WeSpeaker's key names; the speaker classifier is left out), or ``.safetensors`` (written
-        by :func:`save_checkpoint`). Files that do not record them are taken to expect what
+        by :func:`save_weights`). Files that do not record them are taken to expect what
         WeSpeaker's models do: Kaldi's log-mel filter bank at 16 kHz with a Hamming window and
         the mean of each utterance subtracted, of as many bins as the shapes tell.
 
     Returns
     -------
-    SpeakerCheckpoint
+    SpeakerWeights
 
     Raises
     ------
@@ -96,28 +96,31 @@ def load_checkpoint(source: Any) -> SpeakerCheckpoint:
     --------
     >>> import tempfile, torch
     >>> from sklearn_speechsent.nn import SpeakerResNet
-    >>> from sklearn_speechsent.pretrained import load_checkpoint
+    >>> from sklearn_speechsent.pretrained import load_weights
     >>> network = SpeakerResNet(16, n_mels=24, widths=(4, 8), depths=(1, 2), se_ratio=None)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     torch.save(network.state_dict(), f"{folder}/network.pt")
-    ...     checkpoint = load_checkpoint(f"{folder}/network.pt")
+    ...     checkpoint = load_weights(f"{folder}/network.pt")
     >>> checkpoint.architecture
     {'n_mels': 24, 'widths': (4, 8), 'depths': (1, 2), 'se_ratio': None, 'embedding_size': 16}
-    >>> checkpoint.frontend["window"], checkpoint.folded
+    >>> checkpoint.frame_settings["window"], checkpoint.folded
     ('hamming', False)
     """
-    if hasattr(source, "to_checkpoint"):
-        return source.to_checkpoint()
+    if hasattr(source, "to_weights"):
+        return source.to_weights()
     if isinstance(source, str) and source in REGISTRY:
         return _load_registered(REGISTRY[source])
     path = _existing_file(source)
     contents, architecture, folded = _read(*stamp(path))
-    frontend = contents.frontend or {**WESPEAKER_FRONTEND, "n_mels": architecture["n_mels"]}
-    return SpeakerCheckpoint(
+    frame_settings = contents.frame_settings or {
+        **WESPEAKER_FRAME_SETTINGS,
+        "n_mels": architecture["n_mels"],
+    }
+    return SpeakerWeights(
         name=os.fspath(source),
         state=dict(contents.state),
         architecture=dict(architecture),
-        frontend=dict(frontend),
+        frame_settings=dict(frame_settings),
         folded=folded,
         sha256=file_sha256(path),
         extra=dict(contents.extra),
@@ -147,18 +150,18 @@ def load_state_dict(name: str) -> dict[str, torch.Tensor]:
     return _load_registered(get_weights(name)).state
 
 
-def _load_registered(weights: SpeakerWeights) -> SpeakerCheckpoint:
+def _load_registered(weights: RegisteredWeights) -> SpeakerWeights:
     path = find_weights(weights)
     remedy = f"Replace it: delete it and call fetch_weights({weights.name!r})."
     if weights.shipped:
         remedy = f"Please {by_hand(weights)}."
     sha256 = file_sha256(path, weights.sha256, remedy)
     contents, _, folded = _read(*stamp(path))
-    return SpeakerCheckpoint(
+    return SpeakerWeights(
         name=weights.name,
         state=dict(contents.state),
         architecture={**weights.architecture, "embedding_size": weights.embedding_size},
-        frontend=dict(weights.frontend),
+        frame_settings=dict(weights.frame_settings),
         folded=folded,
         sha256=sha256,
         extra={"licence": weights.licence, "attribution": weights.attribution},

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sklearn_speechsent.pretrained.registry import (
-    SpeakerWeights,
+    RegisteredWeights,
     by_hand,
     find_weights,
     get_weights,
@@ -53,7 +53,7 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
 
     See Also
     --------
-    load_checkpoint : Read the file.
+    load_weights : Read the file.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
     return path
 
 
-def _expected(weights: SpeakerWeights, sha256: str | None) -> str | None:
+def _expected(weights: RegisteredWeights, sha256: str | None) -> str | None:
     if sha256 is None:
         return weights.sha256
     given = str(sha256).strip().lower().removeprefix("sha256:")

@@ -200,13 +200,13 @@ def check_counts(architecture: Any, names: tuple[str, ...], source: Any) -> dict
     return plain
 
 
-def check_frontend_record(frontend: Any, source: Any) -> dict[str, Any]:
+def check_frame_settings_record(frame_settings: Any, source: Any) -> dict[str, Any]:
     """Record of a front end, once it says what every comparison needs.
 
     Parameters
     ----------
-    frontend : mapping
-        Settings of the frames, in the words of ``UtteranceFrames.frontend``.
+    frame_settings : mapping
+        Settings of the frames, in the words of ``UtteranceFrames.frame_settings``.
     source : str or Path
         Named in messages.
 
@@ -219,12 +219,12 @@ def check_frontend_record(frontend: Any, source: Any) -> dict[str, Any]:
     ValueError
         If ``n_mels`` or ``cmn`` is missing.
     """
-    if not isinstance(frontend, Mapping) or not {"n_mels", "cmn"} <= set(frontend):
+    if not isinstance(frame_settings, Mapping) or not {"n_mels", "cmn"} <= set(frame_settings):
         raise ValueError(
             f"{source}: the front end must state n_mels and cmn (None for no mean normalisation), "
-            f"got {frontend!r}."
+            f"got {frame_settings!r}."
         )
-    return dict(frontend)
+    return dict(frame_settings)
 
 
 def is_folded(state: Mapping[str, torch.Tensor]) -> bool:

@@ -14,7 +14,7 @@ import torch
 from sklearn_speechsent.pretrained._safetensors import read_safetensors, unreadable
 from sklearn_speechsent.pretrained.layout import (
     check_architecture,
-    check_frontend_record,
+    check_frame_settings_record,
     clean_state,
 )
 from sklearn_speechsent.pretrained.onnx_layout import read_folded_resnet
@@ -29,7 +29,7 @@ class Contents(NamedTuple):
 
     state: dict[str, torch.Tensor]
     architecture: dict[str, Any] | None = None
-    frontend: dict[str, Any] | None = None
+    frame_settings: dict[str, Any] | None = None
     extra: dict[str, Any] = {}
 
 
@@ -79,17 +79,17 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_safetensors(path: Path) -> Contents:
-    names = ("architecture", "frontend", "extra", "kind")
-    state, records = read_safetensors(path, names, "save_checkpoint")
-    architecture, frontend, extra, kind = records.values()
+    names = ("architecture", "frame_settings", "extra", "kind")
+    state, records = read_safetensors(path, names, "save_weights")
+    architecture, frame_settings, extra, kind = records.values()
     if kind == VAD:
         raise ValueError(
             f"{path} holds a voice activity detector and no speaker network. Pass it to "
-            "VoiceActivityDetector(weights=...) or to load_vad."
+            "VoiceActivityDetector(weights=...) or to load_vad_weights."
         )
     return Contents(
         clean_state(state, path),
         None if architecture is None else check_architecture(architecture, path),
-        None if frontend is None else check_frontend_record(frontend, path),
+        None if frame_settings is None else check_frame_settings_record(frame_settings, path),
         extra if isinstance(extra, dict) else {},
     )

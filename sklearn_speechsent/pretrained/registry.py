@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
-class SpeakerWeights:
+class RegisteredWeights:
     """One entry of the registry.
 
     Parameters
@@ -26,9 +26,9 @@ class SpeakerWeights:
     sha256 : str or None
         Checksum of the file; None where no copy was at hand to compute it from.
     licence, attribution : str
-    frontend : mapping
+    frame_settings : mapping
         Settings of the frames the network was trained on, in the words of
-        ``UtteranceFrames.frontend``.
+        ``UtteranceFrames.frame_settings``.
     architecture : mapping
         Arguments that :class:`~sklearn_speechsent.nn.SpeakerBlocks` and
         :class:`~sklearn_speechsent.nn.SpeakerResNet` share: ``n_mels``, ``widths``, ``depths`` and
@@ -46,7 +46,7 @@ class SpeakerWeights:
     sha256: str | None
     licence: str
     attribution: str
-    frontend: Mapping[str, Any] = field(hash=False)
+    frame_settings: Mapping[str, Any] = field(hash=False)
     architecture: Mapping[str, Any] = field(hash=False)
     embedding_size: int
     urls: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class SpeakerWeights:
 
 
 #: What WeSpeaker's recipes train on: Kaldi's filter bank, a Hamming window, mean normalisation.
-WESPEAKER_FRONTEND: Mapping[str, Any] = {
+WESPEAKER_FRAME_SETTINGS: Mapping[str, Any] = {
     "sample_rate": 16000,
     "n_mels": 80,
     "frame_length": 0.025,
@@ -87,10 +87,10 @@ _WESPEAKER = (
 REGISTRY = {
     weights.name: weights
     for weights in [
-        SpeakerWeights(
+        RegisteredWeights(
             name=SHIPPED,
             path=f"pretrained/weights/{SHIPPED}.safetensors",
-            sha256="d14adcd109e93e2c5f543dcdde13272952696f89675ba17da3db8fb4d0fe05dc",
+            sha256="9e7fc9f0c21986360e9f06de35cd679b9f32d4f20c2989ffb581987a3ad43ad6",
             licence="CC BY 4.0",
             attribution=(
                 "the developers of sklearn-speechsent, by their recipe "
@@ -98,18 +98,18 @@ REGISTRY = {
                 "(V. Panayotov et al., ICASSP 2015, CC BY 4.0), distilled from WeSpeaker's "
                 "ResNet34 (H. Wang et al., ICASSP 2023, CC BY 4.0)"
             ),
-            frontend=WESPEAKER_FRONTEND,
+            frame_settings=WESPEAKER_FRAME_SETTINGS,
             architecture=_SERESNET,
             embedding_size=256,
             shipped=True,
         ),
-        SpeakerWeights(
+        RegisteredWeights(
             name="wespeaker-voxceleb-resnet34",
             path="models/wespeaker-voxceleb-resnet34.onnx",
             sha256="5ef208a9da1453335308a6b6f4e6dfbd7e183a38b604de0a57664f45d257fe94",
             licence="CC BY 4.0",
             attribution=_WESPEAKER,
-            frontend=WESPEAKER_FRONTEND,
+            frame_settings=WESPEAKER_FRAME_SETTINGS,
             architecture=_RESNET34,
             embedding_size=256,
             # WeSpeaker's own copy on the Hugging Face hub lacks the metadata that k2-fsa added,
@@ -119,7 +119,7 @@ REGISTRY = {
                 "speaker-recongition-models/wespeaker_en_voxceleb_resnet34.onnx",
             ),
         ),
-        SpeakerWeights(
+        RegisteredWeights(
             name="wespeaker-voxceleb-resnet34-pt",
             path="models/wespeaker-voxceleb-resnet34.pt",
             sha256=None,
@@ -128,7 +128,7 @@ REGISTRY = {
                 "and ONNX files alike; Apache 2.0 according to the model card of the file"
             ),
             attribution=_WESPEAKER,
-            frontend=WESPEAKER_FRONTEND,
+            frame_settings=WESPEAKER_FRAME_SETTINGS,
             architecture=_RESNET34,
             embedding_size=256,
             urls=(
@@ -140,7 +140,7 @@ REGISTRY = {
 }
 
 
-def get_weights(name: str) -> SpeakerWeights:
+def get_weights(name: str) -> RegisteredWeights:
     """Entry of the registry.
 
     Parameters
@@ -149,7 +149,7 @@ def get_weights(name: str) -> SpeakerWeights:
 
     Returns
     -------
-    SpeakerWeights
+    RegisteredWeights
 
     Raises
     ------
@@ -170,12 +170,12 @@ def get_weights(name: str) -> SpeakerWeights:
         ) from None
 
 
-def weights_path(weights: SpeakerWeights) -> Path:
+def weights_path(weights: RegisteredWeights) -> Path:
     """Where the file is expected on this machine, whether or not it is there.
 
     Parameters
     ----------
-    weights : SpeakerWeights
+    weights : RegisteredWeights
 
     Returns
     -------
@@ -206,7 +206,7 @@ def has_weights(name: str) -> bool:
     return weights_path(get_weights(name)).is_file()
 
 
-def by_hand(weights: SpeakerWeights, sha256: str | None = None) -> str:
+def by_hand(weights: RegisteredWeights, sha256: str | None = None) -> str:
     """Clause of error messages that says how to come by the file without a download."""
     if weights.shipped:
         return "reinstall the package sklearn-speechsent, which the file is part of"
@@ -219,7 +219,7 @@ def by_hand(weights: SpeakerWeights, sha256: str | None = None) -> str:
     )
 
 
-def find_weights(weights: SpeakerWeights) -> Path:
+def find_weights(weights: RegisteredWeights) -> Path:
     """Path of the file, which must be there: nothing is downloaded by who asks for it."""
     path = weights_path(weights)
     if path.is_file():

@@ -13,20 +13,20 @@ from sklearn_speechsent.pretrained._safetensors import target_path, write_safete
 from sklearn_speechsent.pretrained.building import first_mismatch, outline
 from sklearn_speechsent.pretrained.layout import (
     check_architecture,
-    check_frontend_record,
+    check_frame_settings_record,
     clean_state,
 )
 
 
-def save_checkpoint(
+def save_weights(
     path: str | os.PathLike[str],
     network_state: Mapping[str, torch.Tensor],
     *,
     architecture: Mapping[str, Any],
-    frontend: Mapping[str, Any],
+    frame_settings: Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a speaker network so that :func:`load_checkpoint` needs nothing but the file.
+    """Write a speaker network so that :func:`load_weights` needs nothing but the file.
 
     The file appears at once or not at all: a crash leaves what was there before.
 
@@ -40,8 +40,8 @@ def save_checkpoint(
     architecture : mapping
         Arguments the network was built with: ``n_mels``, ``widths``, ``depths``, ``se_ratio`` and
         ``embedding_size``.
-    frontend : mapping
-        Settings of the frames it was trained on, such as ``UtteranceFrames.frontend``.
+    frame_settings : mapping
+        Settings of the frames it was trained on, such as ``UtteranceFrames.frame_settings``.
     extra : mapping, optional
         What else to keep, as far as JSON can hold it: licence, attribution, scores.
 
@@ -56,34 +56,38 @@ def save_checkpoint(
         If the suffix is another one, the architecture or the front end is incomplete, or the
         tensors are not those of the architecture.
     TypeError
-        If JSON cannot hold a value of ``frontend`` or ``extra``.
+        If JSON cannot hold a value of ``frame_settings`` or ``extra``.
 
     Examples
     --------
     >>> import tempfile
     >>> from sklearn_speechsent.nn import SpeakerResNet
-    >>> from sklearn_speechsent.pretrained import load_checkpoint, save_checkpoint
+    >>> from sklearn_speechsent.pretrained import load_weights, save_weights
     >>> settings = {"n_mels": 24, "widths": (4, 8), "depths": (1, 1), "se_ratio": 2}
     >>> settings["embedding_size"] = 16
     >>> network = SpeakerResNet(**settings)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = save_checkpoint(
+    ...     path = save_weights(
     ...         f"{folder}/mine.safetensors",
     ...         network.state_dict(),
     ...         architecture=settings,
-    ...         frontend={"n_mels": 24, "cmn": None},
+    ...         frame_settings={"n_mels": 24, "cmn": None},
     ...         extra={"licence": "CC BY 4.0"},
     ...     )
-    ...     checkpoint = load_checkpoint(path)
+    ...     checkpoint = load_weights(path)
     >>> checkpoint.architecture == settings, checkpoint.extra
     (True, {'licence': 'CC BY 4.0'})
     """
     target = target_path(path)
     architecture = check_architecture(architecture, "architecture")
-    frontend = check_frontend_record(frontend, "frontend")
+    frame_settings = check_frame_settings_record(frame_settings, "frame_settings")
     state = clean_state(network_state, "network_state")
     check_state(outline(architecture), architecture, state)
-    records = {"architecture": architecture, "frontend": frontend, "extra": dict(extra or {})}
+    records = {
+        "architecture": architecture,
+        "frame_settings": frame_settings,
+        "extra": dict(extra or {}),
+    }
     return write_safetensors(target, state, records)
 
 

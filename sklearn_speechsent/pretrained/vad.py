@@ -17,7 +17,11 @@ from sklearn_speechsent.pretrained._safetensors import (
     write_safetensors,
 )
 from sklearn_speechsent.pretrained.building import first_mismatch
-from sklearn_speechsent.pretrained.layout import check_counts, check_frontend_record, clean_state
+from sklearn_speechsent.pretrained.layout import (
+    check_counts,
+    check_frame_settings_record,
+    clean_state,
+)
 from sklearn_speechsent.pretrained.readers import VAD
 from sklearn_speechsent.pretrained.saving import check_state
 
@@ -28,7 +32,7 @@ _FOLDER = Path(__file__).resolve().parent / "weights"
 
 
 @dataclass(frozen=True, eq=False)
-class VADCheckpoint:
+class VADWeights:
     """Tensors of a voice activity detector and all that is needed to use them.
 
     Parameters
@@ -40,8 +44,8 @@ class VADCheckpoint:
         whatever the file keeps them in.
     architecture : mapping
         Arguments of the network: ``n_mels`` and ``widths``.
-    frontend : mapping
-        Settings of the frames it was trained on, in the words of ``UtteranceFrames.frontend``.
+    frame_settings : mapping
+        Settings of the frames it was trained on, in the words of ``UtteranceFrames.frame_settings``.
     extra : mapping, default={}
         What else is known: licence, data, scores.
     """
@@ -49,11 +53,11 @@ class VADCheckpoint:
     name: str
     state: dict[str, torch.Tensor] = field(repr=False)
     architecture: Mapping[str, Any]
-    frontend: Mapping[str, Any]
+    frame_settings: Mapping[str, Any]
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_vad(source: str | os.PathLike[str]) -> VADCheckpoint:
+def load_vad_weights(source: str | os.PathLike[str]) -> VADWeights:
     """Read a voice activity detector by name or from a file.
 
     Reading never runs code of the file and never downloads anything.
@@ -62,11 +66,11 @@ def load_vad(source: str | os.PathLike[str]) -> VADCheckpoint:
     ----------
     source : str or path-like
         ``"speechsent-unet-vad"``, which ships with the package, or a file that
-        ``VoiceActivityDetector.save_weights`` or :func:`save_vad` wrote.
+        ``VoiceActivityDetector.save_weights`` or :func:`save_vad_weights` wrote.
 
     Returns
     -------
-    VADCheckpoint
+    VADWeights
 
     Raises
     ------
@@ -81,14 +85,14 @@ def load_vad(source: str | os.PathLike[str]) -> VADCheckpoint:
 
     Examples
     --------
-    >>> from sklearn_speechsent.pretrained import load_vad
-    >>> load_vad("speechsent-unet-vad").architecture["n_mels"]
+    >>> from sklearn_speechsent.pretrained import load_vad_weights
+    >>> load_vad_weights("speechsent-unet-vad").architecture["n_mels"]
     80
     """
     path = _existing_file(source)
-    names = ("kind", "architecture", "frontend", "extra")
+    names = ("kind", "architecture", "frame_settings", "extra")
     state, records = read_safetensors(path, names, "VoiceActivityDetector.save_weights")
-    kind, architecture, frontend, extra = records.values()
+    kind, architecture, frame_settings, extra = records.values()
     if kind != VAD:
         raise ValueError(
             f"{path} holds no voice activity detector"
@@ -100,22 +104,22 @@ def load_vad(source: str | os.PathLike[str]) -> VADCheckpoint:
         for key, tensor in clean_state(state, path).items()
     }
     architecture = check_counts(architecture, _ARCHITECTURE, path)
-    return VADCheckpoint(
+    return VADWeights(
         name=os.fspath(source),
         state=tensors,
         architecture=architecture,
-        frontend=_check_levels(frontend, architecture["n_mels"], path),
+        frame_settings=_check_levels(frame_settings, architecture["n_mels"], path),
         extra=extra if isinstance(extra, dict) else {},
     )
 
 
-def build_vad(checkpoint: VADCheckpoint) -> SpeechUNet:
+def build_vad(checkpoint: VADWeights) -> SpeechUNet:
     """U-net with the tensors of a checkpoint, in eval mode.
 
     Parameters
     ----------
-    checkpoint : VADCheckpoint
-        Result of :func:`load_vad`.
+    checkpoint : VADWeights
+        Result of :func:`load_vad_weights`.
 
     Returns
     -------
@@ -130,8 +134,8 @@ def build_vad(checkpoint: VADCheckpoint) -> SpeechUNet:
 
     Examples
     --------
-    >>> from sklearn_speechsent.pretrained import build_vad, load_vad
-    >>> type(build_vad(load_vad("speechsent-unet-vad"))).__name__
+    >>> from sklearn_speechsent.pretrained import build_vad, load_vad_weights
+    >>> type(build_vad(load_vad_weights("speechsent-unet-vad"))).__name__
     'SpeechUNet'
     """
     network = _outline(checkpoint.architecture)
@@ -145,15 +149,15 @@ def build_vad(checkpoint: VADCheckpoint) -> SpeechUNet:
     return network.eval()
 
 
-def save_vad(
+def save_vad_weights(
     path: str | os.PathLike[str],
     network_state: Mapping[str, torch.Tensor],
     *,
     architecture: Mapping[str, Any],
-    frontend: Mapping[str, Any],
+    frame_settings: Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a voice activity detector so that :func:`load_vad` needs nothing but the file.
+    """Write a voice activity detector so that :func:`load_vad_weights` needs nothing but the file.
 
     The file appears at once or not at all: a crash leaves what was there before.
 
@@ -166,8 +170,8 @@ def save_vad(
         kept in.
     architecture : mapping
         Arguments the network was built with, its attribute ``architecture``.
-    frontend : mapping
-        Settings of the frames it was trained on, such as ``UtteranceFrames.frontend``.
+    frame_settings : mapping
+        Settings of the frames it was trained on, such as ``UtteranceFrames.frame_settings``.
     extra : mapping, optional
         What else to keep, as far as JSON can hold it: licence, data, scores.
 
@@ -182,34 +186,34 @@ def save_vad(
         If the suffix is another one, the architecture or the front end is incomplete, the frames
         were mean-normalised, or the tensors are not those of the architecture.
     TypeError
-        If JSON cannot hold a value of ``frontend`` or ``extra``.
+        If JSON cannot hold a value of ``frame_settings`` or ``extra``.
 
     Examples
     --------
     >>> import tempfile, torch
     >>> from sklearn_speechsent.nn import SpeechUNet
-    >>> from sklearn_speechsent.pretrained import load_vad, save_vad
+    >>> from sklearn_speechsent.pretrained import load_vad_weights, save_vad_weights
     >>> network = SpeechUNet(24, widths=(4, 8))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = save_vad(
+    ...     path = save_vad_weights(
     ...         f"{folder}/mine.safetensors",
     ...         network.state_dict(),
     ...         architecture=network.architecture,
-    ...         frontend={"n_mels": 24, "sample_rate": 8000},
+    ...         frame_settings={"n_mels": 24, "sample_rate": 8000},
     ...     )
-    ...     checkpoint = load_vad(path)
+    ...     checkpoint = load_vad_weights(path)
     >>> checkpoint.architecture
     {'n_mels': 24, 'widths': (4, 8)}
     """
     target = target_path(path)
     architecture = check_counts(architecture, _ARCHITECTURE, "architecture")
-    frontend = _check_levels(frontend, architecture["n_mels"], "frontend")
+    frame_settings = _check_levels(frame_settings, architecture["n_mels"], "frame_settings")
     state = clean_state(network_state, "network_state")
     check_state(_outline(architecture), architecture, state)
     records = {
         "kind": VAD,
         "architecture": architecture,
-        "frontend": frontend,
+        "frame_settings": frame_settings,
         "extra": dict(extra or {}),
     }
     return write_safetensors(target, state, records)
@@ -221,22 +225,22 @@ def _outline(architecture: Mapping[str, Any]) -> SpeechUNet:
         return SpeechUNet(**architecture)
 
 
-def _check_levels(frontend: Any, n_mels: int, source: Any) -> dict[str, Any]:
+def _check_levels(frame_settings: Any, n_mels: int, source: Any) -> dict[str, Any]:
     """Record of a front end that fits the network and leaves levels as they are."""
-    if isinstance(frontend, Mapping):
-        frontend = {"cmn": None, **frontend}
-    frontend = check_frontend_record(frontend, source)
-    if frontend["n_mels"] != n_mels:
+    if isinstance(frame_settings, Mapping):
+        frame_settings = {"cmn": None, **frame_settings}
+    frame_settings = check_frame_settings_record(frame_settings, source)
+    if frame_settings["n_mels"] != n_mels:
         raise ValueError(
-            f"{source}: the front end has n_mels={frontend['n_mels']!r}, the network "
+            f"{source}: the front end has n_mels={frame_settings['n_mels']!r}, the network "
             f"n_mels={n_mels}. They must agree."
         )
-    if frontend["cmn"] is not None:
+    if frame_settings["cmn"] is not None:
         raise ValueError(
             f"{source}: a voice activity detector needs levels, but the front end has "
-            f"cmn={frontend['cmn']!r}. Train it on frames without mean normalisation."
+            f"cmn={frame_settings['cmn']!r}. Train it on frames without mean normalisation."
         )
-    return frontend
+    return frame_settings
 
 
 def _existing_file(source: Any) -> Path:

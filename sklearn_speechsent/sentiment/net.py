@@ -20,7 +20,7 @@ from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.metrics.levels import sampling_weights
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
-from sklearn_speechsent.pretrained import check_frontend, load_checkpoint, load_into
+from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights
 from sklearn_speechsent.sentiment.labels import nearest_level, round_labels
 from sklearn_speechsent.training.checks import (
     TRAINING_CONSTRAINTS,
@@ -44,12 +44,12 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "two_headed": ["boolean"],
     "prior_correction": ["boolean"],
     "levels": ["array-like", None],
-    "weights": [str, os.PathLike, HasMethods(["to_checkpoint"]), None],
+    "weights": [str, os.PathLike, HasMethods(["to_weights"]), None],
     "sampling_exponent": [Interval(Real, 0, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "patience": [Interval(Integral, 1, None, closed="left")],
-    "checkpoint": [str, os.PathLike, None],
+    "resume": [str, os.PathLike, None],
 }
 
 
@@ -158,7 +158,7 @@ class SpeechSentimentNet(UtteranceNet):
         early_stopping: bool = False,
         validation_fraction: float = 0.15,
         patience: int = 5,
-        checkpoint: Any = None,
+        resume: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -210,7 +210,7 @@ class SpeechSentimentNet(UtteranceNet):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
-        self.checkpoint = checkpoint
+        self.resume = resume
         self.precision = precision
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -266,7 +266,7 @@ class SpeechSentimentNet(UtteranceNet):
         FloatingPointError
             If the loss becomes infinite or NaN.
         OSError
-            If nothing can be saved in the folder ``checkpoint``.
+            If nothing can be saved in the folder ``resume``.
         """
         reset = not (self.warm_start and self.initialized_)
         validation = None if X_val is None else (X_val, y_val)
@@ -342,10 +342,10 @@ class SpeechSentimentNet(UtteranceNet):
     def _start(self, dataset: UtteranceDataset) -> None:
         start_heads(self, dataset)
 
-    def check_frontend(self, frames: UtteranceFrames) -> None:
+    def check_frame_settings(self, frames: UtteranceFrames) -> None:
         """Frames must be of the kind the pre-trained blocks were trained on, if there are any."""
         if self.weights is not None:
-            check_frontend(load_checkpoint(self.weights), frames)
+            check_frame_settings(load_weights(self.weights), frames)
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if "ordinal" in self._heads():
@@ -390,7 +390,7 @@ class SpeechSentimentNet(UtteranceNet):
                     f"weights={self.weights!r} without speaker blocks in the network. Set "
                     "module__n_frozen_blocks and module__n_tuned_blocks."
                 )
-            checkpoint = load_checkpoint(self.weights)
+            checkpoint = load_weights(self.weights)
             layout = checkpoint.architecture
             kwargs.update({name: layout[name] for name in ("widths", "depths")})
             kwargs["srext_se_ratio"] = layout["se_ratio"]

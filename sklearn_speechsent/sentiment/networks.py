@@ -68,7 +68,7 @@ early_stopping : bool, default=False
 validation_fraction : float, default=0.15
     Share of speakers (without groups: of utterances) held out.
 patience : int, default=5
-checkpoint : str, Path or None, default=None
+resume : str, Path or None, default=None
     Folder in which the state of training is saved, every minute and after each epoch. A fit that
     was stopped, even by ``kill -9``, goes on there when the same one is started again (same
     parameters, data and versions; ``n_jobs``, ``verbose`` and the folder itself may differ), to

@@ -16,7 +16,7 @@ from torch import Tensor
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT
 from sklearn_speechsent.features.frozen import PRECISIONS, apply_frozen
 from sklearn_speechsent.frames.validation import check_frames
-from sklearn_speechsent.pretrained import build_network, check_frontend, load_checkpoint
+from sklearn_speechsent.pretrained import build_network, check_frame_settings, load_weights
 from sklearn_speechsent.speaker.trials import unit_rows
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_compat import HasMethods, StrOptions, fit_context
@@ -75,7 +75,7 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "weights": [str, os.PathLike, HasMethods(["to_checkpoint"])],
+        "weights": [str, os.PathLike, HasMethods(["to_weights"])],
         "normalize": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
         "n_jobs": [Integral, None],
@@ -130,10 +130,10 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             window or number of bins than the network expects.
         """
         frames = check_frames(self, X, reset=True)
-        checkpoint = load_checkpoint(self.weights)
-        check_frontend(checkpoint, frames)
+        checkpoint = load_weights(self.weights)
+        check_frame_settings(checkpoint, frames)
         self.network_ = build_network(checkpoint)
-        self.checkpoint_ = replace(checkpoint, state={})
+        self.weights_ = replace(checkpoint, state={})
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -149,7 +149,7 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         frames = check_frames(self, X, reset=False)
-        check_frontend(self.checkpoint_, frames)
+        check_frame_settings(self.weights_, frames)
         found = apply_frozen(
             self.network_,
             frames,
@@ -157,7 +157,7 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             precision=self.precision,
             memory=self.memory,
             step="spe",
-            settings={"version": _VERSION, "sha256": self.checkpoint_.sha256},
+            settings={"version": _VERSION, "sha256": self.weights_.sha256},
             keeps_frames=False,
             n_jobs=self.n_jobs,
             verbose=self.verbose,

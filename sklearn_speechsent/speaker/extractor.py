@@ -29,7 +29,7 @@ from sklearn_speechsent.features.statistics import (
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
-from sklearn_speechsent.pretrained import check_frontend, load_checkpoint, load_into
+from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights
 from sklearn_speechsent.store import as_store
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
@@ -181,7 +181,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "weights": [str, os.PathLike, HasMethods(["to_checkpoint"])],
+        "weights": [str, os.PathLike, HasMethods(["to_weights"])],
         "n_blocks": [Interval(Integral, 1, 4, closed="both")],
         "pooling": [StrOptions({"stats"}), None],
         "n_bands": [Interval(Integral, 1, None, closed="left")],
@@ -251,8 +251,8 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             )
         frames = check_frames(self, X, reset=True)
         self.embedding_size_ = _embedding_size(frames)
-        checkpoint = load_checkpoint(self.weights)
-        check_frontend(checkpoint, frames)
+        checkpoint = load_weights(self.weights)
+        check_frame_settings(checkpoint, frames)
         layout = {k: v for k, v in checkpoint.architecture.items() if k != "embedding_size"}
         if self.n_blocks > len(layout["depths"]):
             raise ValueError(
@@ -266,7 +266,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
                 f"of block {self.n_blocks}."
             )
         load_into(network.to_empty(device="cpu"), checkpoint.state, checkpoint.name)
-        self.checkpoint_ = replace(checkpoint, state={})
+        self.weights_ = replace(checkpoint, state={})
         self.network_ = network.eval()
         return self
 
@@ -290,7 +290,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
                 f"X has embeddings of {_embedding_size(frames)} values per utterance, but "
                 f"SpeakerFeatureExtractor is expecting {self.embedding_size_}."
             )
-        check_frontend(self.checkpoint_, frames)
+        check_frame_settings(self.weights_, frames)
         if self.pooling is None:
             self._announce_size(frames)
         settings = self._settings()
@@ -313,9 +313,9 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
             if frames.embeddings is not None:
                 table = np.hstack([table, frames.embeddings])
             return table.astype(self.dtype, copy=False)
-        features.frontend["srext"] = f"{self.checkpoint_.name}, {self.n_blocks} blocks"
-        if "frame_shift" in frames.frontend:
-            features.frontend["frame_shift"] *= self.network_.time_stride
+        features.frame_settings["srext"] = f"{self.weights_.name}, {self.n_blocks} blocks"
+        if "frame_shift" in frames.frame_settings:
+            features.frame_settings["frame_shift"] *= self.network_.time_stride
         return features
 
     @available_if(_pools)
@@ -364,7 +364,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         pooled = self.pooling is not None
         return {
             "version": _VERSION,
-            "sha256": self.checkpoint_.sha256,
+            "sha256": self.weights_.sha256,
             "n_blocks": int(self.n_blocks),
             "pooling": self.pooling,
             "n_bands": int(self.n_bands) if pooled else None,

@@ -123,7 +123,7 @@ def equal_error_threshold(
             frames.base,
             np.concatenate([frames.starts, np.minimum(middle, frames.stops - 1)]),
             np.concatenate([middle, frames.stops]),
-            frontend=frames.frontend,
+            frame_settings=frames.frame_settings,
         )
         speakers = np.tile(speakers, 2)
     embeddings = embed(frames)

@@ -27,7 +27,7 @@ from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.nn import SpeakerClassifierNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
-from sklearn_speechsent.pretrained import SpeakerCheckpoint, check_frontend, save_checkpoint
+from sklearn_speechsent.pretrained import SpeakerWeights, check_frame_settings, save_weights
 from sklearn_speechsent.speaker.trials import (
     check_speakers,
     count_held_out,
@@ -70,12 +70,12 @@ class SpeakerNet(TransformerMixin, UtteranceNet):
         size = self.module_.embedder.seg_1.out_features
         return np.array([f"speaker{i:03d}" for i in range(size)], dtype=object)
 
-    def to_checkpoint(self) -> SpeakerCheckpoint:
+    def to_weights(self) -> SpeakerWeights:
         """Say what the network is, for those who build on it.
 
         Returns
         -------
-        SpeakerCheckpoint
+        SpeakerWeights
             The embedder without the training speakers.
         """
         check_is_fitted(
@@ -113,17 +113,17 @@ class SpeakerNet(TransformerMixin, UtteranceNet):
         ValueError
             If it was fitted on frames that do not say how they were made.
         """
-        checkpoint = self.to_checkpoint()
+        checkpoint = self.to_weights()
         if not self.frame_settings_:
             raise ValueError(
                 "It was fitted on frames without a record of how they were made, which a file "
-                "must hold. Fit on recordings, or on UtteranceFrames(..., frontend={...})."
+                "must hold. Fit on recordings, or on UtteranceFrames(..., frame_settings={...})."
             )
-        return save_checkpoint(
+        return save_weights(
             path,
             checkpoint.state,
             architecture=checkpoint.architecture,
-            frontend=checkpoint.frontend,
+            frame_settings=checkpoint.frame_settings,
             extra=extra,
         )
 
@@ -154,20 +154,20 @@ class SpeakerNet(TransformerMixin, UtteranceNet):
             )
         return frames.with_embeddings(None)
 
-    def check_frontend(self, frames: UtteranceFrames) -> None:
+    def check_frame_settings(self, frames: UtteranceFrames) -> None:
         """Frames must be of the kind that it was trained on."""
         if hasattr(self, "frame_settings_") and self.initialized_:
-            check_frontend(self._record(), frames)
+            check_frame_settings(self._record(), frames)
 
-    def _record(self) -> SpeakerCheckpoint:
+    def _record(self) -> SpeakerWeights:
         """Checkpoint without the tensors."""
         embedder = self.module_.embedder
         settings = {"cmn": None, **self.frame_settings_} if self.frame_settings_ else {}
-        return SpeakerCheckpoint(
+        return SpeakerWeights(
             name=type(self).__name__,
             state={},
             architecture=embedder.architecture,
-            frontend={**settings, "n_mels": embedder.n_mels},
+            frame_settings={**settings, "n_mels": embedder.n_mels},
             folded=False,
             sha256="",
         )
@@ -218,7 +218,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "frontend": [HasMethods(["fit_transform", "transform"]), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "wccn": ["boolean"],
-    "checkpoint": [str, os.PathLike, None],
+    "resume": [str, os.PathLike, None],
 }
 
 
@@ -262,7 +262,7 @@ class SpeakerVerifier(SpeakerNet):
     precision : {"float32", "bfloat16"}, default="float32"
         Of the arithmetic in training. bfloat16 halves the time on processors that have it, at its
         own rounding; embeddings are computed in float32.
-    checkpoint : str, Path or None, default=None
+    resume : str, Path or None, default=None
         Folder in which the state of training is saved, so that a fit that was stopped goes on when
         it is started again; see :class:`~sklearn_speechsent.SpeechSentimentRegressor`.
     n_jobs : int, optional
@@ -329,7 +329,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         max_epochs: int = 20,
         batch_size: int = 64,
         precision: str = "float32",
-        checkpoint: Any = None,
+        resume: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -376,7 +376,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         self.spec_augment = spec_augment
         self.lr_schedule = lr_schedule
         self.precision = precision
-        self.checkpoint = checkpoint
+        self.resume = resume
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -400,7 +400,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         RecordingError
             If a recording cannot be used.
         OSError
-            If nothing can be saved in the folder ``checkpoint``.
+            If nothing can be saved in the folder ``resume``.
         """
         return self._train(X, y, not (self.warm_start and self.initialized_))
 
@@ -439,7 +439,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
             known, targets = np.unique(index[train], return_inverse=True)
             self.classes_, self.held_out_ = speakers, speakers[held]
             self.n_training_speakers_ = len(known)
-            self.frame_settings_ = dict(frames.frontend)
+            self.frame_settings_ = dict(frames.frame_settings)
             # A frontend remembers the samples of waveforms that came as a table.
             door = vars(self).get("frontend_")
             self.n_features_in_ = getattr(door, "n_features_in_", self.frame_shape_[0])
@@ -449,7 +449,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
                 targets={"speaker": targets, "weight": np.ones(len(train), np.float32)},
             )
             probabilities = 1 / (np.bincount(targets)[targets] * len(known))
-            chunk = (self.chunk_duration or np.inf) / frames.frontend.get("frame_shift", 0.01)
+            chunk = (self.chunk_duration or np.inf) / frames.frame_settings.get("frame_shift", 0.01)
             n_drawn = int(np.maximum(1, frames.lengths[train] / chunk).sum())
             dataset.checkpoint = checkpoint
             self._run_training(dataset, None, rng, probabilities, n_drawn, reset=reset)
@@ -506,9 +506,9 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
             return
         seconds = self.chunk_duration or _PIECE
         pieces, rows = cut_in_pieces(
-            frames, max(1, round(seconds / frames.frontend.get("frame_shift", 0.01)))
+            frames, max(1, round(seconds / frames.frame_settings.get("frame_shift", 0.01)))
         )
-        if frames.frontend.get("cmn") == "utterance":
+        if frames.frame_settings.get("cmn") == "utterance":
             # A short recording loses its own mean, and that is a part of how a voice varies.
             pieces = pieces.with_frames([piece - piece.mean(axis=0) for piece in pieces])
         embeddings = self._outputs(pieces)["speaker"]

@@ -43,7 +43,7 @@ def cut_in_pieces(
     share = frames.lengths[rows] / n_pieces[rows]
     starts = frames.starts[rows] + np.rint(number * share).astype(np.int64)
     stops = frames.starts[rows] + np.rint((number + 1) * share).astype(np.int64)
-    return UtteranceFrames(frames.base, starts, stops, frontend=frames.frontend), rows
+    return UtteranceFrames(frames.base, starts, stops, frame_settings=frames.frame_settings), rows
 
 
 def within_class_whitening(

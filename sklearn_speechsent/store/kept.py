@@ -94,5 +94,5 @@ def kept(
     made, problems = kept_or_failed(shelf, utterance_keys(frames), take, function, **progress)
     if made is None or problems:
         raise next(iter(problems.values()))
-    made.frontend.update(frames.frontend)
+    made.frame_settings.update(frames.frame_settings)
     return made.with_embeddings(frames.embeddings)

@@ -76,7 +76,7 @@ def check_utterances(net: Any, X: Any, *, reset: bool) -> UtteranceFrames:
             f"X has embeddings of {embedding_size} values per utterance, but {type(net).__name__} "
             f"is expecting {net.embedding_size_}. Use the same SpeakerEmbeddingFusion as in fit."
         )
-    net.check_frontend(frames)
+    net.check_frame_settings(frames)
     return frames
 
 

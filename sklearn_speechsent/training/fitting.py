@@ -40,7 +40,7 @@ def prepare_training(
 ) -> None:
     """Say how training batches are drawn (each row with its probability), cut and augmented."""
     frames = dataset.X
-    shift = frames.frontend.get("frame_shift", _DEFAULT_SHIFT)
+    shift = frames.frame_settings.get("frame_shift", _DEFAULT_SHIFT)
     if net.chunk_duration is not None:
         dataset.chunk = max(1, round(net.chunk_duration / shift))
     dataset.rng = rng

@@ -144,7 +144,7 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         """Frames of X, of the size that ``fit`` saw unless ``reset``."""
         return check_frames(self, X, reset=reset)
 
-    def check_frontend(self, frames: UtteranceFrames) -> None:
+    def check_frame_settings(self, frames: UtteranceFrames) -> None:
         """Raise if frames were made in another way than the network needs."""
         raise NotImplementedError
 

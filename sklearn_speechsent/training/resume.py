@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_random_state
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 
-from sklearn_speechsent.pretrained import load_checkpoint
+from sklearn_speechsent.pretrained import load_weights
 from sklearn_speechsent.training.data import UtteranceDataset, agreed
 from sklearn_speechsent.training.resume_file import (
     CheckpointFile,
@@ -49,14 +49,14 @@ SAVE_INTERVAL = 60.0
 _ROOM = 8
 #: Parameters that say how fast, how loud or where, not what comes out; and those that count by
 #: what they lead to, frames and draws.
-_NOT_IN_KEY = ("checkpoint", "n_jobs", "verbose", "frontend", "random_state")
+_NOT_IN_KEY = ("resume", "n_jobs", "verbose", "frontend", "random_state")
 
 
 @contextmanager
 def resumable(
     net: Any, data: list[Any], *, reset: bool
 ) -> Iterator[tuple[np.random.RandomState, FitCheckpoint | None]]:
-    """Surround a fit, that its parameter ``checkpoint`` may let go on from an earlier one.
+    """Surround a fit, that its parameter ``resume`` may let go on from an earlier one.
 
     Parameters
     ----------
@@ -79,23 +79,23 @@ def resumable(
     ValueError
         If a parameter cannot be pickled, or several processes train the network together.
     """
-    if net.checkpoint is None:
+    if net.resume is None:
         yield agreed(check_random_state(net.random_state)), None
         return
     if getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1:
         raise ValueError(
-            f"checkpoint={net.checkpoint!r} is of one process, and several train this network. "
+            f"resume={net.resume!r} is of one process, and several train this network. "
             "Leave it out, or train on one device."
         )
     repeatable = net.random_state is not None
     settings = {k: v for k, v in net.get_params(deep=False).items() if k not in _NOT_IN_KEY}
     settings |= {"class": type(net), "start": None if reset else start_of(net), "data": data}
     if settings.get("weights") is not None:
-        settings["weights"] = load_checkpoint(settings["weights"]).sha256
+        settings["weights"] = load_weights(settings["weights"]).sha256
     if repeatable:
         rng = check_random_state(net.random_state)
         settings["random_state"] = list(rng.get_state())
-    with claimed(Path(net.checkpoint).expanduser(), fit_key(settings), shared=repeatable) as (
+    with claimed(Path(net.resume).expanduser(), fit_key(settings), shared=repeatable) as (
         file,
         state,
     ):

@@ -179,7 +179,7 @@ def unwritable(folder: Path, exception: OSError) -> OSError:
     return OSError(
         exception.errno,
         f"Nothing can be saved in the folder of checkpoints ({exception.strerror or exception}). "
-        "Make it writable, make room, or pass another one as checkpoint=",
+        "Make it writable, make room, or pass another one as resume=",
         str(folder),
     )
 
@@ -271,8 +271,8 @@ def fit_key(settings: dict[str, Any]) -> str:
             described[name] = _describe(value)
         except (pickle.PicklingError, TypeError, AttributeError) as exception:
             raise ValueError(
-                f"checkpoint= needs to tell one {name} from another, and {value!r} cannot be "
-                f"pickled ({exception}). Define it at the top of a module, or set checkpoint=None."
+                f"resume= needs to tell one {name} from another, and {value!r} cannot be "
+                f"pickled ({exception}). Define it at the top of a module, or set resume=None."
             ) from exception
     versions = [_FORMAT, version.__version__, torch.__version__, sklearn.__version__]
     return settings_digest({"versions": versions, "settings": described}).hex()
@@ -287,7 +287,7 @@ def _describe(value: Any) -> Any:
         params = {name: item for name, item in vars(value).items() if not name.endswith("_")}
         return [_describe(type(value)), _describe(params)]
     if isinstance(value, UtteranceFrames):
-        kind = [value.dtype.str, list(value.frame_shape), _describe(value.frontend)]
+        kind = [value.dtype.str, list(value.frame_shape), _describe(value.frame_settings)]
         return [*kind, joblib.hash(utterance_keys(value)), _describe(value.embeddings)]
     if isinstance(value, torch.Tensor):
         content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

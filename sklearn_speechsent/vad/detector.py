@@ -21,7 +21,12 @@ from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransforme
 from sklearn_speechsent.features.mel import MelFilterBank
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import check_frames, holds_recordings
-from sklearn_speechsent.pretrained import build_vad, check_frontend, load_vad, save_vad
+from sklearn_speechsent.pretrained import (
+    build_vad,
+    check_frame_settings,
+    load_vad_weights,
+    save_vad_weights,
+)
 from sklearn_speechsent.store import as_store, digest
 from sklearn_speechsent.store.kept import kept
 from sklearn_speechsent.training.checks import unusable
@@ -84,11 +89,11 @@ class Detector(FramesTransformer):
             self.__dict__.pop(name, None)
         settings: dict[str, Any] = {}
         if self.method == "unet":
-            checkpoint = load_vad(self.weights)
+            checkpoint = load_vad_weights(self.weights)
             self.network_ = build_vad(checkpoint)
             self.record_ = replace(checkpoint, state={})
             known = MelFilterBank().get_params()
-            settings = {k: v for k, v in checkpoint.frontend.items() if k in known}
+            settings = {k: v for k, v in checkpoint.frame_settings.items() if k in known}
         elif self.method == "silero":
             load_silero()  # a missing package is an error before anything is decoded
         shared = {"n_jobs": self.n_jobs, "memory": self.memory, "verbose": self.verbose}
@@ -110,7 +115,7 @@ class Detector(FramesTransformer):
                 f"{int(np.flatnonzero(bad)[0])}. Leave these rows out of X and y before fitting."
             )
         rng = check_random_state(self.random_state)
-        _, shift = frame_seconds(frames.frontend)
+        _, shift = frame_seconds(frames.frame_settings)
         chunk = max(1, round(_CHUNK / shift))
         with torch_threads(self.n_jobs):
             self.loss_curve_ = train_on_frames(
@@ -142,7 +147,7 @@ class Detector(FramesTransformer):
         frames = check_frames(self, X, reset=reset)
         if self.method == "silero":
             return frames, recordings
-        if frames.frontend.get("cmn") is not None:
+        if frames.frame_settings.get("cmn") is not None:
             raise ValueError(
                 "VoiceActivityDetector needs levels, but the frames come out of SlidingCMN. Put "
                 "the detector before it."
@@ -153,7 +158,7 @@ class Detector(FramesTransformer):
                 "MelFilterBank."
             )
         if self.method == "unet":
-            check_frontend(self.record_, frames)
+            check_frame_settings(self.record_, frames)
         return frames, recordings
 
     def _limits(self) -> tuple[float, float]:
@@ -191,7 +196,7 @@ class Detector(FramesTransformer):
     ) -> list[NDArray[np.bool_]]:
         """Mask of speech of each utterance; nothing is speech in those of NaN."""
         threshold, hysteresis = self._limits()
-        _, shift = frame_seconds(frames.frontend)
+        _, shift = frame_seconds(frames.frame_settings)
         hangover = round(self.hangover / shift)
         return [
             np.zeros(len(scores), dtype=bool)
@@ -215,12 +220,12 @@ class Detector(FramesTransformer):
                 verbose=self.verbose,
                 description="VAD",
             )
-        made.frontend["vad"] = self.method
+        made.frame_settings["vad"] = self.method
         return made
 
     def _kept_frames(self, heard: Heard) -> Iterator[NDArray[Any]]:
         frames, recordings = heard
-        _, shift = frame_seconds(frames.frontend)
+        _, shift = frame_seconds(frames.frame_settings)
         minimum = max(round(self.min_duration / shift), 1)
         for utterance, mask in zip(frames, self._speech(frames, recordings), strict=True):
             yield utterance[mask] if mask.sum() >= minimum else utterance
@@ -233,7 +238,7 @@ class Detector(FramesTransformer):
             "limits": self._limits(),
             "hangover": float(self.hangover),
             "min_duration": float(self.min_duration),
-            "frame": frame_seconds(frames.frontend),
+            "frame": frame_seconds(frames.frame_settings),
         }
         if self.method == "unet":
             state = self.network_.state_dict().values()
@@ -508,10 +513,10 @@ class VoiceActivityDetector(Detector):
         if self.method != "unet":
             raise ValueError(f'method={self.method!r} has no weights to save; "unet" has.')
         check_is_fitted(self, "network_")
-        return save_vad(
+        return save_vad_weights(
             path,
             self.network_.state_dict(),
             architecture=self.network_.architecture,
-            frontend=self.record_.frontend,
+            frame_settings=self.record_.frame_settings,
             extra=extra,
         )

@@ -130,8 +130,8 @@ def silero_scores(
     dict of int to ndarray of shape (n_frames_i,)
         By row.
     """
-    length, shift = frame_seconds(frames.frontend)
-    rate = frames.frontend.get("sample_rate", _SILERO_RATE)
+    length, shift = frame_seconds(frames.frame_settings)
+    rate = frames.frame_settings.get("sample_rate", _SILERO_RATE)
     network = load_silero()
     scores: dict[int, NDArray[np.float32]] = {}
     with torch_threads(1):  # windows of 32 ms in sequence: more threads only wait

@@ -46,9 +46,9 @@ def smooth(
     return speech
 
 
-def frame_seconds(frontend: dict[str, Any]) -> tuple[float, float]:
+def frame_seconds(frame_settings: dict[str, Any]) -> tuple[float, float]:
     """Length of a frame and time from one to the next, in seconds, as far as they are recorded."""
-    return frontend.get("frame_length", 0.025), frontend.get("frame_shift", 0.01)
+    return frame_settings.get("frame_length", 0.025), frame_settings.get("frame_shift", 0.01)
 
 
 def run_times(
@@ -103,8 +103,8 @@ def segment_table(
     -------
     DataFrame
     """
-    length, shift = frame_seconds(frames.frontend)
-    rate = frames.frontend.get("sample_rate", 16000)
+    length, shift = frame_seconds(frames.frame_settings)
+    rate = frames.frame_settings.get("sample_rate", 16000)
     files: list[Any] = []
     starts: list[NDArray[np.floating]] = [np.empty(0)]
     ends: list[NDArray[np.floating]] = [np.empty(0)]

@@ -35,7 +35,7 @@ def small_system(name, args, store):
     if name not in (LIGHT, "recommended"):
         checkpoint = args.out / "checkpoints"
         system.set_params(
-            net__max_epochs=args.epochs, net__early_stopping=True, net__checkpoint=checkpoint
+            net__max_epochs=args.epochs, net__early_stopping=True, net__resume=checkpoint
         )
     return system
 
@@ -245,7 +245,7 @@ def test_every_system_can_be_made(name, tmp_path):
     if name in cmu_mosei.NETWORKS:
         assert params["max_epochs"] == 7
         assert params["precision"] == "bfloat16"
-        assert params["checkpoint"] == tmp_path / "checkpoints"
+        assert params["resume"] == tmp_path / "checkpoints"
     assert system["mfb"].memory == FeatureStore(tmp_path)
 
 

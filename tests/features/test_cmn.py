@@ -46,14 +46,14 @@ def test_no_window_subtracts_the_mean_of_each_utterance(rng):
 
 @pytest.mark.parametrize(("window", "record"), [(3, 3.0), (0.5, 0.5), (None, "utterance")])
 def test_frontend_records_it(rng, window, record):
-    frames = UtteranceFrames.from_arrays([rng.normal(size=(9, 2))], frontend={"n_mels": 2})
-    assert SlidingCMN(window).fit_transform(frames).frontend == {"n_mels": 2, "cmn": record}
-    assert frames.frontend == {"n_mels": 2}
+    frames = UtteranceFrames.from_arrays([rng.normal(size=(9, 2))], frame_settings={"n_mels": 2})
+    assert SlidingCMN(window).fit_transform(frames).frame_settings == {"n_mels": 2, "cmn": record}
+    assert frames.frame_settings == {"n_mels": 2}
 
 
 def test_window_is_in_seconds_of_the_frames(rng):
     utterance = rng.normal(size=(40, 2))
-    frames = UtteranceFrames.from_arrays([utterance], frontend={"frame_shift": 0.02})
+    frames = UtteranceFrames.from_arrays([utterance], frame_settings={"frame_shift": 0.02})
     ours = SlidingCMN(window=0.2).fit_transform(frames)[0]
     np.testing.assert_allclose(ours, literal(utterance, 10), atol=1e-12)
 

@@ -150,7 +150,7 @@ def test_threads_and_memory_change_nothing(wavs, tmp_path, decoded):
             bank = MelFilterBank(n_jobs=n_jobs, memory=tmp_path / f"cache{n_jobs}")
             frames = bank.fit_transform(wavs)
             np.testing.assert_array_equal(frames.base, expected.base)
-            assert frames.frontend == expected.frontend
+            assert frames.frame_settings == expected.frame_settings
     assert len(decoded) == 3 * len(wavs)
     assert bank.transform(wavs[::-1]).lengths.tolist() == expected.lengths[::-1].tolist()
     assert len(decoded) == 3 * len(wavs)
@@ -182,7 +182,7 @@ def test_frontend_records_the_settings(noise):
         "preemphasis": 0.97,
         "scale": 1.0,
     }
-    assert bank.fit_transform([noise]).frontend == expected
+    assert bank.fit_transform([noise]).frame_settings == expected
     assert clone(bank).get_params() == bank.get_params()
 
 

@@ -24,7 +24,7 @@ def matrices(rng):
 
 @pytest.fixture
 def frames(matrices):
-    return UtteranceFrames.from_arrays(matrices, frontend={"sample_rate": 16000})
+    return UtteranceFrames.from_arrays(matrices, frame_settings={"sample_rate": 16000})
 
 
 def assert_same(frames, matrices):
@@ -68,7 +68,7 @@ def test_anything_else_gives_a_subset_over_the_same_base(frames, matrices, key):
     picked = np.arange(6)[as_list] if as_list != [] else []
     for subset in (frames[key], frames[key, ...]):
         assert_same(subset, [matrices[i] for i in picked])
-        assert subset.base is frames.base and subset.frontend == frames.frontend
+        assert subset.base is frames.base and subset.frame_settings == frames.frame_settings
 
 
 def test_subsets_of_subsets(frames, matrices):
@@ -95,15 +95,15 @@ def test_iteration_by_index_ends(frames):
 
 def test_changing_the_record_of_a_subset_leaves_the_whole_alone(frames):
     subset = frames[:2]
-    subset.frontend["vad"] = "energy"
-    assert frames.frontend == {"sample_rate": 16000}
+    subset.frame_settings["vad"] = "energy"
+    assert frames.frame_settings == {"sample_rate": 16000}
     assert np.shares_memory(subset.base, frames.base)
 
 
 def test_compact_keeps_order_and_repetitions(frames, matrices):
     compact = frames[[4, 1, 4]].compact()
     assert_same(compact, [matrices[4], matrices[1], matrices[4]])
-    assert len(compact.base) == 13 and compact.frontend == frames.frontend
+    assert len(compact.base) == 13 and compact.frame_settings == frames.frame_settings
     assert len(frames[[]].compact()) == 0
 
 
@@ -114,7 +114,7 @@ def test_compact_keeps_order_and_repetitions(frames, matrices):
 def test_pickles_read_back_equal(frames, matrices, key):
     subset = frames[key]
     assert_same(pickle.loads(pickle.dumps(subset)), list(subset))
-    assert pickle.loads(pickle.dumps(subset)).frontend == frames.frontend
+    assert pickle.loads(pickle.dumps(subset)).frame_settings == frames.frame_settings
 
 
 def test_whole_keeps_its_base_and_small_subsets_leave_it(frames):
@@ -233,7 +233,7 @@ def test_float16_base(matrices):
 def test_embeddings_belong_to_rows(frames, matrices, tmp_path):
     embeddings = np.arange(12.0).reshape(6, 2)
     beside = frames.with_embeddings(embeddings.tolist())
-    assert beside.base is frames.base and beside.frontend == frames.frontend
+    assert beside.base is frames.base and beside.frame_settings == frames.frame_settings
     assert frames.embeddings is None and beside.with_embeddings(None).embeddings is None
     np.testing.assert_array_equal(beside[[4, 0, 4]].embeddings, embeddings[[4, 0, 4]])
     np.testing.assert_array_equal(beside[[4, 0]].compact().embeddings, embeddings[[4, 0]])

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from faulty_server import serving
 
-from sklearn_speechsent.pretrained import REGISTRY, SpeakerWeights, get_weights
+from sklearn_speechsent.pretrained import REGISTRY, RegisteredWeights, get_weights
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def register(monkeypatch):
             "sha256": None,
             "licence": "CC BY 4.0",
             "attribution": "nobody",
-            "frontend": like.frontend,
+            "frame_settings": like.frame_settings,
             "architecture": like.architecture,
             "embedding_size": like.embedding_size,
         }
-        weights = SpeakerWeights(name=name, **{**defaults, **settings})
+        weights = RegisteredWeights(name=name, **{**defaults, **settings})
         monkeypatch.setitem(REGISTRY, name, weights)
         return weights
 

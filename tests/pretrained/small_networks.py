@@ -12,7 +12,13 @@ SMALL = {
     "embedding_size": 6,
 }
 SMALL_BLOCKS = {name: value for name, value in SMALL.items() if name != "embedding_size"}
-FRONTEND = {"n_mels": 24, "sample_rate": 8000, "frame_shift": 0.01, "window": "hann", "cmn": None}
+FRAME_SETTINGS = {
+    "n_mels": 24,
+    "sample_rate": 8000,
+    "frame_shift": 0.01,
+    "window": "hann",
+    "cmn": None,
+}
 
 
 def network(seed=0, **changes):

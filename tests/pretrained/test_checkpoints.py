@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from small_networks import FRONTEND, SMALL, SMALL_BLOCKS, embed, network, wespeaker_state
+from small_networks import FRAME_SETTINGS, SMALL, SMALL_BLOCKS, embed, network, wespeaker_state
 
 from sklearn_speechsent import UtteranceFrames
 from sklearn_speechsent.nn import SpeakerBlocks
 from sklearn_speechsent.pretrained import (
     build_network,
-    check_frontend,
+    check_frame_settings,
     get_weights,
-    load_checkpoint,
     load_into,
     load_state_dict,
+    load_weights,
     readers,
-    save_checkpoint,
+    save_weights,
     weights_path,
 )
 
@@ -39,16 +39,16 @@ def test_safetensors_read_back_identically(tmp_path, frames, se_ratio):
     net = network(se_ratio=se_ratio)
     extra = {"licence": "CC BY 4.0", "eer": np.float64(0.25)}
     architecture = {**SMALL, "se_ratio": se_ratio, "widths": [4, np.int64(8), 16]}
-    path = save_checkpoint(
+    path = save_weights(
         tmp_path / "new" / "mine.safetensors",
         net.state_dict(),
         architecture=architecture,
-        frontend=FRONTEND,
+        frame_settings=FRAME_SETTINGS,
         extra=extra,
     )
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_weights(path)
     assert checkpoint.architecture == {**SMALL, "se_ratio": se_ratio}
-    assert checkpoint.frontend == FRONTEND and checkpoint.extra == extra
+    assert checkpoint.frame_settings == FRAME_SETTINGS and checkpoint.extra == extra
     assert checkpoint.name == str(path) and len(checkpoint.sha256) == 64 and not checkpoint.folded
     assert set(checkpoint.state) == set(net.state_dict())
     for key, tensor in net.state_dict().items():
@@ -63,9 +63,9 @@ def test_state_dicts_of_torch_without_layers_of_the_training(tmp_path, frames, s
     net = network()
     path = tmp_path / f"avg_model{suffix}"
     torch.save(wespeaker_state(net), path, _use_new_zipfile_serialization=zipped)
-    checkpoint = load_checkpoint(str(path))
+    checkpoint = load_weights(str(path))
     assert checkpoint.architecture == SMALL and not checkpoint.folded
-    assert checkpoint.frontend == {**get_weights(NAME).frontend, "n_mels": 24}
+    assert checkpoint.frame_settings == {**get_weights(NAME).frame_settings, "n_mels": 24}
     assert list(checkpoint.state) == list(net.state_dict())
     assert checkpoint.state["bn1.num_batches_tracked"].dtype == torch.int64
     path.unlink()  # nothing refers to the file any more
@@ -76,22 +76,25 @@ def test_state_dicts_of_torch_without_layers_of_the_training(tmp_path, frames, s
 def test_safetensors_of_somebody_else(tmp_path):
     path = tmp_path / "converted.safetensors"
     safetensors.torch.save_file(wespeaker_state(network()), path)
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_weights(path)
     assert checkpoint.architecture == SMALL and checkpoint.extra == {}
-    assert checkpoint.frontend["window"] == "hamming" and checkpoint.frontend["n_mels"] == 24
+    assert (
+        checkpoint.frame_settings["window"] == "hamming"
+        and checkpoint.frame_settings["n_mels"] == 24
+    )
 
 
 @pytest.mark.data
 def test_the_registered_network_computes_what_onnxruntime_does(data_home, tmp_path, rng):
     onnxruntime = pytest.importorskip("onnxruntime")
-    checkpoint = load_checkpoint(NAME)
+    checkpoint = load_weights(NAME)
     assert checkpoint.folded and checkpoint.sha256 == get_weights(NAME).sha256
     assert checkpoint.architecture["embedding_size"] == 256
     assert checkpoint.extra["licence"] == "CC BY 4.0"
     path = weights_path(get_weights(NAME))
-    by_path = load_checkpoint(path)
+    by_path = load_weights(path)
     assert by_path.architecture == checkpoint.architecture
-    assert by_path.frontend == checkpoint.frontend and by_path.folded
+    assert by_path.frame_settings == checkpoint.frame_settings and by_path.folded
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -99,14 +102,14 @@ def test_the_registered_network_computes_what_onnxruntime_does(data_home, tmp_pa
     (expected,) = session.run(["embs"], {"feats": frames})
     found = embed(build_network(checkpoint), torch.from_numpy(frames))
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
-    saved = save_checkpoint(
+    saved = save_weights(
         tmp_path / "folded.safetensors",
         checkpoint.state,
         architecture=checkpoint.architecture,
-        frontend=checkpoint.frontend,
+        frame_settings=checkpoint.frame_settings,
     )
-    again = load_checkpoint(saved)
-    assert again.folded and again.frontend == checkpoint.frontend
+    again = load_weights(saved)
+    assert again.folded and again.frame_settings == checkpoint.frame_settings
     assert torch.equal(embed(build_network(again), torch.from_numpy(frames)), found)
 
 
@@ -121,7 +124,7 @@ def test_the_architecture_follows_from_the_shapes(tmp_path, se_ratio, depths):
         "embedding_size": 5,
     }
     torch.save(network(**architecture).state_dict(), tmp_path / "net.pt")
-    assert load_checkpoint(tmp_path / "net.pt").architecture == architecture
+    assert load_weights(tmp_path / "net.pt").architecture == architecture
 
 
 # --- one reading, new dicts
@@ -133,28 +136,28 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     reads = []
     read_torch = readers._read_torch
     monkeypatch.setattr(readers, "_read_torch", lambda p: reads.append(p) or read_torch(p))
-    first, second = load_checkpoint(path), load_checkpoint(str(path))
+    first, second = load_weights(path), load_weights(str(path))
     assert len(reads) == 1 and first.sha256 == second.sha256
     assert first.state is not second.state
     assert first.state["bn1.bias"] is second.state["bn1.bias"]
     del first.state["bn1.bias"]
-    first.architecture["n_mels"] = first.frontend["n_mels"] = 1
-    assert "bn1.bias" in load_checkpoint(path).state
-    assert load_checkpoint(path).architecture == SMALL
-    assert load_checkpoint(path).frontend["n_mels"] == 24
+    first.architecture["n_mels"] = first.frame_settings["n_mels"] = 1
+    assert "bn1.bias" in load_weights(path).state
+    assert load_weights(path).architecture == SMALL
+    assert load_weights(path).frame_settings["n_mels"] == 24
     torch.save(network(1).state_dict(), path)
     os.utime(path, (1, 1))  # the clock may be too coarse to tell the two apart
-    third = load_checkpoint(path)
+    third = load_weights(path)
     assert len(reads) == 2 and third.sha256 != second.sha256
 
 
 def test_a_built_network_does_not_touch_the_checkpoint(tmp_path):
     torch.save(network().state_dict(), tmp_path / "net.pt")
-    checkpoint = load_checkpoint(tmp_path / "net.pt")
+    checkpoint = load_weights(tmp_path / "net.pt")
     before = checkpoint.state["seg_1.bias"].clone()
     with torch.no_grad():
         build_network(checkpoint).seg_1.bias.add_(1)
-    assert torch.equal(load_checkpoint(tmp_path / "net.pt").state["seg_1.bias"], before)
+    assert torch.equal(load_weights(tmp_path / "net.pt").state["seg_1.bias"], before)
 
 
 def test_registered_files_without_checksum(register, home):
@@ -162,7 +165,7 @@ def test_registered_files_without_checksum(register, home):
     path = weights_path(weights)
     path.parent.mkdir()
     torch.save(wespeaker_state(network()), path)
-    checkpoint = load_checkpoint(weights.name)
+    checkpoint = load_weights(weights.name)
     assert checkpoint.name == "test-weights" and checkpoint.architecture == SMALL
     assert checkpoint.extra == {"licence": "CC BY 4.0", "attribution": "nobody"}
     assert list(load_state_dict(weights.name)) == list(checkpoint.state)
@@ -192,7 +195,7 @@ def test_the_first_tensor_that_does_not_fit_is_named(tmp_path, change, says):
     state = dict(network().state_dict())
     change(state)
     torch.save(state, tmp_path / "net.pt")
-    checkpoint = load_checkpoint(tmp_path / "net.pt")
+    checkpoint = load_weights(tmp_path / "net.pt")
     expected = (
         r"SpeakerResNet\(n_mels=24, widths=\(4, 8, 16\), depths=\(2, 1, 1\), se_ratio=None, e"
     )
@@ -206,7 +209,7 @@ def test_a_recorded_architecture_is_not_built_before_it_fits(tmp_path):
     path = tmp_path / "net.safetensors"
     safetensors.torch.save_file(network().state_dict(), path, {"architecture": huge})
     with pytest.raises(ValueError, match=r"'layer3.0.conv1.weight' has shape \(16, 8, 3, 3\), exp"):
-        build_network(load_checkpoint(path))
+        build_network(load_weights(path))
 
 
 def test_another_architecture_than_registered(register, home):
@@ -215,7 +218,7 @@ def test_another_architecture_than_registered(register, home):
     torch.save(network().state_dict(), weights_path(weights))
     says = r"'conv1.weight' has shape \(4, 1, 3, 3\), expected \(32, 1, 3, 3\)"
     with pytest.raises(ValueError, match=rf"test-weights does not fit the network: {says}"):
-        build_network(load_checkpoint(weights.name))
+        build_network(load_weights(weights.name))
 
 
 def test_lower_blocks_take_their_part():
@@ -240,13 +243,17 @@ def test_lower_blocks_take_their_part():
 
 def test_frames_are_compared_with_a_checkpoint(tmp_path):
     path = tmp_path / "net.safetensors"
-    save_checkpoint(path, network().state_dict(), architecture=SMALL, frontend=FRONTEND)
-    checkpoint = load_checkpoint(path)
+    save_weights(path, network().state_dict(), architecture=SMALL, frame_settings=FRAME_SETTINGS)
+    checkpoint = load_weights(path)
     arrays = [np.zeros((9, 24), np.float32)]
-    check_frontend(checkpoint, UtteranceFrames.from_arrays(arrays, frontend=FRONTEND))
-    other = UtteranceFrames.from_arrays(arrays, frontend={**FRONTEND, "sample_rate": 16000})
+    check_frame_settings(
+        checkpoint, UtteranceFrames.from_arrays(arrays, frame_settings=FRAME_SETTINGS)
+    )
+    other = UtteranceFrames.from_arrays(
+        arrays, frame_settings={**FRAME_SETTINGS, "sample_rate": 16000}
+    )
     with pytest.raises(ValueError, match=r"net\.safetensors.*sample_rate=16000 \(expected 8000"):
-        check_frontend(checkpoint, other)
+        check_frame_settings(checkpoint, other)
 
 
 # --- writing
@@ -262,8 +269,12 @@ def test_frames_are_compared_with_a_checkpoint(tmp_path):
             ValueError,
             "'layer1.1.conv1.weight' of shape .* is unexpected",
         ),
-        ({"frontend": {"n_mels": 24}}, ValueError, "must state n_mels and cmn"),
-        ({"frontend": {**FRONTEND, "window": object()}}, TypeError, "frontend holds a object"),
+        ({"frame_settings": {"n_mels": 24}}, ValueError, "must state n_mels and cmn"),
+        (
+            {"frame_settings": {**FRAME_SETTINGS, "window": object()}},
+            TypeError,
+            "frame_settings holds a object",
+        ),
         ({"network_state": {"a": 1}}, ValueError, "has a int under 'a'"),
     ],
 )
@@ -272,18 +283,18 @@ def test_what_cannot_be_saved(tmp_path, changes, error, says):
         "path": "net.safetensors",
         "network_state": network().state_dict(),
         "architecture": SMALL,
-        "frontend": FRONTEND,
+        "frame_settings": FRAME_SETTINGS,
         **changes,
     }
     arguments["path"] = tmp_path / arguments["path"]
     with pytest.raises(error, match=says):
-        save_checkpoint(**arguments)
+        save_weights(**arguments)
     assert os.listdir(tmp_path) == []
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "net.safetensors"
-    save_checkpoint(path, network().state_dict(), architecture=SMALL, frontend=FRONTEND)
+    save_weights(path, network().state_dict(), architecture=SMALL, frame_settings=FRAME_SETTINGS)
     before = path.read_bytes()
 
     def failing(*args):
@@ -291,5 +302,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(OSError, match="no more space"):
-        save_checkpoint(path, network(1).state_dict(), architecture=SMALL, frontend=FRONTEND)
+        save_weights(
+            path, network(1).state_dict(), architecture=SMALL, frame_settings=FRAME_SETTINGS
+        )
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["net.safetensors"]

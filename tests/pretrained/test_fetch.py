@@ -12,7 +12,7 @@ from sklearn_speechsent.pretrained import (
     fetch_weights,
     get_weights,
     has_weights,
-    load_checkpoint,
+    load_weights,
     weights_path,
 )
 from sklearn_speechsent.utils import resuming
@@ -222,13 +222,13 @@ def test_without_an_address_the_file_is_for_the_user_to_find(register, home):
     with pytest.raises(FileNotFoundError, match=f"No public address.*{'0' * 64}"):
         fetch_weights(weights.name)
     with pytest.raises(FileNotFoundError, match="Put the file with sha256 000") as caught:
-        load_checkpoint(weights.name)
+        load_weights(weights.name)
     assert "fetch_weights" not in str(caught.value)
 
 
 def test_loading_never_downloads(server, served, home):
     with pytest.raises(FileNotFoundError, match=r"fetch_weights\('test-weights'\)"):
-        load_checkpoint(served.name)
+        load_weights(served.name)
     assert server.requests == []
 
 

@@ -10,13 +10,13 @@ import zipfile
 import pytest
 import safetensors.torch
 import torch
-from small_networks import FRONTEND, SMALL, network
+from small_networks import FRAME_SETTINGS, SMALL, network
 
 from sklearn_speechsent.pretrained import (
     build_network,
     get_weights,
-    load_checkpoint,
-    save_checkpoint,
+    load_weights,
+    save_weights,
     weights_path,
 )
 
@@ -42,7 +42,7 @@ def test_code_in_a_file_does_not_run(tmp_path, how):
     else:
         torch.save(content, path, _use_new_zipfile_serialization=how == "zip")
     with pytest.raises(ValueError, match=r"evil\.pt.*(refused|cannot be read)") as caught:
-        load_checkpoint(path)
+        load_weights(path)
     assert not marker.exists()
     if how != "pickle":
         assert "mkdir" in str(caught.value) and "torch.save" in str(caught.value)
@@ -54,11 +54,11 @@ def files(tmp_path):
     """A good file of each format that can be written here."""
     torch.save(network().state_dict(), tmp_path / "net.pt")
     torch.save(network().state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    save_checkpoint(
+    save_weights(
         tmp_path / "net.safetensors",
         network().state_dict(),
         architecture=SMALL,
-        frontend=FRONTEND,
+        frame_settings=FRAME_SETTINGS,
     )
     return tmp_path
 
@@ -73,11 +73,11 @@ def test_truncated_files_are_refused(files, name, fraction, request):
     if name == "net.onnx":
         request.getfixturevalue("data_home")
         shutil.copy(weights_path(get_weights(REGISTERED)), path)
-    load_checkpoint(path)
+    load_weights(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(ValueError, match=re.escape(name)) as caught:
-        load_checkpoint(path)
+        load_weights(path)
     assert re.search("Replace|Pass", str(caught.value)) and len(str(caught.value)) < 700
 
 
@@ -86,7 +86,7 @@ def test_files_of_another_kind_are_refused(tmp_path, suffix):
     path = tmp_path / f"net{suffix}"
     path.write_bytes(b"<!DOCTYPE html><title>404 Not Found</title>" * 9)
     with pytest.raises(ValueError, match=rf"net\{suffix}.*cannot be read as .*Replace it"):
-        load_checkpoint(path)
+        load_weights(path)
 
 
 def test_torchscript_is_refused(tmp_path):
@@ -96,7 +96,7 @@ def test_torchscript_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "script.pt", "a") as archive:  # as torch.jit.save marks it
         archive.writestr("script/constants.pkl", b"\x80\x02).")
     with pytest.raises(ValueError, match=r"script\.pt"):
-        load_checkpoint(tmp_path / "script.pt")
+        load_weights(tmp_path / "script.pt")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_torchscript_is_refused(tmp_path):
 def test_torch_files_that_hold_something_else(tmp_path, content, says):
     torch.save(content, tmp_path / "else.pt")
     with pytest.raises(ValueError, match=rf"else\.pt.*({says})"):
-        load_checkpoint(tmp_path / "else.pt")
+        load_weights(tmp_path / "else.pt")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_networks_of_another_layout(tmp_path, changes, says):
     state = {**network().state_dict(), **changes}
     torch.save({k: v for k, v in state.items() if v is not None}, tmp_path / "net.pt")
     with pytest.raises(ValueError, match=rf"net\.pt.*({says})"):
-        build_network(load_checkpoint(tmp_path / "net.pt"))
+        build_network(load_weights(tmp_path / "net.pt"))
 
 
 @pytest.mark.parametrize(
@@ -141,25 +141,25 @@ def test_networks_of_another_layout(tmp_path, changes, says):
         ({"architecture": json.dumps({**SMALL, "widths": 4})}, "widths must be positive integers"),
         ({"architecture": json.dumps({**SMALL, "n_mels": -1})}, "n_mels must be a positive int"),
         ({"architecture": json.dumps({**SMALL, "widths": [4]})}, "differ in length"),
-        ({"frontend": "[1]"}, "must state n_mels and cmn"),
-        ({"frontend": json.dumps({"n_mels": 24})}, "must state n_mels and cmn"),
+        ({"frame_settings": "[1]"}, "must state n_mels and cmn"),
+        ({"frame_settings": json.dumps({"n_mels": 24})}, "must state n_mels and cmn"),
     ],
 )
 def test_metadata_that_make_no_sense(tmp_path, metadata, says):
     safetensors.torch.save_file(network().state_dict(), tmp_path / "net.safetensors", metadata)
     with pytest.raises(ValueError, match=rf"net\.safetensors.*{says}"):
-        load_checkpoint(tmp_path / "net.safetensors")
+        load_weights(tmp_path / "net.safetensors")
 
 
 @pytest.mark.parametrize("source", ["resnet", "", None, 3, "net.ckpt", ["a"]])
 def test_sources_that_are_neither_name_nor_file(source):
     with pytest.raises(ValueError, match=rf"known: .*{REGISTERED}.*\.onnx, \.pt, \.pth or \.safe"):
-        load_checkpoint(source)
+        load_weights(source)
 
 
 def test_files_that_are_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"net\.pt does not exist\. Pass the path"):
-        load_checkpoint(tmp_path / "net.pt")
+        load_weights(tmp_path / "net.pt")
     (tmp_path / "net.pt").mkdir()
     with pytest.raises(FileNotFoundError, match=r"net\.pt is a folder"):
-        load_checkpoint(str(tmp_path / "net.pt"))
+        load_weights(str(tmp_path / "net.pt"))

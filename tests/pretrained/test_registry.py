@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn_speechsent import SpeakerFeatureExtractor, UtteranceFrames
 from sklearn_speechsent.pretrained import (
     REGISTRY,
-    check_frontend,
+    check_frame_settings,
     get_weights,
     has_weights,
     load_state_dict,
@@ -23,8 +23,10 @@ from sklearn_speechsent.pretrained.onnx_layout import read_folded_resnet
 NAME = "wespeaker-voxceleb-resnet34"
 
 
-def frames_with(**frontend):
-    return UtteranceFrames.from_arrays([np.zeros((9, 80), np.float32)], frontend=frontend)
+def frames_with(**frame_settings):
+    return UtteranceFrames.from_arrays(
+        [np.zeros((9, 80), np.float32)], frame_settings=frame_settings
+    )
 
 
 def test_entries_say_where_they_come_from():
@@ -34,7 +36,7 @@ def test_entries_say_where_they_come_from():
         assert weights.licence and weights.attribution
         assert all(url.startswith("https://") for url in weights.urls)
         assert not weights.shipped or (weights.sha256 and not weights.urls)
-        assert weights.frontend["n_mels"] == weights.architecture["n_mels"]
+        assert weights.frame_settings["n_mels"] == weights.architecture["n_mels"]
 
 
 @pytest.mark.parametrize("name", ["resnet", "", None, ["a"]])
@@ -180,13 +182,13 @@ def test_tensors_that_are_not_there(tmp_path, change, says):
 
 def test_only_what_is_recorded_is_compared():
     weights = get_weights(NAME)
-    check_frontend(weights, frames_with())
-    check_frontend(weights, frames_with(cmn="utterance", sample_rate=16000, vad="energy"))
+    check_frame_settings(weights, frames_with())
+    check_frame_settings(weights, frames_with(cmn="utterance", sample_rate=16000, vad="energy"))
     with pytest.raises(ValueError, match=r"high_freq=7600.0.*Set MelFilterBank"):
-        check_frontend(weights, frames_with(cmn="utterance", high_freq=7600.0))
+        check_frame_settings(weights, frames_with(cmn="utterance", high_freq=7600.0))
     maps = UtteranceFrames.from_arrays([np.zeros((3, 32, 80))])
     with pytest.raises(ValueError, match=r"80 mel bins, got frames of shape \(32, 80\)"):
-        check_frontend(weights, maps)
+        check_frame_settings(weights, maps)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,6 @@ def test_only_what_is_recorded_is_compared():
 )
 def test_another_mean_normalisation_warns(wanted, cmn, says):
     weights = get_weights(NAME)
-    weights = replace(weights, frontend={**weights.frontend, "cmn": wanted})
+    weights = replace(weights, frame_settings={**weights.frame_settings, "cmn": wanted})
     with pytest.warns(UserWarning, match=says):
-        check_frontend(weights, frames_with(cmn=cmn, sample_rate=16000))
+        check_frame_settings(weights, frames_with(cmn=cmn, sample_rate=16000))

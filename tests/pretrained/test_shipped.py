@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_networks import FRONTEND, SMALL, embed, network
+from small_networks import FRAME_SETTINGS, SMALL, embed, network
 
 from sklearn_speechsent import (
     SpeakerEmbedder,
@@ -23,11 +23,11 @@ from sklearn_speechsent.pretrained import (
     fetch_weights,
     get_weights,
     has_weights,
-    load_checkpoint,
     load_into,
     load_state_dict,
+    load_weights,
     registry,
-    save_checkpoint,
+    save_weights,
     weights_path,
 )
 
@@ -48,10 +48,10 @@ def test_the_package_holds_the_registered_file(home):
     path = fetch_weights(NAME)
     assert has_weights(NAME) and path == weights_path(entry)
     assert path.name in {file.name for file in shipped_files()}
-    by_name, by_path = load_checkpoint(NAME), load_checkpoint(path)  # the former verifies it
+    by_name, by_path = load_weights(NAME), load_weights(path)  # the former verifies it
     assert by_name.sha256 == by_path.sha256 == entry.sha256
     assert by_name.architecture == by_path.architecture
-    assert by_name.frontend == by_path.frontend
+    assert by_name.frame_settings == by_path.frame_settings
     assert by_name.extra["licence"] == by_path.extra["licence"] == "CC BY 4.0"
     assert not by_name.folded
     assert build_network(by_name).architecture == by_name.architecture
@@ -79,7 +79,7 @@ def installed(monkeypatch, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("ask", [fetch_weights, load_checkpoint, load_state_dict])
+@pytest.mark.parametrize("ask", [fetch_weights, load_weights, load_state_dict])
 def test_an_incomplete_installation(installed, home, ask):
     assert not has_weights(NAME)
     with pytest.raises(FileNotFoundError, match="Please reinstall the package") as caught:
@@ -87,7 +87,7 @@ def test_an_incomplete_installation(installed, home, ask):
     assert str(installed) in str(caught.value) and "SPEECHSENT_DATA" not in str(caught.value)
 
 
-@pytest.mark.parametrize("ask", [fetch_weights, load_checkpoint, load_state_dict])
+@pytest.mark.parametrize("ask", [fetch_weights, load_weights, load_state_dict])
 def test_a_damaged_installation(installed, home, ask):
     installed.write_bytes(b"no network at all")
     with pytest.raises(ValueError, match=r"sha256 .*Please reinstall the package") as caught:
@@ -117,7 +117,7 @@ def pair(request, tmp_path):
         if request.param == "pt":
             torch.save(tensors, path)
         else:
-            save_checkpoint(path, tensors, architecture=layout, frontend=FRONTEND)
+            save_weights(path, tensors, architecture=layout, frame_settings=FRAME_SETTINGS)
         paths.append(path)
     assert paths[0].stat().st_size < paths[1].stat().st_size
     return paths
@@ -130,7 +130,7 @@ def frames(rng):
 
 
 def test_halves_load_as_float32(pair, rng):
-    half, whole = map(load_checkpoint, pair)
+    half, whole = map(load_weights, pair)
     assert half.architecture == whole.architecture and half.folded == whole.folded
     for key, tensor in whole.state.items():
         assert half.state[key].dtype == tensor.dtype and torch.equal(half.state[key], tensor), key

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from small_networks import FRONTEND as SPEAKER_FRONTEND
+from small_networks import FRAME_SETTINGS as SPEAKER_FRAME_SETTINGS
 from small_networks import SMALL, network
 
 from sklearn_speechsent.nn import SpeechUNet
 from sklearn_speechsent.pretrained import (
     build_vad,
-    load_checkpoint,
-    load_vad,
-    save_checkpoint,
-    save_vad,
+    load_vad_weights,
+    load_weights,
+    save_vad_weights,
+    save_weights,
 )
 
 NAME = "speechsent-unet-vad"
 ARCHITECTURE = {"n_mels": 12, "widths": (4, 8)}
-FRONTEND = {"n_mels": 12, "sample_rate": 8000, "frame_shift": 0.01, "window": "hamming"}
+FRAME_SETTINGS = {"n_mels": 12, "sample_rate": 8000, "frame_shift": 0.01, "window": "hamming"}
 
 
 def unet(seed=0, **changes):
@@ -37,9 +37,11 @@ def unet(seed=0, **changes):
 
 
 def save(path, net=None, **changes):
-    arguments = {"architecture": ARCHITECTURE, "frontend": FRONTEND, **changes}
+    arguments = {"architecture": ARCHITECTURE, "frame_settings": FRAME_SETTINGS, **changes}
     state = arguments.pop("state", None)
-    return save_vad(path, (net or unet()).state_dict() if state is None else state, **arguments)
+    return save_vad_weights(
+        path, (net or unet()).state_dict() if state is None else state, **arguments
+    )
 
 
 def score(net):
@@ -52,15 +54,17 @@ def score(net):
 def test_they_read_back_identically(tmp_path):
     extra = {"licence": "CC BY 4.0", "miss": np.float64(0.25)}
     path = save(tmp_path / "new" / "mine.safetensors", extra=extra)
-    checkpoint = load_vad(path)
+    checkpoint = load_vad_weights(path)
     assert checkpoint.architecture == ARCHITECTURE and checkpoint.extra == extra
-    assert checkpoint.frontend == {**FRONTEND, "cmn": None} and checkpoint.name == str(path)
+    assert checkpoint.frame_settings == {**FRAME_SETTINGS, "cmn": None} and checkpoint.name == str(
+        path
+    )
     built = build_vad(checkpoint)
     assert not built.training and torch.equal(score(built), score(unet()))
     assert os.listdir(path.parent) == ["mine.safetensors"]
     with torch.no_grad():
         built.head.bias.add_(1)
-    assert torch.equal(score(build_vad(load_vad(path))), score(unet()))
+    assert torch.equal(score(build_vad(load_vad_weights(path))), score(unet()))
 
 
 def test_files_of_half_the_size_compute_in_float32(tmp_path):
@@ -69,31 +73,34 @@ def test_files_of_half_the_size_compute_in_float32(tmp_path):
     half = save(tmp_path / "half.safetensors", state=halves)
     assert safetensors.torch.load_file(half)["head.bias"].dtype == torch.float16
     assert half.stat().st_size < whole.stat().st_size
-    built = build_vad(load_vad(half))
+    built = build_vad(load_vad_weights(half))
     assert {p.dtype for p in built.parameters()} == {torch.float32}
     assert built.down[0][0].bn.num_batches_tracked.dtype == torch.int64
     torch.testing.assert_close(score(built), score(unet()), atol=5e-3, rtol=5e-3)
 
 
 def test_what_ships_fits_the_default_front_end():
-    checkpoint = load_vad(NAME)
-    assert checkpoint.name == NAME and checkpoint.frontend["cmn"] is None
-    assert checkpoint.frontend["n_mels"] == 80 and checkpoint.frontend["sample_rate"] == 16000
+    checkpoint = load_vad_weights(NAME)
+    assert checkpoint.name == NAME and checkpoint.frame_settings["cmn"] is None
+    assert (
+        checkpoint.frame_settings["n_mels"] == 80
+        and checkpoint.frame_settings["sample_rate"] == 16000
+    )
     assert isinstance(build_vad(checkpoint), SpeechUNet)
 
 
 def test_speaker_networks_and_detectors_are_not_mixed_up(tmp_path):
-    speaker = save_checkpoint(
+    speaker = save_weights(
         tmp_path / "speaker.safetensors",
         network().state_dict(),
         architecture=SMALL,
-        frontend=SPEAKER_FRONTEND,
+        frame_settings=SPEAKER_FRAME_SETTINGS,
     )
     with pytest.raises(ValueError, match=r"speaker\.safetensors holds no voice.*speaker network"):
-        load_vad(speaker)
+        load_vad_weights(speaker)
     detector = save(tmp_path / "vad.safetensors")
     with pytest.raises(ValueError, match=r"vad\.safetensors holds a voice activity detector and"):
-        load_checkpoint(detector)
+        load_weights(detector)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.02, 0.5, 0.999])
@@ -102,7 +109,7 @@ def test_truncated_files_are_refused(tmp_path, fraction):
     content = path.read_bytes()
     path.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(ValueError, match=r"net\.safetensors.*cannot be read as.*Replace it"):
-        load_vad(path)
+        load_vad_weights(path)
 
 
 def test_code_in_a_file_does_not_run(tmp_path):
@@ -113,7 +120,7 @@ def test_code_in_a_file_does_not_run(tmp_path):
     for name in ("evil.safetensors", "evil.pt"):
         (tmp_path / name).write_bytes(pickle.dumps(Payload()))
         with pytest.raises(ValueError, match=r"cannot be read|no voice activity detector named"):
-            load_vad(tmp_path / name)
+            load_vad_weights(tmp_path / name)
     assert not (tmp_path / "it ran").exists()
 
 
@@ -128,25 +135,25 @@ def test_code_in_a_file_does_not_run(tmp_path):
         ({"architecture": json.dumps({"n_mels": 12})}, "must state n_mels, widths"),
         ({"architecture": json.dumps({"n_mels": 12, "widths": []})}, "widths must be positive"),
         ({"architecture": json.dumps({"n_mels": True, "widths": [4]})}, "n_mels must be a pos"),
-        ({"frontend": None}, "must state n_mels and cmn"),
-        ({"frontend": "[1]"}, "must state n_mels and cmn"),
-        ({"frontend": json.dumps({"n_mels": 80})}, "n_mels=80, the network n_mels=12"),
-        ({"frontend": json.dumps({"n_mels": 12, "cmn": 3.0})}, "needs levels.*cmn=3.0"),
+        ({"frame_settings": None}, "must state n_mels and cmn"),
+        ({"frame_settings": "[1]"}, "must state n_mels and cmn"),
+        ({"frame_settings": json.dumps({"n_mels": 80})}, "n_mels=80, the network n_mels=12"),
+        ({"frame_settings": json.dumps({"n_mels": 12, "cmn": 3.0})}, "needs levels.*cmn=3.0"),
     ],
 )
 def test_metadata_that_make_no_sense(tmp_path, metadata, says):
     good = {
         "kind": '"voice activity detector"',
         "architecture": json.dumps(ARCHITECTURE),
-        "frontend": json.dumps(FRONTEND),
+        "frame_settings": json.dumps(FRAME_SETTINGS),
     }
     path = tmp_path / "net.safetensors"
     safetensors.torch.save_file(unet().state_dict(), path, good)
-    build_vad(load_vad(path))
+    build_vad(load_vad_weights(path))
     changed = {name: text for name, text in {**good, **metadata}.items() if text is not None}
     safetensors.torch.save_file(unet().state_dict(), path, changed)
     with pytest.raises(ValueError, match=rf"net\.safetensors.*{says}"):
-        load_vad(path)
+        load_vad_weights(path)
 
 
 def test_tensors_of_another_network_are_not_built(tmp_path):
@@ -155,31 +162,31 @@ def test_tensors_of_another_network_are_not_built(tmp_path):
     metadata = {
         "kind": '"voice activity detector"',
         "architecture": json.dumps(huge),
-        "frontend": json.dumps(FRONTEND),
+        "frame_settings": json.dumps(FRAME_SETTINGS),
     }
     safetensors.torch.save_file(unet().state_dict(), path, metadata)
     with pytest.raises(ValueError, match=r"net\.safetensors is not of .*has shape \(8, 4, 1, 5\)"):
-        build_vad(load_vad(path))
+        build_vad(load_vad_weights(path))
 
 
 @pytest.mark.parametrize("source", ["unet", "", None, 3, "net.pt", ["a"], "speechsent-seresnet"])
 def test_sources_that_are_neither_name_nor_file(source):
     with pytest.raises(ValueError, match=rf"known: {NAME}.*suffix \.safetensors"):
-        load_vad(source)
+        load_vad_weights(source)
 
 
 def test_files_that_are_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=rf"net\.safetensors does not exist.*{NAME}"):
-        load_vad(tmp_path / "net.safetensors")
+        load_vad_weights(tmp_path / "net.safetensors")
     (tmp_path / "net.safetensors").mkdir()
     with pytest.raises(FileNotFoundError, match=r"net\.safetensors is a folder"):
-        load_vad(str(tmp_path / "net.safetensors"))
+        load_vad_weights(str(tmp_path / "net.safetensors"))
 
 
 def test_an_incomplete_installation(tmp_path, monkeypatch):
     monkeypatch.setattr("sklearn_speechsent.pretrained.vad._FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"ships with the package\. Reinstall it"):
-        load_vad(NAME)
+        load_vad_weights(NAME)
 
 
 @pytest.mark.parametrize(
@@ -192,10 +199,18 @@ def test_an_incomplete_installation(tmp_path, monkeypatch):
             ValueError,
             r"not that of .*'down.1.0.conv.weight' has shape \(8, 4, 1, 5\), expected \(9, ",
         ),
-        ({"frontend": {"sample_rate": 8000}}, ValueError, "must state n_mels"),
-        ({"frontend": {**FRONTEND, "n_mels": 80}}, ValueError, "n_mels=80, the network n_mels=12"),
-        ({"frontend": {**FRONTEND, "cmn": "utterance"}}, ValueError, "needs levels"),
-        ({"frontend": {**FRONTEND, "window": object()}}, TypeError, "frontend holds a object"),
+        ({"frame_settings": {"sample_rate": 8000}}, ValueError, "must state n_mels"),
+        (
+            {"frame_settings": {**FRAME_SETTINGS, "n_mels": 80}},
+            ValueError,
+            "n_mels=80, the network n_mels=12",
+        ),
+        ({"frame_settings": {**FRAME_SETTINGS, "cmn": "utterance"}}, ValueError, "needs levels"),
+        (
+            {"frame_settings": {**FRAME_SETTINGS, "window": object()}},
+            TypeError,
+            "frame_settings holds a object",
+        ),
         ({"extra": {"a": object()}}, TypeError, "extra holds a object"),
         ({"state": {"a": 1}}, ValueError, "has a int under 'a'"),
     ],

@@ -24,7 +24,7 @@ def _make_frames(n=12, size=8, seed=0, longest=30, **settings):
         (rng.normal(size=(rng.integers(10, longest), size)) + level).astype(np.float32)
         for level in y
     ]
-    return UtteranceFrames.from_arrays(arrays, frontend=settings or None), y
+    return UtteranceFrames.from_arrays(arrays, frame_settings=settings or None), y
 
 
 @pytest.fixture

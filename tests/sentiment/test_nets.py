@@ -56,7 +56,7 @@ def test_long_utterances_are_cut_in_training_only(net):
     RecordingNetwork.seen = {True: [], False: []}
     frames = UtteranceFrames.from_arrays(
         [np.random.default_rng(k).normal(size=(n, 8)) for k, n in enumerate((500, 120, 30, 500))],
-        frontend={"frame_shift": 0.02},
+        frame_settings={"frame_shift": 0.02},
     )
     net.set_params(module=RecordingNetwork, chunk_duration=4.0).fit(frames, [0, 1, 0, 1])
     # Seen once by the optimizer, once by the settling of batch normalisation.

@@ -124,7 +124,7 @@ def test_two_frozen_blocks_before_or_inside_the_net(frames, verifier, net_params
 def test_frozen_blocks_stay_to_the_bit(frames, verifier, net_params, watched):
     X, y = frames
     net = inside(SpeechSentimentClassifier(**net_params), verifier, 2, 0).fit(X, y)
-    assert not changed_keys(net, verifier.to_checkpoint().state)
+    assert not changed_keys(net, verifier.to_weights().state)
     assert not any(p.requires_grad for p in net.module_.srext.parameters())
     assert watched and not any(mode for modes in watched for mode in modes.values())
     assert not any(m.training for m in net.module_.srext.modules() if hasattr(m, "running_var"))
@@ -133,7 +133,7 @@ def test_frozen_blocks_stay_to_the_bit(frames, verifier, net_params, watched):
 def test_one_block_learns_above_a_frozen_one(frames, verifier, net_params, watched):
     X, y = frames
     net = inside(SpeechSentimentClassifier(**net_params), verifier, 1, 1).fit(X, y)
-    changed = changed_keys(net, verifier.to_checkpoint().state)
+    changed = changed_keys(net, verifier.to_weights().state)
     assert {"layer2.0.conv1.weight", "layer2.0.bn1.weight", "layer2.0.se.squeeze.weight"} <= changed
     assert all(key.startswith("layer2.") for key in changed)
     # Its normalisation keeps its statistics, which a folded checkpoint could not do without.
@@ -145,7 +145,7 @@ def test_both_blocks_learn_from_scratch(frames, verifier, net_params):
     X, y = frames
     net = SpeechSentimentClassifier(**net_params, module__n_tuned_blocks=2)
     net.set_params(module__widths=(4, 8, 8), module__depths=(1, 1, 1)).fit(X, y)
-    pretrained = verifier.to_checkpoint().state
+    pretrained = verifier.to_weights().state
     start = clone(net).set_params(lr=1e-30, max_epochs=1).fit(X, y).module_.srext.state_dict()
     now = net.module_.srext.state_dict()
     learned = {key for key, _ in net.module_.srext.named_parameters() if ".se." not in key}
@@ -157,7 +157,7 @@ def test_both_blocks_learn_from_scratch(frames, verifier, net_params):
 def test_both_blocks_can_also_be_tuned(frames, verifier, net_params):
     X, y = frames
     net = inside(SpeechSentimentClassifier(**net_params), verifier, 0, 2).fit(X, y)
-    changed = changed_keys(net, verifier.to_checkpoint().state)
+    changed = changed_keys(net, verifier.to_weights().state)
     assert {"conv1.weight", "layer1.0.conv1.weight", "layer2.0.conv1.weight"} <= changed
 
 
@@ -178,7 +178,9 @@ def test_weights_from_a_file_or_a_verifier(frames, verifier, net_params, tmp_pat
 def test_frames_of_another_kind_than_the_verifiers(frames, verifier, net_params, make_frames):
     X, y = frames
     net = inside(SpeechSentimentClassifier(**net_params), verifier, 1, 1)
-    other = UtteranceFrames(X.base, X.starts, X.stops, frontend={**RECORD, "sample_rate": 8000})
+    other = UtteranceFrames(
+        X.base, X.starts, X.stops, frame_settings={**RECORD, "sample_rate": 8000}
+    )
     with pytest.raises(ValueError, match=r"sample_rate=8000 \(expected 16000\)"):
         net.fit(other, y)
     with pytest.raises(ValueError, match="16 mel bins"):
@@ -205,7 +207,7 @@ def test_a_pipeline_on_a_verifier_of_ones_own(speech):
     assert pipeline["net"].module_.embedding_size == 6
     assert not any(
         key.startswith("layer1")
-        for key in changed_keys(pipeline["net"], verifier.to_checkpoint().state)
+        for key in changed_keys(pipeline["net"], verifier.to_weights().state)
     )
     assert pipeline.predict(speech.data[:3]).shape == (3,)
 

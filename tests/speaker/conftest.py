@@ -24,7 +24,7 @@ def _make_voices(n_speakers=4, n_each=3, size=16, seed=0, longest=40, **settings
         for k in range(n_speakers * n_each)
     ]
     record = {**RECORD, "n_mels": size, **settings}
-    return UtteranceFrames.from_arrays(arrays, frontend=record), y
+    return UtteranceFrames.from_arrays(arrays, frame_settings=record), y
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.metrics import equal_error_rate, make_trials
 from sklearn_speechsent.nn import SpeakerResNet
-from sklearn_speechsent.pretrained import get_weights, load_checkpoint, weights_path
+from sklearn_speechsent.pretrained import get_weights, load_weights, weights_path
 
 NAME = "wespeaker-voxceleb-resnet34"
 
@@ -60,9 +60,9 @@ def test_embeddings_are_those_of_the_verifier(fitted, voices):
 def test_saved_weights_embed_the_same(fitted, voices, tmp_path):
     X, _ = voices
     path = fitted.save_weights(tmp_path / "mine.safetensors", licence="CC0")
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_weights(path)
     assert checkpoint.extra == {"licence": "CC0"}
-    assert checkpoint.frontend == {**X.frontend} and not checkpoint.folded
+    assert checkpoint.frame_settings == {**X.frame_settings} and not checkpoint.folded
     for weights in (path, str(path)):
         embeddings = SpeakerEmbedder(weights).fit_transform(X)
         np.testing.assert_allclose(embeddings, fitted.transform(X), atol=1e-5)

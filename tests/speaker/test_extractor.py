@@ -159,10 +159,10 @@ def test_maps_have_no_names_and_stay_maps(frames):
 @pytest.mark.parametrize(("n_blocks", "stride"), [(1, 1), (2, 2), (4, 8)])
 def test_the_record_of_maps(frames, n_blocks, stride):
     maps = SpeakerFeatureExtractor(NAME, n_blocks=n_blocks, pooling=None).fit_transform(frames)
-    assert maps.frontend["frame_shift"] == pytest.approx(0.01 * stride)
+    assert maps.frame_settings["frame_shift"] == pytest.approx(0.01 * stride)
     assert maps.lengths.tolist() == (-(-frames.lengths // stride)).tolist()
-    assert NAME in maps.frontend["srext"]
-    assert frames.frontend["frame_shift"] == 0.01
+    assert NAME in maps.frame_settings["srext"]
+    assert frames.frame_settings["frame_shift"] == 0.01
 
 
 @pytest.mark.data

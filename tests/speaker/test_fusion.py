@@ -49,7 +49,7 @@ def assert_aligned(frames):
 
 def test_frames_pass_and_embeddings_have_unit_length(voices, fused):
     X, _ = voices
-    assert fused.base is X.base and fused.frontend == X.frontend
+    assert fused.base is X.base and fused.frame_settings == X.frame_settings
     assert fused.embeddings.shape == (12, 32) and fused.embeddings.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(fused.embeddings, axis=1), 1, rtol=1e-5)
     assert_aligned(fused)

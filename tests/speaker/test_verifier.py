@@ -97,7 +97,7 @@ def test_voices_vary_alike_in_all_directions_of_their_embeddings(voices, params)
     np.testing.assert_array_equal(raw, plain._outputs(X)["speaker"])
     np.testing.assert_allclose(plain.transform(X), normalize(raw), atol=1e-6)
     assert not np.allclose(whitened.transform(X), normalize(raw), atol=0.1)
-    folded = whitened.to_checkpoint().state["seg_1.bias"]
+    folded = whitened.to_weights().state["seg_1.bias"]
     mean, matrix = whitened.wccn_
     bias = whitened.module_.embedder.seg_1.bias.detach().numpy()
     np.testing.assert_allclose(folded, (bias - mean) @ matrix, rtol=1e-3, atol=1e-3)
@@ -142,7 +142,9 @@ def test_without_hold_out_the_threshold_is_of_the_training_speakers(voices, para
 
 def test_halves_stand_in_for_speakers_with_one_utterance(make_voices, params):
     X, y = make_voices(n_speakers=5, n_each=1)
-    X = UtteranceFrames.from_arrays([*list(X)[:4], X[4][:1]], frontend=X.frontend)  # a single frame
+    X = UtteranceFrames.from_arrays(
+        [*list(X)[:4], X[4][:1]], frame_settings=X.frame_settings
+    )  # a single frame
     verifier = SpeakerVerifier(**{**params, "validation_fraction": 0, "batch_size": 5}).fit(X, y)
     middles = [(len(u) + 1) // 2 for u in X]
     halves = [u[:m] for u, m in zip(X, middles, strict=True)]
@@ -244,20 +246,20 @@ def test_the_larger_network(voices, params):
     wide = {**params, "module__widths": (8, 16, 32, 64), "module__depths": (1, 1, 2, 1)}
     verifier = SpeakerVerifier(**wide).fit(*voices)
     assert verifier.module_.embedder.out_channels == 64
-    layout = verifier.to_checkpoint().architecture
+    layout = verifier.to_weights().architecture
     assert layout["widths"] == (8, 16, 32, 64) and layout["depths"] == (1, 1, 2, 1)
 
 
 def test_without_squeeze_excitation_the_keys_are_wespeakers(voices, params):
     verifier = SpeakerVerifier(**params, module__se_ratio=None).fit(*voices)
-    keys = set(verifier.to_checkpoint().state)
+    keys = set(verifier.to_weights().state)
     with torch.random.fork_rng(devices=[]):
         plain = SpeakerResNet(6, n_mels=16, widths=(4, 8), depths=(1, 1), se_ratio=None)
     assert keys == set(plain.state_dict())
     assert {"conv1.weight", "layer2.0.shortcut.0.weight", "seg_1.weight"} <= keys
     assert not [key for key in keys if ".se." in key]
     assert [
-        key for key in SpeakerVerifier(**params).fit(*voices).to_checkpoint().state if ".se." in key
+        key for key in SpeakerVerifier(**params).fit(*voices).to_weights().state if ".se." in key
     ]
 
 

@@ -21,7 +21,7 @@ def test_recordings_go_through_a_frontend(recordings, params):
     other = clone(verifier).set_params(frontend=bank).fit(X, y)
     assert other.n_features_in_ == 24 and other.frontend is bank and other.frontend_ is not bank
     assert other.transform(X).shape == (8, 6)  # no CMN, and the record says so
-    assert other.to_checkpoint().frontend["cmn"] is None
+    assert other.to_weights().frame_settings["cmn"] is None
 
 
 def test_waveforms_as_a_table_and_their_frames(recordings, params):
@@ -145,7 +145,9 @@ def test_nan_frames_have_nan_embeddings(fitted, voices):
     arrays = [u.copy() for u in X]
     arrays[4][0, 0] = np.nan
     with pytest.warns(UserWarning, match="row 4"):
-        embeddings = fitted.transform(UtteranceFrames.from_arrays(arrays, frontend=X.frontend))
+        embeddings = fitted.transform(
+            UtteranceFrames.from_arrays(arrays, frame_settings=X.frame_settings)
+        )
     assert np.isnan(embeddings[4]).all()
     others = np.arange(12) != 4
     np.testing.assert_allclose(embeddings[others], fitted.transform(X)[others], atol=1e-5)

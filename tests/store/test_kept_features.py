@@ -95,7 +95,7 @@ def test_every_step_gives_what_it_gives_without(speech, store, steps, computed):
         found = clone(kept).fit_transform(paths)
         if isinstance(expected, UtteranceFrames):
             assert_same_frames(found, expected)
-            assert found.frontend == expected.frontend
+            assert found.frame_settings == expected.frame_settings
             assert isinstance(found.base, FrameFiles)
         else:
             assert found.dtype == expected.dtype
@@ -177,7 +177,7 @@ def test_frames_through_a_pickle(recordings, store, rows):
     assert len(content) < 3000
     again = pickle.loads(content)
     assert_same_frames(again, frames)
-    assert again.frontend == frames.frontend
+    assert again.frame_settings == frames.frame_settings
     np.testing.assert_array_equal(again.keys, frames.keys)
     assert_same_frames(pickle.loads(pickle.dumps(frames.compact())), frames)
 

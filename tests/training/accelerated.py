@@ -70,7 +70,7 @@ def main(folder):
     state = {key: value.double().sum().item() for key, value in net.module_.state_dict().items()}
     refused = ""
     try:
-        make_net(checkpoint=folder).fit(X, y)
+        make_net(resume=folder).fit(X, y)
     except ValueError as error:
         refused = str(error)
     result = {

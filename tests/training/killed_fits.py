@@ -46,7 +46,7 @@ def train(folder, moments, results):
     resume.SAVE_INTERVAL = 0.0
     UtteranceNet.infer = telling(UtteranceNet.infer)
     CheckpointFile.write = telling(CheckpointFile.write)
-    net = NET.set_params(checkpoint=folder).fit(X, y)
+    net = NET.set_params(resume=folder).fit(X, y)
     results.put((net.predict(X), net.history[:, ("train_loss", "valid_loss")]))
 
 

@@ -149,7 +149,7 @@ def test_a_fit_that_dies_again_and_again(name, make_frames, tmp_path, die, every
     cls, params = CONFIGURATIONS[name]
     X, y = examples(cls, make_frames)
     whole = cls(**{**SMALL, **params}).fit(X, y)
-    net = clone(whole).set_params(checkpoint=tmp_path)
+    net = clone(whole).set_params(resume=tmp_path)
     # What a call computes behind the last save must fit between two deaths.
     n = {"callbacks of one's own": 5, "speakers": 8}.get(name, 3)
     resumed, deaths = complete(net, X, y, die, n)
@@ -177,7 +177,7 @@ def test_every_moment(make_frames, tmp_path, die, monkeypatch, interval, early_s
         infer = UtteranceNet.infer
         patch.setattr(UtteranceNet, "infer", lambda *a, **k: batches.append(0) or infer(*a, **k))
         whole = SpeechSentimentRegressor(**params, validation_fraction=0.25).fit(X, y)
-    net = clone(whole).set_params(checkpoint=tmp_path)
+    net = clone(whole).set_params(resume=tmp_path)
     for moment in range(1, len(batches) + 1):
         patch = die(moment, after=bool(moment % 2))
         with pytest.raises(Killed):
@@ -194,7 +194,7 @@ def test_between_the_end_and_the_result(make_frames, tmp_path, die, after):
     cls, params = CONFIGURATIONS["speakers"]
     for owner, name in ((FitCheckpoint, "finish"), (cls, "_normalise_voices")):
         net = cls(**{**SMALL, **params, "max_epochs": 1, "random_state": None})
-        net.set_params(checkpoint=tmp_path)
+        net.set_params(resume=tmp_path)
         patch = die(1, owner, name, after=after)
         with pytest.raises(Killed):
             clone(net).fit(X, y)
@@ -210,7 +210,7 @@ def test_between_the_end_and_the_result(make_frames, tmp_path, die, after):
 def test_without_a_seed_the_draws_are_kept_until_it_is_finished(make_frames, tmp_path, die):
     X, y = make_frames()
     params = {**SMALL, "random_state": None, "early_stopping": True, "validation_fraction": 0.25}
-    net = SpeechSentimentRegressor(**params, checkpoint=tmp_path)
+    net = SpeechSentimentRegressor(**params, resume=tmp_path)
     first, deaths = complete(net, X, y, die, 9)
     assert deaths >= 1 and not list(tmp_path.iterdir())
     die(9)
@@ -219,7 +219,7 @@ def test_without_a_seed_the_draws_are_kept_until_it_is_finished(make_frames, tmp
     (file,) = tmp_path.iterdir()
     seed = torch.load(_payload(file), weights_only=True)["seed"]
     second, _ = complete(net, X, y, die, 100)
-    expected = clone(net).set_params(checkpoint=None, random_state=np.random.RandomState(seed))
+    expected = clone(net).set_params(resume=None, random_state=np.random.RandomState(seed))
     assert_equal_fits(second, expected.fit(X, y), X)
     assert first.history[:, "train_loss"] != second.history[:, "train_loss"]
 
@@ -238,7 +238,7 @@ def test_a_generator_of_ones_own_is_left_as_after_training(make_frames, tmp_path
     expected = rng.randint(1000, size=5)
     for attempt in ("killed", "resumed", "read"):
         rng = np.random.RandomState(7)
-        net = SpeechSentimentRegressor(**{**SMALL, "random_state": rng}, checkpoint=tmp_path)
+        net = SpeechSentimentRegressor(**{**SMALL, "random_state": rng}, resume=tmp_path)
         patch = die({"killed": 5, "resumed": 100, "read": 1}[attempt])
         if attempt == "killed":
             with pytest.raises(Killed):
@@ -267,9 +267,9 @@ def test_training_that_goes_on_from_earlier_calls(make_frames, tmp_path, die, me
     for n_infers in (7, 5):  # each call has 4; those that are finished, none
         patch = die(n_infers)
         with pytest.raises(Killed):
-            train(checkpoint=tmp_path)
+            train(resume=tmp_path)
         patch.undo()
-    assert_equal_fits(train(checkpoint=tmp_path), whole, X)
+    assert_equal_fits(train(resume=tmp_path), whole, X)
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -279,7 +279,7 @@ def test_ctrl_c_is_not_swallowed(make_frames, tmp_path, die):
     assert len(SpeechSentimentRegressor(**SMALL).fit(X, y).history) == 2  # as skorch has it
     die(5, error=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        SpeechSentimentRegressor(**SMALL, checkpoint=tmp_path).fit(X, y)
+        SpeechSentimentRegressor(**SMALL, resume=tmp_path).fit(X, y)
 
 
 class Enough(Callback):
@@ -289,7 +289,7 @@ class Enough(Callback):
 
 
 def test_a_callback_may_end_training(make_frames, tmp_path):
-    net = SpeechSentimentRegressor(**SMALL, callbacks=[Enough()], checkpoint=tmp_path)
+    net = SpeechSentimentRegressor(**SMALL, callbacks=[Enough()], resume=tmp_path)
     assert len(net.fit(*make_frames()).history) == 2
     assert len(clone(net).fit(*make_frames()).history) == 2
 
@@ -298,14 +298,14 @@ def test_worker_processes_gather_the_same_batches(make_frames, tmp_path, die, ev
     X, y = make_frames()
     params = {**SMALL, "iterator_train__num_workers": 1, "chunk_duration": 0.12}
     whole = SpeechSentimentRegressor(**params).fit(X, y)
-    resumed, deaths = complete(clone(whole).set_params(checkpoint=tmp_path), X, y, die, 5)
+    resumed, deaths = complete(clone(whole).set_params(resume=tmp_path), X, y, die, 5)
     assert deaths >= 2
     assert_equal_fits(resumed, whole, X)
 
 
 def test_no_trace_in_parameters_and_pickles(make_frames, tmp_path):
     X, y = make_frames()
-    net = SpeechSentimentRegressor(**SMALL, checkpoint=tmp_path)
+    net = SpeechSentimentRegressor(**SMALL, resume=tmp_path)
     names = set(net.get_params(deep=False))
     content = pickle.dumps(net.fit(X, y))
     assert set(net.get_params(deep=False)) == names
@@ -317,7 +317,7 @@ def test_no_trace_in_parameters_and_pickles(make_frames, tmp_path):
 
 def test_a_search_has_a_file_for_each_fit(make_frames, tmp_path, die):
     X, y = make_frames()
-    net = SpeechSentimentRegressor(**{**SMALL, "max_epochs": 1}, checkpoint=str(tmp_path))
+    net = SpeechSentimentRegressor(**{**SMALL, "max_epochs": 1}, resume=str(tmp_path))
     search = GridSearchCV(
         net, {"lr": [1e-3, 1e-2]}, cv=2, n_jobs=2, scoring="neg_mean_absolute_error"
     )

@@ -28,7 +28,7 @@ class Killed(BaseException):
 @pytest.fixture
 def net(tmp_path):
     return SpeechSentimentRegressor(
-        max_epochs=2, batch_size=4, n_jobs=1, random_state=0, checkpoint=tmp_path / "folder"
+        max_epochs=2, batch_size=4, n_jobs=1, random_state=0, resume=tmp_path / "folder"
     )
 
 
@@ -49,7 +49,7 @@ def kill(monkeypatch):
             patch.setattr(UtteranceNet, "train_step", dying)
             with pytest.raises(Killed):
                 clone(net).fit(X, y)
-        (file,) = net.checkpoint.iterdir()
+        (file,) = net.resume.iterdir()
         return file
 
     return kill
@@ -79,10 +79,10 @@ def foreign(content):
 @pytest.mark.parametrize("damage", [cut, flipped, foreign, lambda content: b""])
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_damaged_file_is_not_trusted(net, data, kill, damage, finished):
-    whole = clone(net).set_params(checkpoint=None).fit(*data)
+    whole = clone(net).set_params(resume=None).fit(*data)
     if finished:
         clone(net).fit(*data)
-        (file,) = net.checkpoint.iterdir()
+        (file,) = net.resume.iterdir()
     else:
         file = kill(net, *data)
     file.write_bytes(damage(file.read_bytes()))
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_not_trusted(net, data, kill, damage, finished):
         resumed = clone(net).fit(*data)
     np.testing.assert_array_equal(resumed.predict(data[0]), whole.predict(data[0]))
     assert clone(net).fit(*data).history == resumed.history  # it was overwritten
-    assert list(net.checkpoint.iterdir()) == [file]
+    assert list(net.resume.iterdir()) == [file]
 
 
 def test_the_file_of_another_fit_is_not_trusted(net, data, kill):
@@ -115,7 +115,7 @@ def test_a_network_whose_code_has_changed(net, data, kill, monkeypatch):
     net.set_params(module=Changed)
     kill(net, *data)
     monkeypatch.setattr(Changed, "size", 2)
-    whole = clone(net).set_params(checkpoint=None).fit(*data)
+    whole = clone(net).set_params(resume=None).fit(*data)
     with pytest.warns(UserWarning, match="another shape, whose code has changed"):
         again = clone(net).fit(*data)
     np.testing.assert_array_equal(again.predict(data[0]), whole.predict(data[0]))
@@ -126,20 +126,20 @@ def test_what_a_killed_process_leaves_is_cleared_away(net, data, kill):
     file.with_suffix(".tmp").write_bytes(b"half a sta")
     file.with_suffix(".lock").touch()
     net.fit(*data)
-    assert list(net.checkpoint.iterdir()) == [file]
+    assert list(net.resume.iterdir()) == [file]
     file.with_suffix(".lock").touch()
     clone(net).fit(*data)
-    assert list(net.checkpoint.iterdir()) == [file]
+    assert list(net.resume.iterdir()) == [file]
 
 
 # -- folders and disks ---------------------------------------------------------------------------
 
 
 def test_a_file_in_place_of_the_folder(net, data, trains_not):
-    net.checkpoint.touch()
+    net.resume.touch()
     with pytest.raises(OSError, match=r"folder of checkpoints .* pass another one") as caught:
         net.fit(*data)
-    assert str(net.checkpoint) in str(caught.value)
+    assert str(net.resume) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["mkdir", "open"])
@@ -168,7 +168,7 @@ def test_a_full_disk_is_told_before_training(net, data, trains_not, monkeypatch,
     with pytest.raises(OSError, match=r"No space left.*make room") as caught:
         net.fit(*data)
     assert caught.value.errno == errno.ENOSPC
-    assert not [file for file in net.checkpoint.iterdir() if file.suffix != ".fit"]
+    assert not [file for file in net.resume.iterdir() if file.suffix != ".fit"]
 
 
 def _no_space(descriptor):
@@ -177,7 +177,7 @@ def _no_space(descriptor):
 
 def test_a_disk_that_fills_up_does_not_stop_training(net, data, kill, monkeypatch):
     monkeypatch.setattr(resume_module, "SAVE_INTERVAL", 0.0)
-    whole = clone(net).set_params(checkpoint=None).fit(*data)
+    whole = clone(net).set_params(resume=None).fit(*data)
     written, fsync = [], os.fsync
 
     def fill(descriptor):
@@ -190,7 +190,7 @@ def test_a_disk_that_fills_up_does_not_stop_training(net, data, kill, monkeypatc
             trained = clone(net).fit(*data)
     assert len(caught) == 1 and len(written) > 6
     np.testing.assert_array_equal(trained.predict(data[0]), whole.predict(data[0]))
-    (file,) = net.checkpoint.iterdir()
+    (file,) = net.resume.iterdir()
     state = CheckpointFile(file, file.stem).read()
     assert (state["stage"], state["n_done"]) == ("training", 2)
     resumed = clone(net).fit(*data)
@@ -236,7 +236,7 @@ def test_other_data_are_another_file(net, data):
         (louder, y, {}),
         (X.with_embeddings(np.eye(12)), y, {}),
         (X.with_embeddings(2 * np.eye(12)), y, {}),
-        (UtteranceFrames(X.base, X.starts, X.stops, frontend={"frame_shift": 0.02}), y, {}),
+        (UtteranceFrames(X.base, X.starts, X.stops, frame_settings={"frame_shift": 0.02}), y, {}),
         (X, y, {"sample_weight": np.arange(12)}),
         (X, y, {"groups": groups}),
         (X, y, {"X_val": X[:6], "y_val": y[:6]}),
@@ -244,12 +244,12 @@ def test_other_data_are_another_file(net, data):
     ]
     for number, (frames, labels, kwargs) in enumerate(cases, start=1):
         clone(net).set_params(max_epochs=1).fit(frames, labels, **kwargs)
-        assert len(list(net.checkpoint.iterdir())) == number
+        assert len(list(net.resume.iterdir())) == number
     # The same data in another container, spelling or place are the same.
     compact = UtteranceFrames.from_arrays([X[row] for row in range(12)])
-    net.set_params(max_epochs=1, n_jobs=None, verbose=1, checkpoint=str(net.checkpoint))
+    net.set_params(max_epochs=1, n_jobs=None, verbose=1, resume=str(net.resume))
     net.fit(compact, y.tolist())
-    assert len(os.listdir(net.checkpoint)) == len(cases)
+    assert len(os.listdir(net.resume)) == len(cases)
 
 
 def test_another_version_is_another_fit(monkeypatch):

@@ -107,7 +107,10 @@ def test_median_filter_and_hysteresis():
 def test_the_record_and_the_type(samples):
     frames = MelFilterBank().fit_transform([samples])
     kept = VoiceActivityDetector("energy").fit_transform(frames)
-    assert kept.frontend == {**frames.frontend, "vad": "energy"} and kept.dtype == np.float32
+    assert (
+        kept.frame_settings == {**frames.frame_settings, "vad": "energy"}
+        and kept.dtype == np.float32
+    )
 
 
 def test_normalised_frames_are_refused(samples):

@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
-from small_vad import FRONTEND, loud_stretches, trainee, weights
+from small_vad import FRAME_SETTINGS, loud_stretches, trainee, weights
 
 from sklearn_speechsent import (
     MelFilterBank,
@@ -22,7 +22,7 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.nn import MaskedBatchNorm2d, SpeechUNet
-from sklearn_speechsent.pretrained import load_vad
+from sklearn_speechsent.pretrained import load_vad_weights
 from sklearn_speechsent.vad.fitting import FrameChunks, train_on_frames
 
 
@@ -117,7 +117,8 @@ def test_normalisations_are_settled(loud, path):
 
 def test_probabilities_are_learned_as_such(path, rng):
     frames = UtteranceFrames.from_arrays(
-        [rng.normal(size=(200, 12)).astype(np.float32) for _ in range(4)], frontend=FRONTEND
+        [rng.normal(size=(200, 12)).astype(np.float32) for _ in range(4)],
+        frame_settings=FRAME_SETTINGS,
     )
     soft = trainee(path, max_epochs=40).fit(frames, [np.full(200, 0.25)] * 4)
     assert np.mean(soft.frame_scores(frames)) == pytest.approx(0.25, abs=0.05)
@@ -231,7 +232,7 @@ def test_labels_of_a_pipeline_do_not_train(rng):
     )
     detector = pipeline.fit(waves, [0, 1, 0, 1, 0, 1])[1]
     assert not hasattr(detector, "loss_curve_")
-    shipped = load_vad("speechsent-unet-vad").state
+    shipped = load_vad_weights("speechsent-unet-vad").state
     for key, tensor in detector.network_.state_dict().items():
         assert torch.equal(tensor, shipped[key]), key
 
@@ -289,8 +290,8 @@ def test_saved_weights_are_the_detector(loud, path, tmp_path):
     frames, masks = loud
     detector = trainee(path, max_epochs=2).fit(frames, masks)
     saved = detector.save_weights(tmp_path / "trained.safetensors", licence="CC0", miss=0.1)
-    assert load_vad(saved).extra == {"licence": "CC0", "miss": 0.1}
-    assert load_vad(saved).frontend == load_vad(path).frontend
+    assert load_vad_weights(saved).extra == {"licence": "CC0", "miss": 0.1}
+    assert load_vad_weights(saved).frame_settings == load_vad_weights(path).frame_settings
     again = VoiceActivityDetector(weights=saved).fit(frames)
     for one, other in zip(again.frame_scores(frames), detector.frame_scores(frames), strict=True):
         assert_array_equal(one, other)

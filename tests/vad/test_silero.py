@@ -114,7 +114,7 @@ def test_segments_of_files_at_another_rate(silero, rng, tmp_path):
     assert second[1] <= 2.0
     kept = VoiceActivityDetector("silero", min_duration=0.1).fit_transform(X)
     assert (kept.lengths < MelFilterBank().fit_transform(X).lengths).all()
-    assert kept.frontend["vad"] == "silero" and kept.frontend["n_mels"] == 80
+    assert kept.frame_settings["vad"] == "silero" and kept.frame_settings["n_mels"] == 80
 
 
 def test_samples_without_a_rate_are_at_that_of_the_front_end(silero, rng):
@@ -130,7 +130,7 @@ def test_samples_without_a_rate_are_at_that_of_the_front_end(silero, rng):
 def test_a_front_end_may_take_levels_away(silero, waves):
     frontend = make_pipeline(MelFilterBank(), SlidingCMN(window=None))
     made = VoiceActivityDetector("silero", frontend=frontend).fit_transform(waves)
-    assert made.frontend["cmn"] == "utterance" and made.frontend["vad"] == "silero"
+    assert made.frame_settings["cmn"] == "utterance" and made.frame_settings["vad"] == "silero"
 
 
 def test_rows_that_cannot_be_read(silero, waves):

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from small_vad import FRONTEND, loud_stretches, trainee, weights
+from small_vad import FRAME_SETTINGS, loud_stretches, trainee, weights
 
 from sklearn_speechsent import MelFilterBank, UtteranceFrames, VoiceActivityDetector, audio
 from sklearn_speechsent.nn import SpeakerResNet, SpeechUNet
-from sklearn_speechsent.pretrained import save_checkpoint
+from sklearn_speechsent.pretrained import save_weights
 from sklearn_speechsent.vad import scores as vad_scores
 
 LENGTHS = (300, 1, 57, 450, 12)
@@ -23,7 +23,7 @@ def path(tmp_path):
 @pytest.fixture
 def frames(rng):
     arrays = [rng.normal(size=(n, 12)).astype(np.float32) for n in LENGTHS]
-    return UtteranceFrames.from_arrays(arrays, frontend=FRONTEND)
+    return UtteranceFrames.from_arrays(arrays, frame_settings=FRAME_SETTINGS)
 
 
 # -- scores ----------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def test_batches_do_not_change_scores(path, frames, monkeypatch):
 def test_frames_of_other_types(path, frames, dtype):
     detector = VoiceActivityDetector(weights=path).fit(frames)
     arrays = [(10 * array).astype(dtype) for array in frames]
-    other = UtteranceFrames.from_arrays(arrays, frontend=FRONTEND)
+    other = UtteranceFrames.from_arrays(arrays, frame_settings=FRAME_SETTINGS)
     plain = [array.astype(np.float32) for array in arrays]
     for one, two in zip(detector.frame_scores(other), detector.frame_scores(plain), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -74,7 +74,7 @@ def test_rows_of_nan_are_kept_as_they_are(path):
     frames, masks = loud_stretches()
     detector = trainee(path, min_duration=0.1).fit(frames, masks)
     arrays = [np.full((1, 12), np.nan, np.float32), frames[0], np.full((9, 12), np.nan)]
-    together = UtteranceFrames.from_arrays(arrays, dtype=np.float32, frontend=FRONTEND)
+    together = UtteranceFrames.from_arrays(arrays, dtype=np.float32, frame_settings=FRAME_SETTINGS)
     kept = detector.transform(together)
     assert kept.lengths.tolist() == [1, len(detector.transform(frames[:1])[0]), 9]
     assert 0 < kept.lengths[1] < len(frames[0])
@@ -107,7 +107,7 @@ def test_min_duration(frames, path, monkeypatch):
     detector = VoiceActivityDetector(weights=path, hangover=0.1).fit(frames[:1])
     kept = detector.transform(frames[:1])
     np.testing.assert_array_equal(kept[0], frames[0][90:190])
-    assert kept.frontend == {**FRONTEND, "vad": "unet"}
+    assert kept.frame_settings == {**FRAME_SETTINGS, "vad": "unet"}
     assert detector.set_params(min_duration=1.01).transform(frames[:1]).lengths[0] == 300
     scores[:] = 0
     assert detector.set_params(min_duration=0.0).transform(frames[:1]).lengths[0] == 300
@@ -194,7 +194,7 @@ def test_a_front_end_of_ones_own(path, rng, tmp_path):
     detector = VoiceActivityDetector(weights=path, frontend=bank)
     found = detector.fit_transform(waves)
     assert detector.frontend_ is not bank and not hasattr(bank, "n_features_in_")
-    assert found.frontend["n_mels"] == 12 and (tmp_path / "cache").exists()
+    assert found.frame_settings["n_mels"] == 12 and (tmp_path / "cache").exists()
     np.testing.assert_array_equal(detector.transform(waves).base, found.base)
     detector.set_params(frontend__n_mels=13)
     with pytest.raises(ValueError, match=r"small\.safetensors.* expects frames of 12 mel bins"):
@@ -230,7 +230,7 @@ def test_unreadable_recordings(path, rng, tmp_path):
 )
 def test_frames_that_were_made_otherwise(path, frames, changes, says):
     other = UtteranceFrames(
-        frames.base, frames.starts, frames.stops, frontend={**FRONTEND, **changes}
+        frames.base, frames.starts, frames.stops, frame_settings={**FRAME_SETTINGS, **changes}
     )
     with pytest.raises(ValueError, match=says):
         VoiceActivityDetector(weights=path).fit(other)
@@ -277,11 +277,11 @@ def test_a_speaker_network_is_no_detector(tmp_path, frames):
     settings = dict(n_mels=12, widths=(4,), depths=(1,), se_ratio=None, embedding_size=4)
     with torch.random.fork_rng(devices=[]):
         net = SpeakerResNet(**settings)
-    path = save_checkpoint(
+    path = save_weights(
         tmp_path / "speaker.safetensors",
         net.state_dict(),
         architecture=settings,
-        frontend={"n_mels": 12, "cmn": None},
+        frame_settings={"n_mels": 12, "cmn": None},
     )
     with pytest.raises(ValueError, match="it may be a speaker network"):
         VoiceActivityDetector(weights=path).fit(frames)

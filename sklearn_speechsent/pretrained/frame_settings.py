@@ -6,19 +6,19 @@ import warnings
 from typing import Any
 
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.pretrained.checkpoint import SpeakerCheckpoint
-from sklearn_speechsent.pretrained.registry import SpeakerWeights
-from sklearn_speechsent.pretrained.vad import VADCheckpoint
+from sklearn_speechsent.pretrained.checkpoint import SpeakerWeights
+from sklearn_speechsent.pretrained.registry import RegisteredWeights
+from sklearn_speechsent.pretrained.vad import VADWeights
 
 
-def check_frontend(
-    weights: SpeakerWeights | SpeakerCheckpoint | VADCheckpoint, frames: UtteranceFrames
+def check_frame_settings(
+    weights: RegisteredWeights | SpeakerWeights | VADWeights, frames: UtteranceFrames
 ) -> None:
     """Compare how frames were made with what a network was trained on.
 
     Parameters
     ----------
-    weights : SpeakerWeights, SpeakerCheckpoint or VADCheckpoint
+    weights : RegisteredWeights, SpeakerWeights or VADWeights
     frames : UtteranceFrames
         What the record of their making does not mention is taken to fit.
 
@@ -32,18 +32,18 @@ def check_frontend(
     UserWarning
         If the mean normalisation is another one, which costs little.
     """
-    n_mels = weights.frontend["n_mels"]
+    n_mels = weights.frame_settings["n_mels"]
     if frames.frame_shape != (n_mels,):
         raise ValueError(
             f"{weights.name!r} expects frames of {n_mels} mel bins, got frames of shape "
             f"{frames.frame_shape}."
         )
-    if not frames.frontend:
+    if not frames.frame_settings:
         return
     wrong = {
-        name: (frames.frontend.get(name), wanted)
-        for name, wanted in weights.frontend.items()
-        if name != "cmn" and frames.frontend.get(name, wanted) != wanted
+        name: (frames.frame_settings.get(name), wanted)
+        for name, wanted in weights.frame_settings.items()
+        if name != "cmn" and frames.frame_settings.get(name, wanted) != wanted
     }
     if wrong:
         listed = ", ".join(
@@ -52,8 +52,10 @@ def check_frontend(
         raise ValueError(
             f"These frames do not fit {weights.name!r}: {listed}. Set MelFilterBank accordingly."
         )
-    cmn = frames.frontend.get("cmn")
-    wanted = weights.frontend.get("cmn", cmn)  # a verifier may not know how its frames were made
+    cmn = frames.frame_settings.get("cmn")
+    wanted = weights.frame_settings.get(
+        "cmn", cmn
+    )  # a verifier may not know how its frames were made
     if cmn != wanted:
         warnings.warn(
             f"{weights.name!r} was trained on frames with {_cmn_in_words(wanted)}, these have "
