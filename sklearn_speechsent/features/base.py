@@ -1,42 +1,154 @@
-"""What the transformers of this room share."""
+"""The template of the steps that compute utterance by utterance."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import joblib
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from tqdm.auto import tqdm
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_speechsent.store import FeatureStore
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
+from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.store import FeatureStore, check_store
+from sklearn_speechsent.store.compute import Function
+from sklearn_speechsent.store.feature_store import Computed
+from sklearn_speechsent.store.rows import Rows
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
+from sklearn_speechsent.utils.sklearn_compat import fit_context
+
+#: Types of the parameter ``memory``, for scikit-learn's validation of parameters.
+MEMORY_CONSTRAINT = [str, os.PathLike, FeatureStore, joblib.Memory, None]
 
 
-class FramesTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
-    """Base of the transformers whose output is :class:`~sklearn_speechsent.UtteranceFrames`.
+class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+    """Transformer that computes each utterance independently of the others.
 
-    Frames are no table: ``set_output`` is accepted, so that a whole Pipeline can be configured,
-    and changes nothing.
+    A subclass says what its rows are (:meth:`_rows`, and :meth:`_fit` where more is learned), on
+    which settings results depend (:meth:`_settings`), what is computed of a batch of rows
+    (:meth:`_function`), and what becomes of the results (:meth:`_finish`). Where they are stored
+    is the business of :mod:`sklearn_speechsent.store`.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)
+    #: Name of the step in a store.
+    _step: ClassVar[str]
+    #: Label of its progress bar.
+    _label: ClassVar[str]
+    #: Whether results are frames, rather than one row per utterance.
+    _makes_frames = True
 
-    def set_output(self, *, transform: str | None = None) -> FramesTransformer:
-        """Accept the request and leave the output as it is.
+    n_jobs: int | None
+    memory: Any
+    verbose: int
+
+    @reports_fit()
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Check the input, and load what the step needs.
 
         Parameters
         ----------
-        transform : {"default", "pandas", "polars"}, optional
-            Ignored: utterances of unequal length fit into no data frame.
+        X : see the class
+            What the step takes.
+        y : array-like of shape (n,), optional
+            Labels; only :class:`~sklearn_speechsent.MelFilterBank` looks at them.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If the input does not fit the step.
         """
+        self._fit(X, y)
         return self
+
+    @reports_fit()
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Equal to ``fit(X, y).transform(X)``, checking the input once.
+
+        Parameters
+        ----------
+        X : see the class
+            What the step takes.
+        y : array-like of shape (n,), optional
+            Labels; only :class:`~sklearn_speechsent.MelFilterBank` looks at them.
+
+        Returns
+        -------
+        UtteranceFrames or ndarray
+            What ``transform`` gives.
+        """
+        return self._transform(self._fit(X, y))
+
+    def transform(self, X: Any) -> Any:
+        """Compute the utterances, or read them from ``memory``.
+
+        Parameters
+        ----------
+        X : see the class
+            What the step takes.
+
+        Returns
+        -------
+        UtteranceFrames or ndarray
+            What the step makes of each utterance, in the order of the rows.
+
+        Raises
+        ------
+        ValueError
+            If the input does not fit what ``fit`` saw.
+        """
+        check_is_fitted(self)
+        return self._transform(self._rows(X, reset=False))
+
+    def _fit(self, X: Any, y: Any) -> Any:
+        """Learn what there is to learn; gives the rows of X."""
+        return self._rows(X, y, reset=True)
+
+    def _rows(self, X: Any, y: Any = None, *, reset: bool) -> Any:
+        """Rows of X, once they are of the kind that the step takes; ``reset`` in ``fit``."""
+        raise NotImplementedError
+
+    def _settings(self, rows: Any) -> dict[str, Any]:
+        """All that results depend on, next to the rows."""
+        raise NotImplementedError
+
+    def _function(self, rows: Any) -> Function:
+        """What is computed of a batch of rows."""
+        raise NotImplementedError
+
+    def _lengths(self, rows: Any) -> NDArray[np.int64] | None:
+        """Number of frames of each result, where that is known beforehand."""
+        return None
+
+    def _finish(self, made: UtteranceFrames, rows: Any) -> Any:
+        """Output of the step; settings and embeddings of the frames go with their utterances."""
+        made.frame_settings.update(rows.frames.frame_settings)
+        return made.with_embeddings(rows.frames.embeddings)
+
+    def _transform(self, rows: Any) -> Any:
+        made, problems = self._compute(rows)
+        if made is None or problems:
+            raise next(iter(problems.values()))
+        return self._finish(made, rows)
+
+    def _compute(self, rows: Rows, **options: Any) -> Computed:
+        progress = {"n_jobs": self.n_jobs, "verbose": self.verbose, "label": self._label}
+        return check_store(self.memory).compute(
+            self._step,
+            self._settings(rows),
+            rows,
+            self._function(rows),
+            frames=self._makes_frames,
+            lengths=self._lengths(rows),
+            **{**progress, **options},
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -44,49 +156,31 @@ class FramesTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-#: Largest number of utterances that a thread takes on at a time.
-_TASK = 8
-#: What ``memory`` may be, for scikit-learn's check of parameters.
-MEMORY_CONSTRAINT = [str, os.PathLike, FeatureStore, None]
+class FramesOutputMixin:
+    """Mixin of transformers whose output is :class:`~sklearn_speechsent.UtteranceFrames`.
 
-
-def map_utterances(
-    function: Callable[..., Any],
-    arguments: Iterable[tuple[Any, ...]],
-    *,
-    n: int,
-    n_jobs: int | None,
-    verbose: int,
-    description: str,
-) -> list[Any]:
-    """Call a function once per utterance on threads, in order, with a progress bar.
-
-    Parameters
-    ----------
-    function : callable
-    arguments : iterable of tuple
-        Positional arguments of each call.
-    n : int
-        How many there are.
-    n_jobs : int or None
-    verbose : int
-        Whether to show the bar.
-    description : str
-        Its label.
-
-    Returns
-    -------
-    list
-
-    Notes
-    -----
-    Threads, because decoding, resampling and Fourier transforms all release the interpreter lock
-    and their results would be costly to send between processes.
+    Frames are not a table: ``set_output`` is accepted, so that a whole Pipeline can be configured,
+    and changes nothing.
     """
-    # Handing over each short recording by itself would cost more than it gains.
-    size = max(1, min(_TASK, n // (4 * joblib.effective_n_jobs(n_jobs))))
-    parallel = joblib.Parallel(
-        n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=size
-    )
-    results = parallel(joblib.delayed(function)(*item) for item in arguments)
-    return list(tqdm(results, total=n, desc=description, unit="utt", disable=not verbose))
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        kwargs["auto_wrap_output_keys"] = None
+        super().__init_subclass__(**kwargs)
+
+    def set_output(self, *, transform: str | None = None) -> Any:
+        """Accept the request and leave the output as it is.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            Ignored: utterances of unequal length do not fit into a data frame.
+
+        Returns
+        -------
+        self
+        """
+        return self
+
+
+class FramesTransformer(FramesOutputMixin, UtteranceTransformer):
+    """Transformer from frames, or recordings, to frames."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -10,20 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
-from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.frames.validation import check_frames
-from sklearn_speechsent.store import as_store
-from sklearn_speechsent.store.kept import kept
-from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.sklearn_compat import Interval, fit_context
+from sklearn_speechsent.store import FrameRows
+from sklearn_speechsent.store.compute import Function
+from sklearn_speechsent.utils.sklearn_compat import Interval
 
-#: Part of every key: raise it when the same settings give other frames.
+#: Part of every cache key: increased when the same settings give other frames.
 _VERSION = 2
-#: Frame shift (s) assumed for frames that do not say how they were made.
-_DEFAULT_SHIFT = 0.01
 
 
 def window_means(frames: NDArray[Any], width: int) -> NDArray[np.float64]:
@@ -54,28 +50,21 @@ def window_means(frames: NDArray[Any], width: int) -> NDArray[np.float64]:
     return sums
 
 
-def _subtract_means(
-    utterance: NDArray[Any], width: int | None, out: NDArray[Any] | None = None
-) -> NDArray[Any]:
-    """Frames of an utterance without their means, in float32 at least.
+def _without_means(utterances: Iterable[NDArray[Any]], width: int | None) -> Iterator[NDArray[Any]]:
+    """Frames of each utterance without their means, in float32 at least.
 
     The window is centred, and shifted inward at the edges, which share the first and last mean.
     """
-    if out is None:
+    for utterance in utterances:
         out = np.empty(utterance.shape, np.result_type(utterance, np.float32))
-    width = min(width or len(utterance), len(utterance))
-    means = window_means(utterance, width).astype(out.dtype, copy=False)
-    first = width // 2
-    last = first + len(means)
-    np.subtract(utterance[:first], means[0], out=out[:first])
-    np.subtract(utterance[first:last], means, out=out[first:last])
-    np.subtract(utterance[last:], means[-1], out=out[last:])
-    return out
-
-
-def _subtract_means_of_batch(frames: UtteranceFrames, width: int | None) -> Iterator[NDArray[Any]]:
-    for utterance in frames:
-        yield _subtract_means(utterance, width)
+        length = min(width or len(utterance), len(utterance))
+        means = window_means(utterance, length).astype(out.dtype, copy=False)
+        first = length // 2
+        last = first + len(means)
+        np.subtract(utterance[:first], means[0], out=out[:first])
+        np.subtract(utterance[first:last], means, out=out[first:last])
+        np.subtract(utterance[last:], means[-1], out=out[last:])
+        yield out
 
 
 class SlidingCMN(FramesTransformer):
@@ -84,16 +73,20 @@ class SlidingCMN(FramesTransformer):
     What is constant over a few seconds is the channel, the microphone and the loudness, not the
     affect. The name comes from cepstra, for which the method was made; here it works on MFB.
 
+    X is :class:`~sklearn_speechsent.UtteranceFrames`, a sequence of (n_frames, n_bins), or an
+    array-like of shape (n, n_frames), whose rows are utterances of one bin. Nothing is learned.
+    The frames that come out have the type of those that go in, float32 at least.
+
     Parameters
     ----------
     window : float or None, default=3.0
         Width in seconds. At the edges the window is shifted inward; an utterance shorter than it
         loses its mean. None subtracts the mean of the whole utterance.
     n_jobs : int, optional
-        Threads over utterances, where frames are kept; -1 uses all cores.
+        Threads over utterances; -1 uses all cores.
     memory : str, Path or FeatureStore, optional
-        Folder in which frames are kept, see :class:`~sklearn_speechsent.FeatureStore`. Without it
-        they are held in memory, as many as went in.
+        Folder in which frames are stored, see :class:`~sklearn_speechsent.FeatureStore`. Without it
+        they are held in memory.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -115,6 +108,7 @@ class SlidingCMN(FramesTransformer):
     array([-1.5, -0.5,  0.5,  1.5])
     """
 
+    _step, _label = "cmn", "CMN"
     _parameter_constraints: dict[str, list[Any]] = {
         "window": [Interval(Real, 0, None, closed="neither"), None],
         "n_jobs": [Integral, None],
@@ -135,66 +129,25 @@ class SlidingCMN(FramesTransformer):
         self.memory = memory
         self.verbose = verbose
 
-    @reports_fit()
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> SlidingCMN:
-        """Remember the number of bins; nothing is learned.
+    def _rows(self, X: Any, y: Any = None, *, reset: bool) -> FrameRows:
+        return FrameRows(check_frames(self, X, reset=reset, bins=True))
 
-        Parameters
-        ----------
-        X : UtteranceFrames, sequence of (n_frames, n_bins), or array-like of shape (n, n_frames)
-            A 2-D table holds utterances of one bin.
-        y : None
-            Ignored.
+    def _settings(self, rows: FrameRows) -> dict[str, Any]:
+        return {"version": _VERSION, "width": self._width(rows)}
 
-        Returns
-        -------
-        self
-        """
-        check_frames(self, X, reset=True, bins=True)
-        return self
+    def _function(self, rows: FrameRows) -> Function:
+        return partial(_without_means, width=self._width(rows))
 
-    def transform(self, X: Any) -> UtteranceFrames:
-        """Subtract the means.
+    def _lengths(self, rows: FrameRows) -> NDArray[np.int64]:
+        return rows.frames.lengths
 
-        Parameters
-        ----------
-        X : UtteranceFrames, sequence of (n_frames, n_bins), or array-like of shape (n, n_frames)
-
-        Returns
-        -------
-        UtteranceFrames
-            In the type of the frames, float32 at least.
-        """
-        check_is_fitted(self)
-        frames = check_frames(self, X, reset=False, bins=True)
-        width = None
-        if self.window is not None:
-            shift = frames.frame_settings.get("frame_shift", _DEFAULT_SHIFT)
-            width = max(1, round(self.window / shift))
-        settings = {"version": _VERSION, "width": width}
-        if self.memory is None:
-            lengths = frames.lengths
-            stops = np.cumsum(lengths)
-            dtype = np.result_type(frames.dtype, np.float32)
-            base = np.empty((int(stops[-1]), *frames.frame_shape), dtype)
-            made = UtteranceFrames(
-                base,
-                stops - lengths,
-                stops,
-                frame_settings=frames.frame_settings,
-                embeddings=frames.embeddings,
-            )
-            for row, utterance in enumerate(frames):
-                _subtract_means(utterance, width, out=made[row])
-        else:
-            made = kept(
-                as_store(self.memory).shelf("cmn", settings),
-                frames,
-                partial(_subtract_means_of_batch, width=width),
-                n_jobs=self.n_jobs,
-                verbose=self.verbose,
-                description="CMN",
-            )
+    def _finish(self, made: UtteranceFrames, rows: FrameRows) -> UtteranceFrames:
+        made = super()._finish(made, rows)
         made.frame_settings["cmn"] = "utterance" if self.window is None else float(self.window)
         return made
+
+    def _width(self, rows: FrameRows) -> int | None:
+        """Window in frames; None is the utterance."""
+        if self.window is None:
+            return None
+        return max(1, round(self.window / rows.frames.frame_shift))

@@ -1,12 +1,14 @@
-"""Frozen networks, each utterance by itself: whole, unpadded, and on as many cores as there are.
+"""Frozen networks over utterances: each one whole and unpadded, several at a time.
 
-On a CPU one utterance of a few seconds fills the processor's arithmetic already; batches of several
+On a CPU one utterance of a few seconds fills the processor's arithmetic already: batches of several
 would gain nothing and pay for their padding.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,23 +16,38 @@ import joblib
 import torch
 from numpy.typing import NDArray
 
-from sklearn_speechsent.features.base import map_utterances
-from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.nn import SpeakerBlocks, folded
-from sklearn_speechsent.store import as_store
-from sklearn_speechsent.store.kept import kept
+from sklearn_speechsent.features.base import UtteranceTransformer
+from sklearn_speechsent.frames.validation import check_frames
+from sklearn_speechsent.nn import folded
+from sklearn_speechsent.pretrained import SpeakerWeights, check_frame_settings, load_weights
+from sklearn_speechsent.store import FrameRows
+from sklearn_speechsent.store.feature_store import Computed
+from sklearn_speechsent.utils.sklearn_compat import HasMethods
 from sklearn_speechsent.utils.threads import torch_threads
 
 #: Types that convolutions of a frozen network may compute in.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+#: Types of the parameter ``weights``.
+WEIGHTS_CONSTRAINT = [str, os.PathLike, HasMethods(["to_weights"])]
 
 
-class _Frozen:
-    """A network on one utterance after the other, folded as soon as there is one."""
+class FrozenFunction:
+    """A network on one utterance after another, folded when there is one to compute.
+
+    Parameters
+    ----------
+    network : Module
+        In eval mode; called with the frames of an utterance, of shape (1, T, n_mels), and lengths.
+    precision : {"float32", "bfloat16"}
+    finish : callable
+        Makes an array with one row per frame of the network's output.
+    n_threads : int or None
+        Threads of torch for an utterance.
+    """
 
     def __init__(
         self,
-        network: SpeakerBlocks,
+        network: Any,
         precision: str,
         finish: Callable[[Any], NDArray[Any]],
         n_threads: int | None,
@@ -41,82 +58,70 @@ class _Frozen:
         self.n_threads = n_threads
 
     @cached_property
-    def folded(self) -> SpeakerBlocks:
+    def folded(self) -> Any:
+        """Network with batch normalisations folded into its convolutions."""
         return folded(self.network, PRECISIONS[self.precision])
 
     def __call__(self, utterances: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        """Output for each utterance of a batch."""
         for utterance in utterances:
-            # Frames of a file are read-only, which torch does not want.
+            # Frames of a file are read-only, which torch does not accept.
             batch = torch.tensor(utterance, dtype=torch.float32)[None]
             with torch_threads(self.n_threads), torch.inference_mode():
                 output = self.folded(batch, torch.tensor([len(utterance)]))
             yield self.finish(output)
 
 
-def apply_frozen(
-    network: SpeakerBlocks,
-    frames: UtteranceFrames,
-    finish: Callable[[Any], NDArray[Any]],
-    *,
-    precision: str,
-    memory: Any,
-    step: str,
-    settings: dict[str, Any],
-    keeps_frames: bool,
-    n_jobs: int | None,
-    verbose: int,
-    description: str,
-) -> UtteranceFrames:
-    """What a frozen network makes of each utterance, computed or out of a store.
+class FrozenTransformer(UtteranceTransformer):
+    """Transformer from frames to what a pre-trained speaker network makes of them.
 
-    Parameters
-    ----------
-    network : SpeakerBlocks
-        In eval mode; called with the frames of an utterance, of shape (1, T, n_mels), and lengths.
-    frames : UtteranceFrames
-    finish : callable
-        Makes an array with one row per frame of what the network gives.
-    precision : {"float32", "bfloat16"}
-    memory : str, Path, FeatureStore or None
-    step : str
-        Name of the step in a store.
-    settings : dict
-        All that a kept result depends on, but for ``precision``.
-    keeps_frames : bool
-        Whether results are frames rather than one row per utterance, for the type they are kept in.
-    n_jobs : int or None
-        Utterances at a time, and where there are fewer, threads of torch for each.
-    verbose : int
-        Whether to show a progress bar.
-    description : str
-        Its label.
-
-    Returns
-    -------
-    UtteranceFrames
+    A subclass builds ``network_`` (:meth:`_build`) and turns its output into an array
+    (:meth:`_output`).
     """
-    n_at_a_time = n_threads = None
-    if n_jobs is not None:
-        n_workers = joblib.effective_n_jobs(n_jobs)
-        n_at_a_time = min(n_workers, len(frames))
-        n_threads = n_workers // n_at_a_time
-    each = _Frozen(network, precision, finish, n_threads)
-    progress: dict[str, Any] = {
-        "n_jobs": n_at_a_time,
-        "verbose": verbose,
-        "description": description,
-    }
-    # Set here for the threads that are about to start, which take it over; each sets it again where
-    # it is a process instead.
-    with torch_threads(n_threads):
-        if memory is not None:
-            settings = {**settings, "precision": precision}
-            shelf = as_store(memory).shelf(step, settings, frames=keeps_frames)
-            return kept(shelf, frames, each, **progress)
-        results = map_utterances(
-            lambda utterance: next(each([utterance])),
-            ((utterance,) for utterance in frames),
-            n=len(frames),
-            **progress,
-        )
-    return frames.with_frames(results)
+
+    weights: Any
+    precision: str
+    network_: Any
+    weights_: SpeakerWeights
+
+    def _build(self, weights: SpeakerWeights) -> Any:
+        """Network in eval mode with the tensors of pre-trained weights."""
+        raise NotImplementedError
+
+    def _output(self) -> Callable[[Any], NDArray[Any]]:
+        """Function from the network's output to an array, of one row per frame."""
+        raise NotImplementedError
+
+    def _fit(self, X: Any, y: Any) -> FrameRows:
+        frames = check_frames(self, X, reset=True)
+        weights = load_weights(self.weights)
+        check_frame_settings(weights, frames)
+        self.network_ = self._build(weights)
+        self.weights_ = replace(weights, state={})
+        return FrameRows(frames)
+
+    def _rows(self, X: Any, y: Any = None, *, reset: bool) -> FrameRows:
+        frames = check_frames(self, X, reset=reset)
+        check_frame_settings(self.weights_, frames)
+        return FrameRows(frames)
+
+    def _settings(self, rows: FrameRows) -> dict[str, Any]:
+        return {"sha256": self.weights_.sha256, "precision": self.precision}
+
+    def _function(self, rows: FrameRows) -> FrozenFunction:
+        _, n_threads = self._workers(rows)
+        return FrozenFunction(self.network_, self.precision, self._output(), n_threads)
+
+    def _workers(self, rows: FrameRows) -> tuple[int | None, int | None]:
+        """Utterances at a time and, where there are fewer than workers, threads for each."""
+        if self.n_jobs is None:
+            return None, None
+        n_workers = joblib.effective_n_jobs(self.n_jobs)
+        n_jobs = min(n_workers, len(rows))
+        return n_jobs, n_workers // n_jobs
+
+    def _compute(self, rows: Any, **options: Any) -> Computed:
+        n_jobs, n_threads = self._workers(rows)
+        # Threads that are about to start inherit it; processes set it in the function.
+        with torch_threads(n_threads):
+            return super()._compute(rows, n_jobs=n_jobs, **options)

@@ -1,4 +1,4 @@
-"""From recordings to log-mel frames."""
+"""Log-mel filter bank energies of recordings (MFB)."""
 
 from __future__ import annotations
 
@@ -12,38 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
+from sklearn_speechsent.audio import Recording
 from sklearn_speechsent.audio.recording import is_waveform_table, validated_waveforms
 from sklearn_speechsent.features._kaldi import log_mel_energies
-from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer, map_utterances
-from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.store import as_store
-from sklearn_speechsent.store.kept import kept_or_failed
-from sklearn_speechsent.store.recording_keys import recording_keys
-from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions, fit_context
+from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
+from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.store import RecordingRows
+from sklearn_speechsent.store.compute import Function
+from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utils.validation import check_labels
 
-#: Part of every cache key: raise it when the same settings give other frames.
+#: Part of every cache key: increased when the same settings give other frames.
 _VERSION = 2
 
 
-def _extract(recording: audio.Recording, settings: dict[str, Any]) -> NDArray[np.floating]:
-    """MFB of one recording."""
-    samples = audio.read(recording, settings["sample_rate"])
-    arguments = {name: value for name, value in settings.items() if name != "version"}
-    if len(samples) < settings["frame_length"]:
-        raise recording.error("it is shorter than one frame after resampling. Leave it out.")
-    return log_mel_energies(samples, **arguments)
-
-
-def _extract_batch(
-    recordings: list[audio.Recording], settings: dict[str, Any]
+def _extract(
+    recordings: list[Recording], arguments: dict[str, Any]
 ) -> Iterator[NDArray[np.floating] | Exception]:
-    """MFB of each recording, or what is wrong with it."""
+    """Log-mel frames of each recording, or what is wrong with it."""
     for recording in recordings:
         try:
-            yield _extract(recording, settings)
+            samples = audio.read(recording, arguments["sample_rate"])
+            if len(samples) < arguments["frame_length"]:
+                raise recording.error(
+                    "it is shorter than one frame after resampling. Leave it out."
+                )
+            yield log_mel_energies(samples, **arguments)
         except audio.RecordingError as exception:
             yield exception
 
@@ -53,7 +48,12 @@ class MelFilterBank(FramesTransformer):
 
     Recordings are decoded, mixed down to one channel, resampled and cut into overlapping frames;
     each frame becomes the logarithms of the energies in ``n_mels`` bands, after Kaldi's
-    conventions. Files are streamed: no more waveforms are held than there are threads.
+    conventions. Files are streamed: each thread holds the waveform of one recording.
+
+    X is an array-like of paths, a DataFrame of files and segments, a sequence of arrays, or of
+    ``(rate, array)`` pairs, see :func:`~sklearn_speechsent.audio.as_recordings`. ``fit`` reads
+    their headers and the labels without decoding anything, so that a file that cannot be opened, a
+    wrong number of labels, a missing value or a single level is an error before the long work.
 
     Parameters
     ----------
@@ -84,10 +84,10 @@ class MelFilterBank(FramesTransformer):
     n_jobs : int, optional
         Threads over recordings; -1 uses all cores.
     memory : str, Path or FeatureStore, optional
-        Folder in which frames are kept per recording, by the content of the file, the segment and
-        the parameters, see :class:`~sklearn_speechsent.FeatureStore`. Cross-validation and grid
-        search then decode each recording once, a killed extraction goes on where it was, and frames
-        stay in their files, whatever the size of the corpus.
+        Folder in which frames are stored per recording, by the content of the file, the segment
+        and the parameters, see :class:`~sklearn_speechsent.FeatureStore`. Cross-validation and grid
+        search then decode each recording once, an interrupted extraction resumes, and frames stay
+        in their files, whatever the size of the corpus.
     verbose : int, default=0
         Whether to show a progress bar.
 
@@ -113,6 +113,7 @@ class MelFilterBank(FramesTransformer):
     UtteranceFrames(2 utterances, 146 frames of shape (80,), float32)
     """
 
+    _step, _label = "mfb", "MFB"
     _parameter_constraints: dict[str, list[Any]] = {
         "n_mels": [Interval(Integral, 1, None, closed="left")],
         "sample_rate": [Interval(Integral, 1, None, closed="left")],
@@ -163,76 +164,11 @@ class MelFilterBank(FramesTransformer):
         self.memory = memory
         self.verbose = verbose
 
-    @reports_fit()
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> MelFilterBank:
-        """Check the recordings and the labels without decoding anything.
-
-        Parameters
-        ----------
-        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
-            See :func:`~sklearn_speechsent.audio.as_recordings`.
-        y : array-like of shape (n,), optional
-            Only looked at, so that a wrong length, a missing value or a single level is an error
-            here rather than after the extraction.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        RecordingError
-            If a recording cannot be opened or is too short; the message names it.
-        ValueError
-            If ``y`` does not fit, or ``on_error="skip"`` while there is a ``y``.
-        """
-        self._prepare(X, y, reset=True)
-        return self
-
-    def transform(self, X: Any) -> UtteranceFrames:
-        """Extract the frames of every recording.
-
-        Parameters
-        ----------
-        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
-
-        Returns
-        -------
-        UtteranceFrames
-            Base of shape (n_frames, n_mels).
-
-        Raises
-        ------
-        RecordingError
-            If a recording cannot be used and ``on_error="raise"``.
-        """
-        return self._extract_all(*self._prepare(X, None, reset=False))
-
-    @reports_fit()
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None) -> UtteranceFrames:
-        """Equal to ``fit(X, y).transform(X)``, looking at the files' headers once.
-
-        Parameters
-        ----------
-        X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
-        y : array-like of shape (n,), optional
-
-        Returns
-        -------
-        UtteranceFrames
-        """
-        return self._extract_all(*self._prepare(X, y, reset=True))
-
-    def _prepare(
-        self, X: Any, y: Any, *, reset: bool
-    ) -> tuple[list[audio.Recording], dict[int, audio.RecordingError]]:
-        """Recordings of X, and what is wrong with some of them as far as headers tell."""
+    def _rows(self, X: Any, y: Any = None, *, reset: bool) -> RecordingRows:
         if reset:
             self._with_labels_ = y is not None
-        self._settings()  # parameters that do not fit each other are an error before anything else
-        if self.on_error == "skip" and (y is not None or getattr(self, "_with_labels_", False)):
+        self._arguments()  # parameters that do not fit each other are an error before anything else
+        if self.on_error == "skip" and getattr(self, "_with_labels_", False):
             raise ValueError(
                 'on_error="skip" would leave rows out of X and not out of y. Cut both with the '
                 "mask of sklearn_speechsent.audio.check_recordings(X) before fitting, or keep the "
@@ -255,68 +191,40 @@ class MelFilterBank(FramesTransformer):
             )
         if self.on_error == "raise":
             audio.raise_for_bad_recordings(list(problems.values()), len(recordings))
-        return recordings, problems
+        return RecordingRows(recordings, self.n_jobs, problems)
 
-    def _extract_all(
-        self, recordings: list[audio.Recording], problems: dict[int, audio.RecordingError]
-    ) -> UtteranceFrames:
+    def _function(self, rows: RecordingRows) -> Function:
+        return partial(_extract, arguments=self._arguments())
+
+    def _transform(self, rows: RecordingRows) -> UtteranceFrames:
+        blank = np.full((1, self.n_mels), np.nan, dtype=self.dtype)
         with torch_threads(1):  # or torch's threads contend with those of n_jobs
-            frames, failed = self._extract_good(recordings)
-        # What the header told says more than what came of decoding all the same.
-        bad = [problems.get(row, failed[row]) for row in sorted(failed)]
+            frames, failed = self._compute(
+                rows, replacement=blank if self.on_error == "nan" else None
+            )
+        # A header tells more about what is wrong than the error of decoding.
+        bad = [rows.problems.get(row) or failed[row] for row in sorted(failed)]
         if frames is None or (bad and self.on_error == "raise"):
             bad[0].add_note(audio.CHECK_HINT)
-            audio.raise_for_bad_recordings(bad, len(recordings))
+            audio.raise_for_bad_recordings(bad, len(rows))
         if bad:
             done = "left out" if self.on_error == "skip" else "kept as NaN"
             shown = "\n  ".join(map(str, bad[:5]))
             warnings.warn(
-                f"{len(bad)} of {len(recordings)} recordings were {done}:\n  {shown}", stacklevel=3
+                f"{len(bad)} of {len(rows)} recordings were {done}:\n  {shown}", stacklevel=4
             )
         assert frames is not None
         frames.frame_settings.update(self._frame_settings())
         return frames
 
-    def _extract_good(
-        self, recordings: list[audio.Recording]
-    ) -> tuple[UtteranceFrames | None, dict[int, audio.RecordingError]]:
-        """Frames of what can be used, and by row what is wrong with the rest."""
-        settings = self._settings()
-        blank = np.full((1, self.n_mels), np.nan, dtype=self.dtype)
-        replacement = blank if self.on_error == "nan" else None
-        attempt = partial(_extract_batch, settings=settings)
-        if self.memory is not None:
-            store = as_store(self.memory)
-            return kept_or_failed(
-                store.shelf("mfb", settings),
-                recording_keys(recordings, store, self.n_jobs),
-                lambda rows: [recordings[row] for row in rows],
-                attempt,
-                replacement=replacement,
-                n_jobs=self.n_jobs,
-                verbose=self.verbose,
-                description="MFB",
-            )
-        results = map_utterances(
-            lambda recording: next(attempt([recording])),
-            ((recording,) for recording in recordings),
-            n=len(recordings),
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
-            description="MFB",
-        )
-        failed = {row: r for row, r in enumerate(results) if isinstance(r, audio.RecordingError)}
-        if len(failed) == len(results):
-            return None, failed
-        kept = [replacement if row in failed else r for row, r in enumerate(results)]
-        arrays = [array for array in kept if array is not None]
-        return UtteranceFrames.from_arrays(arrays, dtype=self.dtype), failed
-
     def _samples(self, seconds: float) -> int:
         return max(1, int(self.sample_rate * seconds + 1e-6))
 
-    def _settings(self) -> dict[str, Any]:
-        """Arguments of the extraction; with the version, all that a cached result depends on."""
+    def _settings(self, rows: RecordingRows) -> dict[str, Any]:
+        return {"version": _VERSION, **self._arguments()}
+
+    def _arguments(self) -> dict[str, Any]:
+        """Arguments of the extraction, each in one type."""
         nyquist = self.sample_rate / 2
         high_freq = nyquist if self.high_freq is None else float(self.high_freq)
         if not self.low_freq < high_freq <= nyquist:
@@ -325,7 +233,6 @@ class MelFilterBank(FramesTransformer):
                 f"not exceed {nyquist:g} Hz, half of sample_rate={self.sample_rate}."
             )
         return {
-            "version": _VERSION,
             "sample_rate": int(self.sample_rate),
             "n_mels": int(self.n_mels),
             "frame_length": self._samples(self.frame_length),
@@ -339,8 +246,8 @@ class MelFilterBank(FramesTransformer):
         }
 
     def _frame_settings(self) -> dict[str, Any]:
-        settings = self._settings()
-        del settings["version"], settings["dtype"]
+        settings = self._arguments()
+        del settings["dtype"]
         settings["frame_length"] = float(self.frame_length)
         settings["frame_shift"] = float(self.frame_shift)
         return settings

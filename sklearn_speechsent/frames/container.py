@@ -155,6 +155,16 @@ class UtteranceFrames:
         return self.base.shape[1:]
 
     @property
+    def frame_length(self) -> float:
+        """Seconds that a frame looks at: of ``frame_settings``, or 0.025."""
+        return self.frame_settings.get("frame_length", 0.025)
+
+    @property
+    def frame_shift(self) -> float:
+        """Seconds from one frame to the next: of ``frame_settings``, or 0.01."""
+        return self.frame_settings.get("frame_shift", 0.01)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the frames."""
         return self.base.dtype

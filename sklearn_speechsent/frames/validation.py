@@ -164,3 +164,14 @@ def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> 
             f"{estimator.n_features_in_} features as input."
         )
     return frames
+
+
+def unusable(frames: UtteranceFrames) -> NDArray[np.bool_]:
+    """Which utterances hold NaN or infinite values, shape (n,)."""
+    if frames.dtype.kind != "f":
+        return np.zeros(len(frames), dtype=bool)
+    # A sum shows them without a temporary array of the size of the utterance.
+    sums = np.array([utterance.sum(dtype=np.float64) for utterance in frames])
+    if frames.embeddings is not None:
+        sums += frames.embeddings.sum(axis=1)
+    return ~np.isfinite(sums)

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT
-from sklearn_speechsent.features.frozen import PRECISIONS, apply_frozen
-from sklearn_speechsent.frames.validation import check_frames
-from sklearn_speechsent.pretrained import build_network, check_frame_settings, load_weights
+from sklearn_speechsent.features.frozen import (
+    PRECISIONS,
+    WEIGHTS_CONSTRAINT,
+    FrozenTransformer,
+)
+from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.nn import SpeakerResNet
+from sklearn_speechsent.pretrained import SpeakerWeights, build_network
 from sklearn_speechsent.speaker.trials import unit_rows
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utils.sklearn_compat import HasMethods, StrOptions, fit_context
+from sklearn_speechsent.store import FrameRows
+from sklearn_speechsent.utils.sklearn_compat import StrOptions
 
-#: Part of every cache key: raise it when the same settings give other embeddings.
+#: Part of every cache key: increased when the same settings give other embeddings.
 _VERSION = 2
 
 
-class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class SpeakerEmbedder(FrozenTransformer):
     """Embedding of each utterance's speaker by a pre-trained verification network (SpE).
+
+    X is :class:`~sklearn_speechsent.UtteranceFrames` or a sequence of (n_frames, n_mels), the
+    output of :class:`~sklearn_speechsent.SlidingCMN`; a table of shape (n, embedding_size) comes
+    out. ``fit`` loads the network and raises a ValueError if the frames have another rate, window
+    or number of bins than it was trained on, or a FileNotFoundError if the weights are not there.
 
     Parameters
     ----------
     weights : str, Path or SpeakerVerifier, default="speechsent-seresnet"
         Name in the registry of :mod:`sklearn_speechsent.pretrained` (the default ships with the
         package), file (``.onnx``, ``.pt``, ``.safetensors``), or a fitted
-        :class:`~sklearn_speechsent.SpeakerVerifier`, which stays fitted when this estimator is
-        cloned.
+        :class:`~sklearn_speechsent.SpeakerVerifier` inside a
+        :class:`~sklearn.frozen.FrozenEstimator`, which keeps it fitted when this is cloned.
     normalize : bool, default=True
         Whether embeddings have unit length, so that products of two are cosines.
     precision : {"float32", "bfloat16"}, default="float32"
@@ -43,7 +51,7 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         Utterances that are computed at a time, each on one thread of torch; None computes one after
         the other on as many threads as torch is set to, -1 uses all cores.
     memory : str, Path or FeatureStore, optional
-        Folder in which embeddings are kept per utterance, by the utterance's frames and the
+        Folder in which embeddings are stored per utterance, by the utterance's frames and the
         network, see :class:`~sklearn_speechsent.FeatureStore`.
     verbose : int, default=0
         Whether to show a progress bar.
@@ -51,6 +59,8 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     network_ : SpeakerResNet
+    weights_ : SpeakerWeights
+        Name, checksum, architecture and frame settings of the weights, without their tensors.
     n_features_in_ : int
         Mel bins.
 
@@ -74,8 +84,10 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     (2, 256)
     """
 
+    _step, _label = "spe", "SpE"
+    _makes_frames = False
     _parameter_constraints: dict[str, list[Any]] = {
-        "weights": [str, os.PathLike, HasMethods(["to_weights"])],
+        "weights": WEIGHTS_CONSTRAINT,
         "normalize": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
         "n_jobs": [Integral, None],
@@ -100,70 +112,20 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         self.memory = memory
         self.verbose = verbose
 
-    def __sklearn_clone__(self) -> SpeakerEmbedder:
-        twin = super().__sklearn_clone__()
-        twin.weights = self.weights  # what is pre-trained must not come out untrained
-        return twin
+    def _build(self, weights: SpeakerWeights) -> SpeakerResNet:
+        return build_network(weights)
 
-    @reports_fit()
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> SpeakerEmbedder:
-        """Load the network and check that the frames are of the kind it was trained on.
+    def _settings(self, rows: FrameRows) -> dict[str, Any]:
+        return {"version": _VERSION, **super()._settings(rows)}
 
-        Parameters
-        ----------
-        X : UtteranceFrames or sequence of (n_frames, n_mels)
-            Output of ``SlidingCMN``.
-        y : None
-            Ignored.
+    def _output(self) -> Callable[[Any], NDArray[Any]]:
+        return Tensor.numpy
 
-        Returns
-        -------
-        self
+    def _lengths(self, rows: FrameRows) -> NDArray[np.int64]:
+        return np.ones(len(rows), np.int64)
 
-        Raises
-        ------
-        FileNotFoundError
-            If the weights are not there.
-        ValueError
-            If the file is damaged or of another architecture, or the frames have another rate,
-            window or number of bins than the network expects.
-        """
-        frames = check_frames(self, X, reset=True)
-        checkpoint = load_weights(self.weights)
-        check_frame_settings(checkpoint, frames)
-        self.network_ = build_network(checkpoint)
-        self.weights_ = replace(checkpoint, state={})
-        return self
-
-    def transform(self, X: Any) -> NDArray[np.float32]:
-        """Embed utterances.
-
-        Parameters
-        ----------
-        X : UtteranceFrames or sequence of (n_frames, n_mels)
-
-        Returns
-        -------
-        ndarray of shape (n, embedding_size), float32
-        """
-        check_is_fitted(self)
-        frames = check_frames(self, X, reset=False)
-        check_frame_settings(self.weights_, frames)
-        found = apply_frozen(
-            self.network_,
-            frames,
-            Tensor.numpy,
-            precision=self.precision,
-            memory=self.memory,
-            step="spe",
-            settings={"version": _VERSION, "sha256": self.weights_.sha256},
-            keeps_frames=False,
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
-            description="SpE",
-        )
-        embeddings = found.base[found.starts]
+    def _finish(self, made: UtteranceFrames, rows: FrameRows) -> NDArray[np.float32]:
+        embeddings = made.base[made.starts]
         return unit_rows(embeddings) if self.normalize else embeddings
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -181,8 +143,3 @@ class SpeakerEmbedder(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         size = self.network_.seg_1.out_features
         return np.array([f"speaker{i:03d}" for i in range(size)], dtype=object)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []
-        return tags

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -14,92 +11,42 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT
-from sklearn_speechsent.features.frozen import PRECISIONS, apply_frozen
+from sklearn_speechsent.features.frozen import (
+    PRECISIONS,
+    WEIGHTS_CONSTRAINT,
+    FrozenTransformer,
+)
 from sklearn_speechsent.features.statistics import (
     COLUMNS,
     COMPRESSIONS,
     STATISTICS,
     pool_statistics,
 )
-from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.frames.validation import check_frames
+from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
-from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights
-from sklearn_speechsent.store import as_store
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utils.sklearn_compat import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    fit_context,
-)
+from sklearn_speechsent.pretrained import SpeakerWeights, load_into
+from sklearn_speechsent.store import FrameRows, check_store
+from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 
-
-def announce_size(what: str, n_bytes: int, memory: Any, verbose: int) -> None:
-    """Say how much room something will take, and warn if there may not be enough of it.
-
-    Parameters
-    ----------
-    what : str
-    n_bytes : int
-    memory : FeatureStore, str, Path or None
-        Where it is kept; None is the machine's memory.
-    verbose : int
-        Whether to say so where there is enough.
-
-    Warns
-    -----
-    ResourceWarning
-        If it is more than half of the machine's memory, or more than the disk has left.
-    """
-    gibibytes = n_bytes / 2**30
-    if memory is None:
-        limit, room = _memory_size() / 2, "half of this machine's memory"
-        remedy = "Set memory= to a folder"
-    else:
-        folder = as_store(memory).folder
-        there = next(path for path in [folder, *folder.parents] if path.exists())
-        limit, room = shutil.disk_usage(there).free, f"what is free in {there}"
-        remedy = "Choose another folder by memory="
-    if n_bytes > limit:
-        warnings.warn(
-            f"{what} take {gibibytes:.2f} GiB, more than {room} ({limit / 2**30:.2f} GiB). "
-            f"{remedy}, use pooling='stats' or fewer recordings, or let the network hold the "
-            "frozen blocks.",
-            ResourceWarning,
-            stacklevel=5,
-        )
-    elif verbose:
-        print(f"{what} take {gibibytes:.2f} GiB.")
-
-
-def _memory_size() -> int:
-    """Physical memory in bytes, or a large number where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 2**62
-
-
-#: Part of every cache key: raise it when the same settings give other features.
+#: Part of every cache key: increased when the same settings give other features.
 _VERSION = 2
 
 
-def _finish(output: tuple[torch.Tensor, torch.Tensor], settings: dict[str, Any]) -> NDArray[Any]:
-    """Maps of an utterance, time first, or one row of its statistics."""
+def _maps(output: tuple[torch.Tensor, torch.Tensor], dtype: str) -> NDArray[Any]:
+    """Maps of an utterance, time first."""
     maps, _ = output
-    time_first = maps[0].permute(2, 0, 1).float().numpy()
-    if settings["pooling"] is None:
-        return np.ascontiguousarray(time_first, dtype=settings["dtype"])
-    statistics = pool_statistics(
-        time_first, n_bands=settings["n_bands"], statistics=settings["statistics"]
-    )
-    return statistics[None]
+    return np.ascontiguousarray(maps[0].permute(2, 0, 1).float().numpy(), dtype=dtype)
+
+
+def _pooled(
+    output: tuple[torch.Tensor, torch.Tensor], n_bands: int, statistics: Sequence[str]
+) -> NDArray[Any]:
+    """One row of statistics of an utterance."""
+    return pool_statistics(_maps(output, "float32"), n_bands=n_bands, statistics=statistics)[None]
 
 
 def _embedding_size(frames: UtteranceFrames) -> int:
@@ -112,12 +59,19 @@ def _pools(extractor: SpeakerFeatureExtractor) -> bool:
     return True
 
 
-class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class SpeakerFeatureExtractor(FrozenTransformer):
     """Lower blocks of a pre-trained speaker network as features (SRExt).
 
     The network is frozen: each utterance is computed once, whole, and in eval mode. With
-    ``pooling=None`` its maps go to a network, pooled to statistics they are an ordinary 2-D table
-    for any scikit-learn estimator.
+    ``pooling=None`` its maps go to a network: :class:`~sklearn_speechsent.UtteranceFrames` with
+    frames of shape (n_channels, n_frequencies). Pooled to statistics they are an ordinary table of
+    shape (n, n_statistics * n_channels * n_bands) for any scikit-learn estimator, with the columns
+    of a fused speaker embedding behind them.
+
+    X is :class:`~sklearn_speechsent.UtteranceFrames` or a sequence of (n_frames, n_mels), the
+    output of :class:`~sklearn_speechsent.SlidingCMN`. ``fit`` loads the network and raises a
+    ValueError if the frames have another rate, window or number of bins than it was trained on, or
+    a FileNotFoundError if the weights are not there.
 
     Parameters
     ----------
@@ -127,7 +81,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         :class:`~sklearn_speechsent.SpeakerVerifier` inside a
         :class:`~sklearn.frozen.FrozenEstimator`, which keeps it fitted when this is cloned.
     n_blocks : {1, 2, 3, 4}, default=3
-        Stem and so many blocks. The paper takes 2; the third carries affect best [1]_.
+        Stem and this number of blocks. The paper takes 2; the third carries affect best [1]_.
     pooling : {"stats"} or None, default="stats"
         ``"stats"``: statistics over time of each channel in ``n_bands`` frequency bands. None:
         the maps.
@@ -149,7 +103,7 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         Utterances that are computed at a time, each on one thread of torch; None computes one after
         the other on as many threads as torch is set to, -1 uses all cores.
     memory : str, Path or FeatureStore, optional
-        Folder in which features are kept per utterance, by the utterance's frames and the
+        Folder in which features are stored per utterance, by the utterance's frames and the
         parameters, see :class:`~sklearn_speechsent.FeatureStore`. Maps then stay in their files.
     verbose : int, default=0
         Whether to show a progress bar, and the size of the maps beforehand.
@@ -158,6 +112,10 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
     ----------
     network_ : SpeakerBlocks
         The frozen blocks.
+    weights_ : SpeakerWeights
+        Name, checksum, architecture and frame settings of the weights, without their tensors.
+    embedding_size_ : int
+        Values of the speaker embedding that came with the frames, 0 without.
     n_features_in_ : int
         Mel bins.
 
@@ -180,8 +138,9 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
     'block2_mean_c000_b0'
     """
 
+    _step, _label = "srext", "SRExt"
     _parameter_constraints: dict[str, list[Any]] = {
-        "weights": [str, os.PathLike, HasMethods(["to_weights"])],
+        "weights": WEIGHTS_CONSTRAINT,
         "n_blocks": [Interval(Integral, 1, 4, closed="both")],
         "pooling": [StrOptions({"stats"}), None],
         "n_bands": [Interval(Integral, 1, None, closed="left")],
@@ -221,42 +180,25 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         self.memory = memory
         self.verbose = verbose
 
-    @reports_fit()
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> SpeakerFeatureExtractor:
-        """Load the network and check that the frames are of the kind it was trained on.
+    @property
+    def _makes_frames(self) -> bool:  # type: ignore[override]
+        return self.pooling is None
 
-        Parameters
-        ----------
-        X : UtteranceFrames or sequence of (n_frames, n_mels)
-            Output of ``SlidingCMN``.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        FileNotFoundError
-            If the file of the weights is not there; the message says how to come by it.
-        ValueError
-            If the frames have another rate, window or number of bins than the network expects.
-        """
+    def _fit(self, X: Any, y: Any) -> FrameRows:
         unknown = [name for name in self.statistics if name not in STATISTICS]
         if unknown or not self.statistics:
             raise ValueError(
                 f"statistics={self.statistics!r} must name one or more of {list(STATISTICS)}."
             )
-        frames = check_frames(self, X, reset=True)
-        self.embedding_size_ = _embedding_size(frames)
-        checkpoint = load_weights(self.weights)
-        check_frame_settings(checkpoint, frames)
-        layout = {k: v for k, v in checkpoint.architecture.items() if k != "embedding_size"}
+        rows = super()._fit(X, y)
+        self.embedding_size_ = _embedding_size(rows.frames)
+        return rows
+
+    def _build(self, weights: SpeakerWeights) -> SpeakerBlocks:
+        layout = {k: v for k, v in weights.architecture.items() if k != "embedding_size"}
         if self.n_blocks > len(layout["depths"]):
             raise ValueError(
-                f"n_blocks={self.n_blocks}, but {checkpoint.name!r} has {len(layout['depths'])}."
+                f"n_blocks={self.n_blocks}, but {weights.name!r} has {len(layout['depths'])}."
             )
         with torch.device("meta"):  # without drawing weights, which are replaced
             network = SpeakerBlocks(n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **layout)
@@ -265,58 +207,77 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
                 f"n_bands={self.n_bands} does not divide the {network.out_frequencies} frequencies "
                 f"of block {self.n_blocks}."
             )
-        load_into(network.to_empty(device="cpu"), checkpoint.state, checkpoint.name)
-        self.weights_ = replace(checkpoint, state={})
-        self.network_ = network.eval()
-        return self
+        load_into(network.to_empty(device="cpu"), weights.state, weights.name)
+        return network.eval()
 
-    def transform(self, X: Any) -> UtteranceFrames | NDArray[Any]:
-        """Compute the features.
-
-        Parameters
-        ----------
-        X : UtteranceFrames or sequence of (n_frames, n_mels)
-
-        Returns
-        -------
-        ndarray of shape (n, 2 * n_channels * n_bands) or UtteranceFrames
-            Statistics, with the columns of a fused speaker embedding behind them; or maps with
-            frames of shape (n_channels, n_frequencies).
-        """
-        check_is_fitted(self)
-        frames = check_frames(self, X, reset=False)
-        if _embedding_size(frames) != self.embedding_size_:
+    def _rows(self, X: Any, y: Any = None, *, reset: bool) -> FrameRows:
+        rows = super()._rows(X, reset=reset)
+        if _embedding_size(rows.frames) != self.embedding_size_:
             raise ValueError(
-                f"X has embeddings of {_embedding_size(frames)} values per utterance, but "
+                f"X has embeddings of {_embedding_size(rows.frames)} values per utterance, but "
                 f"SpeakerFeatureExtractor is expecting {self.embedding_size_}."
             )
-        check_frame_settings(self.weights_, frames)
+        return rows
+
+    def _settings(self, rows: FrameRows) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "version": _VERSION,
+            "n_blocks": int(self.n_blocks),
+            "pooling": self.pooling,
+        }
         if self.pooling is None:
-            self._announce_size(frames)
-        settings = self._settings()
-        features = apply_frozen(
-            self.network_,
-            frames,
-            partial(_finish, settings=settings),
-            precision=self.precision,
-            memory=self.memory,
-            step="srext",
-            settings=settings,
-            keeps_frames=self.pooling is None,
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
-            description="SRExt",
+            settings |= {"dtype": self.dtype}
+        else:
+            settings |= {"n_bands": int(self.n_bands), "statistics": list(self.statistics)}
+        return super()._settings(rows) | settings
+
+    def _output(self) -> Callable[[Any], NDArray[Any]]:
+        if self.pooling is None:
+            return partial(_maps, dtype=self.dtype)
+        return partial(_pooled, n_bands=self.n_bands, statistics=self.statistics)
+
+    def _lengths(self, rows: FrameRows) -> NDArray[np.int64]:
+        if self.pooling is None:
+            return -(-rows.frames.lengths // self.network_.time_stride)
+        return np.ones(len(rows), np.int64)
+
+    def _transform(self, rows: FrameRows) -> Any:
+        if self.pooling is None:
+            self._announce_size(rows)
+        return super()._transform(rows)
+
+    def _finish(self, made: UtteranceFrames, rows: FrameRows) -> Any:
+        frames = rows.frames
+        if self.pooling is None:
+            made = super()._finish(made, rows)
+            made.frame_settings["srext"] = f"{self.weights_.name}, {self.n_blocks} blocks"
+            if "frame_shift" in frames.frame_settings:
+                made.frame_settings["frame_shift"] *= self.network_.time_stride
+            return made
+        # Not part of what is stored: another compression costs nothing to try.
+        table = COMPRESSIONS[self.compress](made.base[made.starts])
+        if frames.embeddings is not None:
+            table = np.hstack([table, frames.embeddings])
+        return table.astype(self.dtype, copy=False)
+
+    def _announce_size(self, rows: FrameRows) -> None:
+        """Print the size of the maps, or warn if there may not be enough room for them."""
+        values = self._lengths(rows).sum() * (
+            self.network_.out_channels * self.network_.out_frequencies
         )
-        if self.pooling is not None:
-            # Not part of what is kept: another compression costs nothing to try.
-            table = COMPRESSIONS[self.compress](features.base[features.starts])
-            if frames.embeddings is not None:
-                table = np.hstack([table, frames.embeddings])
-            return table.astype(self.dtype, copy=False)
-        features.frame_settings["srext"] = f"{self.weights_.name}, {self.n_blocks} blocks"
-        if "frame_shift" in frames.frame_settings:
-            features.frame_settings["frame_shift"] *= self.network_.time_stride
-        return features
+        n_bytes = int(values) * np.dtype(self.dtype).itemsize
+        limit, where, remedy = check_store(self.memory).room()
+        what = f"Maps of {len(rows)} utterances after {self.n_blocks} blocks take"
+        if n_bytes > limit:
+            warnings.warn(
+                f"{what} {n_bytes / 2**30:.2f} GiB, more than {where} ({limit / 2**30:.2f} GiB). "
+                f"{remedy}, use pooling='stats' or fewer recordings, or let the network hold the "
+                "frozen blocks.",
+                ResourceWarning,
+                stacklevel=5,
+            )
+        elif self.verbose:
+            print(f"{what} {n_bytes / 2**30:.2f} GiB.")
 
     @available_if(_pools)
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -359,30 +320,3 @@ class SpeakerFeatureExtractor(CallbackSupportMixin, TransformerMixin, BaseEstima
         if self.pooling is None:
             return self
         return super().set_output(transform=transform)
-
-    def _settings(self) -> dict[str, Any]:
-        pooled = self.pooling is not None
-        return {
-            "version": _VERSION,
-            "sha256": self.weights_.sha256,
-            "n_blocks": int(self.n_blocks),
-            "pooling": self.pooling,
-            "n_bands": int(self.n_bands) if pooled else None,
-            "statistics": list(self.statistics) if pooled else None,
-            "dtype": None if pooled else self.dtype,
-        }
-
-    def _announce_size(self, frames: UtteranceFrames) -> None:
-        n_maps = int(np.sum(-(-frames.lengths // self.network_.time_stride)))
-        size = n_maps * self.network_.out_channels * self.network_.out_frequencies
-        announce_size(
-            f"Maps of {len(frames)} utterances after {self.n_blocks} blocks",
-            size * np.dtype(self.dtype).itemsize,
-            self.memory,
-            self.verbose,
-        )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []
-        return tags

@@ -1,28 +1,30 @@
-"""Sending the speaker's embedding along with the frames (SpE)."""
+"""Fusion of a speaker embedding with the frames of each utterance (SpE)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_speechsent.features.base import FramesTransformer
+from sklearn_speechsent.features.base import FramesOutputMixin
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.speaker.embedder import SpeakerEmbedder
 from sklearn_speechsent.speaker.trials import unit_rows
-from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_compat import HasMethods, fit_context
 
 
-class SpeakerEmbeddingFusion(FramesTransformer):
+class SpeakerEmbeddingFusion(
+    FramesOutputMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator
+):
     """Attach a speaker embedding to each utterance, for the network behind to fuse.
 
     The frames pass unchanged. A sentiment network that finds embeddings projects them and
-    concatenates them with the output of its decoders [1]_, so that what a voice is like for good
-    need not be mistaken for what it is like now; pooled statistics get them as further columns.
+    concatenates them with the output of its decoders [1]_, so that what is lasting in a voice is
+    not mistaken for its present state; pooled statistics get them as further columns.
 
     Parameters
     ----------
@@ -114,3 +116,8 @@ class SpeakerEmbeddingFusion(FramesTransformer):
         if len(embeddings) != len(frames):
             raise ValueError(f"{name} gives {len(embeddings)} rows for {len(frames)} utterances.")
         return frames.with_embeddings(unit_rows(embeddings))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags

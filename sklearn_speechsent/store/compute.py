@@ -1,4 +1,4 @@
-"""Computing what a shelf lacks: on threads, in processes or on a cluster, and beside others."""
+"""Computation of a step's results: on threads, in processes or on a cluster."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from sklearn_speechsent.store.leases import Claims
+from sklearn_speechsent.store.leases import Leases
 from sklearn_speechsent.store.shard import ShardWriter, StoreError
-from sklearn_speechsent.store.step_cache import Shelf
+from sklearn_speechsent.store.step_cache import StepCache
 from sklearn_speechsent.utils.files import turn
 
-#: Utterances of a task are a share of those that are missing, within limits. On threads there are
-#: many small tasks, for the progress bar; elsewhere every task costs some milliseconds of its own
-#: and makes a file, so that each worker gets a few large ones.
+#: Number of tasks on threads, tasks per worker elsewhere, and smallest and largest number of
+#: utterances in a task (on threads, elsewhere). Small tasks move the progress bar; outside of
+#: threads each costs some milliseconds and makes a file.
 _TASKS, _TASKS_PER_WORKER, _SMALLEST, _LARGEST = 256, 16, 4, (128, 512)
-#: Seconds between two looks at what others do, and after which nobody waits for them in vain.
+#: Largest number of utterances in a task that stores nothing.
+_UNSTORED = 8
+#: Seconds between two looks at other processes, and the longest wait for one without progress.
 _POLL, _PATIENCE = 0.1, 60.0
 #: Entries found and computed by this process, by folder.
 COUNTS: defaultdict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(2, np.int64))
@@ -36,38 +38,83 @@ COUNTS: defaultdict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(2, np
 Function = Callable[[Any], Iterable[NDArray[Any] | Exception]]
 
 
-def fill(
-    shelf: Shelf,
+def compute_all(
+    n: int,
+    take: Callable[[list[int]], Any],
+    function: Function,
+    *,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+    label: str = "",
+) -> Iterator[NDArray[Any] | Exception]:
+    """Compute all rows on threads, in order, with a progress bar, and store nothing.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    take : callable
+        Gives the batch of some rows.
+    function : callable
+        Gives the frames of each item of a batch, or an exception that says why there are none.
+    n_jobs : int, optional
+        Threads: decoding, resampling, Fourier transforms and torch release the interpreter lock.
+    verbose : int, default=0
+        Whether to show a progress bar.
+    label : str
+        Its label.
+
+    Yields
+    ------
+    ndarray or Exception
+        One per row.
+    """
+    size = max(1, min(_UNSTORED, n // (4 * joblib.effective_n_jobs(n_jobs))))
+    parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    blocks = (list(range(first, min(first + size, n))) for first in range(0, n, size))
+    results = parallel(joblib.delayed(_list)(function, take(rows)) for rows in blocks)
+    with tqdm(total=n, desc=label, unit="utt", disable=not verbose) as bar:
+        for block in results:
+            bar.update(len(block))
+            yield from block
+
+
+def _list(function: Function, batch: Any) -> list[NDArray[Any] | Exception]:
+    return list(function(batch))
+
+
+def compute_missing(
+    cache: StepCache,
     keys: list[bytes],
     take: Callable[[list[int]], Any],
     function: Function,
     *,
     n_jobs: int | None = None,
     verbose: int = 0,
-    description: str = "",
+    label: str = "",
 ) -> dict[bytes, Exception]:
-    """Compute what is missing.
+    """Compute and store the rows that a step cache lacks.
 
     Parameters
     ----------
-    shelf : Shelf
+    cache : StepCache
     keys : list of bytes
         One per row.
     take : callable
-        Gives the batch of some rows; what it gives travels to where it is computed.
+        Gives the batch of some rows, which is sent to the worker that computes it.
     function : callable
         Gives the frames of each item of a batch, or an exception that says why there are none.
     n_jobs : int, optional
-        Threads, unless ``joblib.parallel_config`` says who works.
+        Threads, unless ``joblib.parallel_config`` names another backend.
     verbose : int, default=0
         Whether to show a progress bar.
-    description : str
+    label : str
         Its label.
 
     Returns
     -------
     dict of bytes to Exception
-        Why some keys could not be computed; nothing is kept of these.
+        Why some keys could not be computed; nothing is stored for these.
 
     Raises
     ------
@@ -76,62 +123,62 @@ def fill(
 
     Notes
     -----
-    Processes that fill the same shelf tell each other what they have taken on, compute the rest,
-    and in the end wait for each other as long as there is progress.
+    Processes that work on the same cache see what each of them leases, compute
+    the rest, and in the end wait for each other as long as there is progress.
     """
-    shelf.refresh()
+    cache.refresh()
     rows: dict[bytes, int] = {}
     for row, key in enumerate(keys):
         rows.setdefault(key, row)
-    missing = [key for key in rows if key not in shelf]
-    COUNTS[str(shelf.folder)] += len(rows) - len(missing), len(missing)
+    missing = [key for key in rows if key not in cache]
+    COUNTS[str(cache.folder)] += len(rows) - len(missing), len(missing)
     problems: dict[bytes, Exception] = {}
     if not missing:
-        with suppress(OSError):  # it may be for reading only
-            shelf.tidy()
+        with suppress(OSError):  # the store may be read-only
+            cache.tidy()
         return problems
     try:
-        shelf.tidy()
-        claims = Claims(shelf.folder)
+        cache.tidy()
+        leases = Leases(cache.folder)
     except OSError as exception:
-        raise StoreError.about(shelf.folder, exception, len(missing)) from exception
+        raise StoreError.about(cache.folder, exception, len(missing)) from exception
     where = _where()
     size = _task_size(len(missing), n_jobs, where)
     bar = tqdm(
         total=len(rows),
         initial=len(rows) - len(missing),
-        desc=description,
+        desc=label,
         unit="utt",
         disable=not verbose,
     )
-    with bar, claims:
+    with bar, leases:
         changed = time.monotonic()
         while missing:
-            taken = claims.of_others()
-            # Those that keep others waiting for too long are not waited for.
-            stuck = taken if time.monotonic() - changed > _PATIENCE else set()
-            free = [key for key in missing if key in stuck or key not in taken]
-            with Writers(shelf.folder, shelf.dtype) as writers:
+            leased = leases.of_others()
+            # Leases of a process that makes no progress for too long do not count.
+            expired = leased if time.monotonic() - changed > _PATIENCE else set()
+            free = [key for key in missing if key in expired or key not in leased]
+            with Writers(cache.folder, cache.dtype) as writers:
                 tasks = (
                     joblib.delayed(_compute)(
                         writers, function, take([rows[k] for k in block]), block
                     )
-                    for block in _blocks(free, size, shelf, claims, stuck)
+                    for block in _blocks(free, size, cache, leases, expired)
                 )
                 workers = joblib.Parallel(n_jobs, return_as="generator_unordered", **where)
                 with closing(workers(tasks)) as results:
                     for block, found in results:
                         problems |= found
                         bar.update(len(block))
-            shelf.refresh()
-            left = [key for key in rows if key not in shelf and key not in problems]
+            cache.refresh()
+            left = [key for key in rows if key not in cache and key not in problems]
             if len(left) < len(missing):
                 changed = time.monotonic()
             elif not free:
                 time.sleep(_POLL)
             missing = left
-        bar.update(bar.total - bar.n)  # what others have done
-    shelf.tidy()
+        bar.update(bar.total - bar.n)  # computed by other processes
+    cache.tidy()
     return problems
 
 
@@ -144,12 +191,10 @@ def _task_size(n_missing: int, n_jobs: int | None, where: dict[str, str]) -> int
 
 
 def _where() -> dict[str, str]:
-    """Threads, because the work releases the interpreter lock, unless somebody said where to work.
+    """Arguments of ``joblib.Parallel``: threads, unless the caller has configured a backend.
 
-    And threads in the tasks of a cluster.
-
-    A task that waits for another one's claims keeps a place on the cluster. If what was claimed
-    were tasks that need a place, too, all of them might wait for each other.
+    Within a task of a Dask cluster always threads: a task that waits for leased keys holds a place
+    on the cluster, and if computing them needed another place, all tasks might wait for each other.
     """
     distributed = sys.modules.get("distributed")
     if distributed is not None:
@@ -163,23 +208,23 @@ def _where() -> dict[str, str]:
 
 
 def _blocks(
-    keys: list[bytes], size: int, shelf: Shelf, claims: Claims, stuck: set[bytes]
+    keys: list[bytes], size: int, cache: StepCache, leases: Leases, expired: set[bytes]
 ) -> Iterator[list[bytes]]:
-    """Pieces of what nobody else has done or taken on, each taken on as it is handed out."""
-    if claims.has_company():  # where there are no turns, not all should want the same pieces
+    """Blocks of keys that are neither stored nor leased, each leased when it is handed out."""
+    if leases.has_others():  # without locks, processes should not begin with the same blocks
         first = uuid4().int % max(len(keys), 1)
         keys = keys[first:] + keys[:first]
     waiting = deque(keys)
     while waiting:
         block: list[bytes] = []
-        with turn(shelf.folder):
-            taken = claims.of_others() - stuck
-            shelf.refresh()  # afterwards: what has been given back is done
+        with turn(cache.folder):
+            leased = leases.of_others() - expired
+            cache.refresh()  # after the leases: a key whose lease has ended is stored by now
             while waiting and len(block) < size:
                 key = waiting.popleft()
-                if key not in taken and key not in shelf:
+                if key not in leased and key not in cache:
                     block.append(key)
-            claims.add(block)
+            leases.add(block)
         if block:
             yield block
 
@@ -201,8 +246,8 @@ def _compute(
 class Writers:
     """Writers of shards, one for every thread that writes at the same time.
 
-    Shards go on from task to task. In another process, where nobody will say that the last task
-    is done, each task finishes its own.
+    A shard continues from task to task. In another process, which does not see the last task end,
+    each task finishes its own.
 
     Parameters
     ----------
@@ -221,7 +266,7 @@ class Writers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Finish all shards; threads that are still at work finish theirs later."""
+        """Finish all shards; threads that still compute finish theirs later."""
         with self._lock:
             self._open = False
             idle, self._idle = self._idle, []
@@ -236,7 +281,7 @@ class Writers:
 
     @contextmanager
     def one(self) -> Iterator[ShardWriter]:
-        """Lend a writer; what was added to it counts, whatever happens after."""
+        """Lend a writer; what was added to it is stored even if the task fails afterwards."""
         with self._lock:
             writer = self._idle.pop() if self._idle else ShardWriter(self.folder, self.dtype)
         try:

@@ -1,20 +1,26 @@
-"""The folder in which features are kept, and its care."""
+"""Stores of features: a folder that keeps them, and the null store that keeps nothing."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import joblib
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from sklearn_speechsent.store.compute import COUNTS
-from sklearn_speechsent.store.keys import settings_digest
-from sklearn_speechsent.store.leases import CLAIMS
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.store.compute import COUNTS, Function, compute_all, compute_missing
+from sklearn_speechsent.store.keys import KEY_SIZE, as_key_array, digest, settings_digest
+from sklearn_speechsent.store.leases import LEASES
+from sklearn_speechsent.store.rows import Rows
 from sklearn_speechsent.store.shard import (
     PART,
     DamagedShardError,
@@ -22,30 +28,97 @@ from sklearn_speechsent.store.shard import (
     read_shard,
     shard_paths,
 )
-from sklearn_speechsent.store.step_cache import Shelf
+from sklearn_speechsent.store.step_cache import StepCache
 from sklearn_speechsent.utils.files import remove_abandoned, write_locked
 
-#: Version of the layout: part of the name of every shelf, so that another one starts afresh.
+#: Version of the layout: part of the name of every step cache, so that another one starts afresh.
 FORMAT = 1
 _SETTINGS = "settings.json"
-_SHELF = re.compile(r"[a-z_]+-[0-9a-f]{16}")
+_STEP_CACHE = re.compile(r"[a-z_]+-[0-9a-f]{16}")
+#: Key of the frames that replace those of utterances that could not be computed.
+_REPLACED = bytes(KEY_SIZE)
+
+#: What ``compute`` gives: frames of the rows that could be computed, or None without any, and the
+#: problems of the others, by row.
+Computed = tuple[UtteranceFrames | None, dict[int, Any]]
+
+
+class NullStore:
+    """Store that keeps nothing: ``memory=None``.
+
+    It computes all rows of a step and holds the results in memory.
+    """
+
+    def compute(
+        self,
+        step: str,
+        settings: dict[str, Any],
+        rows: Rows,
+        function: Function,
+        *,
+        frames: bool = True,
+        replacement: NDArray[Any] | None = None,
+        lengths: NDArray[np.int64] | None = None,
+        **progress: Any,
+    ) -> Computed:
+        """Compute all rows, see :meth:`FeatureStore.compute`."""
+        results = compute_all(len(rows), rows.take, function, **progress)
+        if lengths is not None:
+            return _in_place(results, lengths), {}
+        arrays: list[Any] = []
+        problems: dict[int, Any] = {}
+        for row, result in enumerate(results):
+            if not isinstance(result, Exception):
+                arrays.append(result)
+                continue
+            problems[row] = result
+            if replacement is not None:
+                arrays.append(replacement)
+        if len(problems) == len(rows):
+            return None, problems
+        return UtteranceFrames.from_arrays(arrays), problems
+
+    def room(self) -> tuple[int, str, str]:
+        """Bytes that results may take, where that is, and what to do if they take more."""
+        return _memory_size() // 2, "half of this machine's memory", "Set memory= to a folder"
+
+
+def _in_place(results: Iterator[Any], lengths: NDArray[np.int64]) -> UtteranceFrames:
+    """Arrays of known lengths, each written to where it stays, so that none is held twice."""
+    stops = np.cumsum(lengths)
+    starts = stops - lengths
+    base: NDArray[Any] | None = None
+    for start, stop, array in zip(starts, stops, results, strict=True):
+        if base is None:
+            base = np.empty((int(stops[-1]), *array.shape[1:]), array.dtype)
+        base[start:stop] = array
+    assert base is not None
+    return UtteranceFrames(base, starts, stops)
+
+
+def _memory_size() -> int:
+    """Physical memory in bytes, or a large number where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**62
 
 
 class FeatureStore:
-    """Folder in which the steps of a Pipeline keep the features of each utterance.
+    """Folder in which the steps of a Pipeline store the features of each utterance.
 
-    Every ``memory=`` of this package takes one, or just the path of its folder. What is kept goes
-    by the content of a recording (or of an utterance's frames) and by all settings that made it,
-    never by names, and is found again from other folders, machines and programs. Many processes
+    Every ``memory=`` of this package takes one, or just the path of its folder. Features are stored
+    by the content of a recording (or of an utterance's frames) and by all settings that made them,
+    never by names, and are found again from other folders, machines and programs. Many processes
     may use one folder at the same time, also on several machines; they share the work. Whatever
-    happens to a process, what is in the folder is whole.
+    happens to a process, the files in the folder are complete.
 
     Parameters
     ----------
     folder : str or Path
-        Made when something is kept first.
+        Made when something is stored first.
     dtype : {"float16", "float32"}, optional
-        What frames are kept as; None keeps the type they have. float16 halves the space, and
+        Type that frames are stored in; None stores them as they are. float16 halves the space, and
         moves log-mel frames by up to 0.008. Rows of one vector per utterance keep their type.
 
     Notes
@@ -55,7 +128,7 @@ class FeatureStore:
     of a corpus are then opened as they lie, through memory maps, as one
     :class:`~sklearn_speechsent.UtteranceFrames`: a fold, a candidate or a worker gets row numbers
     and file names, never a copy. A file per utterance would cost an opening for each;
-    ``benchmarks/feature_store.py`` compares.
+    ``benchmarks/scale`` compares.
 
     Examples
     --------
@@ -66,7 +139,7 @@ class FeatureStore:
     ...     store = FeatureStore(folder)
     ...     frames = [MelFilterBank(memory=store).fit_transform(recordings) for _ in range(2)]
     ...     equal = np.array_equal(frames[0][2], frames[1][2])
-    ...     store.statistics()[["step", "utterances", "hits", "misses"]]
+    ...     store.summary()[["step", "utterances", "hits", "misses"]]
     ...     store.check().empty
       step  utterances  hits  misses
     0  mfb           3     3       3
@@ -92,7 +165,70 @@ class FeatureStore:
     def __hash__(self) -> int:
         return hash((self.folder, self.dtype))
 
-    def shelf(self, step: str, settings: dict[str, Any], *, frames: bool = True) -> Shelf:
+    def compute(
+        self,
+        step: str,
+        settings: dict[str, Any],
+        rows: Rows,
+        function: Function,
+        *,
+        frames: bool = True,
+        replacement: NDArray[Any] | None = None,
+        lengths: NDArray[np.int64] | None = None,
+        **progress: Any,
+    ) -> Computed:
+        """Results of a step, once those that are not stored have been computed.
+
+        Parameters
+        ----------
+        step : str
+            Lower-case name.
+        settings : dict
+            All that results depend on next to the input, as JSON can hold it.
+        rows : Rows
+        function : callable
+            Gives the result of each item of a batch of rows, or an exception that says why there
+            is none.
+        frames : bool, default=True
+            Whether results are frames, which are stored as ``dtype``, rather than one row per
+            utterance.
+        replacement : ndarray of shape (1, ...), optional
+            Frames of rows with a problem; None leaves them out.
+        lengths : ndarray of int of shape (n,), optional
+            Number of frames of each result, where that is known beforehand.
+        **progress : dict
+            ``n_jobs``, ``verbose`` and ``label`` of the progress bar.
+
+        Returns
+        -------
+        made : UtteranceFrames or None
+            As they lie in the files of the store, in the order of the rows; None if there are none.
+        problems : dict of int to Exception
+            By row.
+        """
+        cache = self.step_cache(step, settings, frames=frames)
+        names = [key.tobytes() for key in rows.keys(self)]
+        failed = compute_missing(cache, names, rows.take, function, **progress)
+        problems = {row: failed[name] for row, name in enumerate(names) if name in failed}
+        if failed and replacement is not None:
+            compute_missing(cache, [_REPLACED], lambda rows: [replacement], iter)
+            names = [_REPLACED if name in failed else name for name in names]
+        good = [name for name in names if name not in failed]
+        if not good:
+            return None, problems
+        base, starts, stops = cache.frames(good)
+        # The name of the folder stands for the step and all settings.
+        step_name = cache.folder.name.encode()
+        made = as_key_array(digest(step_name, name) for name in good)
+        return UtteranceFrames(base, starts, stops, keys=made), problems
+
+    def room(self) -> tuple[int, str, str]:
+        """Bytes that results may take, where that is, and what to do if they take more."""
+        there = next(path for path in [self.folder, *self.folder.parents] if path.exists())
+        free = shutil.disk_usage(there).free
+        return free, f"what is free in {there}", "Choose another folder by memory="
+
+    def step_cache(self, step: str, settings: dict[str, Any], *, frames: bool = True) -> StepCache:
         """Part of the store that holds the results of one step with one set of settings.
 
         Parameters
@@ -100,13 +236,13 @@ class FeatureStore:
         step : str
             Lower-case name.
         settings : dict
-            All that results depend on beside the input; what JSON can hold.
+            All that results depend on next to the input, as JSON can hold it.
         frames : bool, default=True
-            Whether results are frames, which are kept as ``dtype``.
+            Whether results are frames, which are stored as ``dtype``.
 
         Returns
         -------
-        Shelf
+        StepCache
 
         Raises
         ------
@@ -114,7 +250,7 @@ class FeatureStore:
             If it is new and the folder cannot be written to.
         """
         dtype = self.dtype if frames else None
-        record = {"step": step, "settings": settings, "kept_as": dtype, "format": FORMAT}
+        record = {"step": step, "settings": settings, "stored_as": dtype, "format": FORMAT}
         folder = self.folder / f"{step}-{settings_digest(record).hex()[:16]}"
         if not (folder / _SETTINGS).exists():
             text = json.dumps(record, indent=1, sort_keys=True)
@@ -123,10 +259,10 @@ class FeatureStore:
                 write_locked(folder / _SETTINGS, text.encode(), f".{uuid4().hex}{PART}")
             except OSError as exception:
                 raise StoreError.about(self.folder, exception) from exception
-        return Shelf(folder, dtype)
+        return StepCache(folder, dtype)
 
-    def statistics(self) -> pd.DataFrame:
-        """What is kept, and what this process found.
+    def summary(self) -> pd.DataFrame:
+        """Stored features by step, and how many of them this process found.
 
         Returns
         -------
@@ -136,9 +272,9 @@ class FeatureStore:
             workers) found and did not find; ``folder``.
         """
         rows = []
-        for folder in self._shelves():
-            shelf = Shelf(folder)
-            shelf.refresh()
+        for folder in self._step_caches():
+            cache = StepCache(folder)
+            cache.refresh()
             shards = shard_paths(folder)
             record = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
             hits, misses = COUNTS[str(folder)].tolist()
@@ -146,7 +282,7 @@ class FeatureStore:
                 {
                     "step": record["step"],
                     "settings": record["settings"],
-                    "utterances": len(shelf),
+                    "utterances": len(cache),
                     "files": len(shards),
                     "bytes": sum(path.stat().st_size for path in shards),
                     "hits": hits,
@@ -163,14 +299,14 @@ class FeatureStore:
         Parameters
         ----------
         remove : bool, default=False
-            Whether to remove damaged files, whose utterances are then computed anew when they are
-            asked for. Files that cannot be read stay: nobody knows what is in them.
+            Whether to remove damaged files, whose utterances are then computed again when they are
+            needed. Files that cannot be read stay: their contents may be good.
 
         Returns
         -------
         DataFrame
             A row per damaged file: ``file``, ``utterances`` (number of damaged ones; 0 if the file
-            as a whole makes no sense) and ``problem``. Empty if all is well.
+            as a whole makes no sense) and ``problem``. Empty without damage.
         """
         rows = []
         for path in self._shards():
@@ -178,7 +314,7 @@ class FeatureStore:
             try:
                 damaged = len(read_shard(path).damaged())
                 problem = "" if damaged == 0 else "frames differ from what was written"
-            except FileNotFoundError:  # gone in the meantime
+            except FileNotFoundError:  # removed in the meantime
                 continue
             except DamagedShardError as exception:
                 problem = str(exception)
@@ -191,14 +327,14 @@ class FeatureStore:
         return pd.DataFrame(rows, columns=["file", "utterances", "problem"])
 
     def clear(self) -> None:
-        """Remove everything that is kept; other files in the folder stay."""
-        for folder in self._shelves():
-            remove_abandoned(folder, PART, CLAIMS)
+        """Remove all stored features; other files in the folder stay."""
+        for folder in self._step_caches():
+            remove_abandoned(folder, PART, LEASES)
             for path in [*shard_paths(folder), folder / _SETTINGS]:
                 path.unlink(missing_ok=True)
             try:
                 folder.rmdir()
-            except OSError:  # somebody is about to write
+            except OSError:  # another process is about to write
                 pass
 
     def reduce_size(self, bytes_limit: int) -> int:
@@ -216,8 +352,8 @@ class FeatureStore:
 
         Notes
         -----
-        Use is noted once an hour. Frames that a program holds from files that are removed are an
-        error to it when it looks at them next.
+        Use is noted once an hour. A program that holds frames of a removed file gets an error when
+        it reads them next.
         """
         shards = [(path.stat(), path) for path in self._shards()]
         size = sum(status.st_size for status, _ in shards)
@@ -228,29 +364,48 @@ class FeatureStore:
             size -= status.st_size
         return size
 
-    def _shelves(self) -> list[Path]:
+    def _step_caches(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
         return sorted(
             path
             for path in self.folder.iterdir()
-            if _SHELF.fullmatch(path.name) and (path / _SETTINGS).is_file()
+            if _STEP_CACHE.fullmatch(path.name) and (path / _SETTINGS).is_file()
         )
 
     def _shards(self) -> Iterator[Path]:
-        for folder in self._shelves():
+        for folder in self._step_caches():
             yield from shard_paths(folder)
 
 
-def as_store(memory: FeatureStore | str | os.PathLike[str]) -> FeatureStore:
+def check_store(memory: Any) -> FeatureStore | NullStore:
     """Store that the parameter ``memory`` of a step stands for.
 
     Parameters
     ----------
-    memory : FeatureStore, str or Path
+    memory : FeatureStore, str, Path, joblib.Memory or None
+        A :class:`joblib.Memory` stands for a sub-folder of its own folder.
 
     Returns
     -------
-    FeatureStore
+    FeatureStore or NullStore
+
+    Raises
+    ------
+    ValueError
+        If a ``joblib.Memory`` stores elsewhere than in a local folder.
     """
-    return memory if isinstance(memory, FeatureStore) else FeatureStore(memory)
+    if memory is None:
+        return NullStore()
+    if isinstance(memory, FeatureStore):
+        return memory
+    if isinstance(memory, joblib.Memory):
+        if memory.store_backend is None:
+            return NullStore()
+        if memory.backend != "local":
+            raise ValueError(
+                f"memory={memory!r} does not store in a local folder, which features need. Pass "
+                "the path of a folder."
+            )
+        return FeatureStore(Path(memory.location) / "speechsent")
+    return FeatureStore(memory)

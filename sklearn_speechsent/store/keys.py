@@ -1,4 +1,4 @@
-"""What names a result: digests of contents and of settings."""
+"""Cache keys: digests of contents and of settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 
-#: Bytes of a key: two of so many utterances as there are will never meet.
+#: Bytes of a key: enough that no two utterances share one.
 KEY_SIZE = 16
 
 
@@ -78,7 +78,7 @@ def utterance_keys(frames: UtteranceFrames) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of shape (n, KEY_SIZE), uint8
-        Those that the frames came out of a store with; else digests of the frames themselves.
+        The keys that the frames have from a store, or else digests of the frames themselves.
     """
     if frames.keys is not None:
         return frames.keys

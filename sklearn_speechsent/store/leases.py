@@ -1,4 +1,4 @@
-"""Who is computing what: so that processes that fill one folder share the work."""
+"""Leases: the keys that each process is computing, so that several share the work on one folder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from uuid import uuid4
 from sklearn_speechsent.store.keys import KEY_SIZE
 from sklearn_speechsent.utils.files import create_locked, is_alive
 
-CLAIMS = ".claims"
+LEASES = ".leases"
 
 
-class Claims:
-    """Keys that this process has taken on, for others to see, and those of the others.
+class Leases:
+    """Keys that this process is computing, for other processes to see, and the keys of the others.
 
-    They are advice: without locks or room for them, or if two look at the same moment, both do the
-    same work and nothing worse happens.
+    Leases are advice: without locks or disk space for them, or if two processes look at the same
+    moment, both do the same work and nothing worse happens.
 
     Parameters
     ----------
@@ -30,21 +30,21 @@ class Claims:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._path, self._file = create_locked(folder, lambda: f"{uuid4().hex}{CLAIMS}")
+        self._path, self._file = create_locked(folder, lambda: f"{uuid4().hex}{LEASES}")
 
-    def __enter__(self) -> Claims:
+    def __enter__(self) -> Leases:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Take all claims back."""
+        """End all leases."""
         try:
             self._path.unlink(missing_ok=True)
             self._file.close()
-        except OSError:  # what is buffered has no place to go, or the folder is gone
+        except OSError:  # the disk is full, or the folder is gone
             pass
 
     def add(self, keys: Iterable[bytes]) -> None:
-        """Tell the others.
+        """Lease keys.
 
         Parameters
         ----------
@@ -53,28 +53,28 @@ class Claims:
         try:
             self._file.write(b"".join(keys))
             self._file.flush()
-        except OSError:  # who writes results will say so
+        except OSError:  # writing the results will raise it
             pass
 
     def of_others(self) -> set[bytes]:
-        """Keys that living processes have taken on.
+        """Keys that other live processes lease.
 
         Returns
         -------
         set of bytes
         """
-        claimed: set[bytes] = set()
+        leased: set[bytes] = set()
         for path in self._others():
             try:
                 content = path.read_bytes()
             except OSError:
                 continue
             last = len(content) - len(content) % KEY_SIZE
-            claimed.update(content[i : i + KEY_SIZE] for i in range(0, last, KEY_SIZE))
-        return claimed
+            leased.update(content[i : i + KEY_SIZE] for i in range(0, last, KEY_SIZE))
+        return leased
 
-    def has_company(self) -> bool:
-        """Whether other processes are at work in the folder.
+    def has_others(self) -> bool:
+        """Whether other processes work in the folder.
 
         Returns
         -------
@@ -83,6 +83,6 @@ class Claims:
         return any(True for _ in self._others())
 
     def _others(self) -> Iterator[Path]:
-        for path in self.folder.glob(f"*{CLAIMS}"):
+        for path in self.folder.glob(f"*{LEASES}"):
             if path != self._path and is_alive(path):
                 yield path

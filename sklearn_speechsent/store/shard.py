@@ -28,8 +28,8 @@ from sklearn_speechsent.utils.files import create_locked
 #: Names of shards that are finished, and of those that are being written.
 SUFFIX, PART = ".npy", ".part"
 _NAME = re.compile(rf"[0-9a-f]{{32}}\{SUFFIX}")
-#: A shard is finished after so many bytes or seconds, whichever comes first: that much work is
-#: lost at most when the process is killed.
+#: A shard is finished after this number of bytes or seconds, whichever comes first: no more work
+#: is lost when the process is interrupted.
 _MAX_BYTES, _MAX_SECONDS = 2**27, 20.0
 
 
@@ -53,8 +53,8 @@ class StoreError(OSError):
         """
         if cause.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = (
-                "Make room, keep frames as float16 (FeatureStore(folder, dtype='float16')), drop "
-                "what was used longest ago (FeatureStore(folder).reduce_size(bytes_limit)), or "
+                "Make room, store frames as float16 (FeatureStore(folder, dtype='float16')), "
+                "remove what was used longest ago (FeatureStore(folder).reduce_size(bytes_limit)), or "
                 "choose another folder by memory="
             )
         else:
@@ -63,16 +63,17 @@ class StoreError(OSError):
         return cls(
             cause.errno,
             f"The feature store {folder} cannot be written to ({cause.strerror or cause}).{wanted} "
-            f"What was kept before is whole, and the same command goes on from there. {remedy}",
+            "What was stored before is complete, and the same command resumes from there. "
+            f"{remedy}",
         )
 
 
 class DamagedShardError(ValueError):
-    """A file that is no whole shard."""
+    """A file that is not a complete shard."""
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """Files that are called as shards are; others in the folder are nobody's business.
+    """Files that are named like shards; other files in the folder are ignored.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def shard_paths(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Shard:
-    """What is in a shard, but for the frames.
+    """Contents of a shard, except for the frames.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ class Shard:
         Returns
         -------
         ndarray of int
-            Positions of the utterances that are not what they were.
+            Positions of the utterances that differ from what was written.
         """
         row_bytes = self.n_bytes // self.n_rows
         lengths = np.diff(self.stops, prepend=0)
@@ -143,7 +144,7 @@ class Shard:
 
 
 def read_shard(path: Path) -> Shard:
-    """Read what is in a shard, but for the frames.
+    """Read the contents of a shard, except for the frames.
 
     Parameters
     ----------
@@ -156,9 +157,9 @@ def read_shard(path: Path) -> Shard:
     Raises
     ------
     DamagedShardError
-        If it is cut off, or something else.
+        If it is cut off, or not a shard.
     OSError
-        If it is gone or cannot be read, which says nothing about what is in it.
+        If it was removed or cannot be read; its contents may be good.
     """
     with path.open("rb") as file:
         try:
@@ -174,21 +175,21 @@ def read_shard(path: Path) -> Shard:
         except OSError:
             raise
         except Exception as exception:  # NumPy reads headers as Python, which can fail in any way
-            raise DamagedShardError(f"{path} is no shard of a store: {exception}") from exception
+            raise DamagedShardError(f"{path} is not a shard of a store: {exception}") from exception
     n = stops.size
     shapes = (stops.shape, keys.shape, checksums.shape)
     fits = shapes == ((n,), (n, KEY_SIZE), (n + 1,)) and n > 0 and len(shape) > 0
     if not (whole and fits and stops[-1] == shape[0] and (np.diff(stops, prepend=0) > 0).all()):
-        raise DamagedShardError(f"{path} is no shard of a store: its parts do not fit together.")
+        raise DamagedShardError(f"{path} is not a shard of a store: its parts do not fit together.")
     if _table_checksum(shape[1:], dtype, stops, keys, checksums[:-1]) != checksums[-1]:
-        raise DamagedShardError(f"{path} is no shard of a store: its table is not what it was.")
+        raise DamagedShardError(f"{path} is not a shard of a store: its table has changed.")
     return Shard(path, offset, shape[1:], dtype, stops, keys, checksums[:-1])
 
 
 def _table_checksum(
     frame_shape: tuple[int, ...], dtype: np.dtype[Any], *table: NDArray[Any]
 ) -> int:
-    """Checksum of everything but the frames: without it, frames would go to other utterances."""
+    """Checksum of everything but the frames: damage would give frames to other utterances."""
     checksum = zlib.crc32(f"{frame_shape} {dtype.str}".encode())
     for column in table:
         checksum = zlib.crc32(np.ascontiguousarray(column).tobytes(), checksum)
@@ -196,18 +197,18 @@ def _table_checksum(
 
 
 class ShardWriter:
-    """Adds utterances to a file that has no name of its own until it is finished.
+    """Adds utterances to a file that gets its name when it is finished.
 
     Parameters
     ----------
     folder : Path
     dtype : dtype, optional
-        What frames are converted to; None keeps the type of the first ones.
+        Type that frames are converted to; None is the type of the first ones.
 
     Notes
     -----
-    The file is locked while it is written. Whoever finds one that is not knows that its process
-    has died, and removes it.
+    The file is locked while it is written. One that is not locked belongs to a process that has
+    ended, and is removed by the next one.
     """
 
     def __init__(self, folder: Path, dtype: Any = None) -> None:
@@ -234,8 +235,8 @@ class ShardWriter:
         frames = np.ascontiguousarray(frames, self.dtype)
         if not frames.size or (self._file is not None and frames.shape[1:] != self._shape):
             raise ValueError(
-                f"Frames of shape {frames.shape} cannot be kept"
-                + (f" among those of shape (n_frames, *{self._shape})." if self._file else ".")
+                f"Frames of shape {frames.shape} cannot be stored"
+                + (f" next to those of shape (n_frames, *{self._shape})." if self._file else ".")
             )
         try:
             if self._file is None:
@@ -254,7 +255,7 @@ class ShardWriter:
             self.commit()
 
     def commit(self) -> None:
-        """Finish the file: from here on it is there in full, for everyone.
+        """Finish the file: other processes see it from here on, complete.
 
         Raises
         ------
@@ -274,8 +275,8 @@ class ShardWriter:
             file.seek(0)
             self._write_header(self._stops[-1])
             # Not forced to the disk, which would take a fifth of the time of an extraction: after a
-            # power cut a file that was not there yet is shorter than it says, or its table is not
-            # what it was, and the work of the last half minute is done again.
+            # power cut the last file may be damaged, which its checksum shows, and the work of
+            # the last half minute is done again.
             file.flush()
             if os.name == "nt":  # which renames no open file
                 file.close()
@@ -287,14 +288,14 @@ class ShardWriter:
         file.close()
 
     def discard(self) -> None:
-        """Leave nothing of the file."""
+        """Remove the unfinished file."""
         file, self._file = self._file, None
         if file is None:
             return
         self._part.unlink(missing_ok=True)
         try:
             file.close()
-        except OSError:  # what is buffered has no place to go
+        except OSError:  # the disk is full
             pass
 
     def _begin(self, frames: NDArray[Any]) -> None:
@@ -308,7 +309,7 @@ class ShardWriter:
         self._write_header(0)
 
     def _write_header(self, n_rows: int) -> None:
-        # Headers of .npy have spare room for the first axis: the later one takes the same place.
+        # Headers of .npy have room for a larger first axis: both headers have the same size.
         assert self._file is not None and self.dtype is not None
         header = {
             "descr": npy.dtype_to_descr(self.dtype),

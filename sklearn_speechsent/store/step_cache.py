@@ -1,4 +1,4 @@
-"""Part of a store: the results of one step with one set of settings."""
+"""Results of one step with one set of settings: a folder of shards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_speechsent.frames.mapped import FrameFiles
-from sklearn_speechsent.store.leases import CLAIMS
+from sklearn_speechsent.store.leases import LEASES
 from sklearn_speechsent.store.shard import (
     PART,
     DamagedShardError,
@@ -22,18 +22,18 @@ from sklearn_speechsent.store.shard import (
 )
 from sklearn_speechsent.utils.files import remove_abandoned
 
-#: A shard that is used is marked as such after so many seconds.
+#: Seconds after which the use of a shard is noted again.
 _TOUCH = 3600.0
 
 
-class Shelf:
-    """Frames of utterances by their keys, in a folder that many processes may fill at once.
+class StepCache:
+    """Frames of utterances by their keys, in a folder that many processes may write to at once.
 
     Parameters
     ----------
     folder : Path
     dtype : dtype, optional
-        What frames are kept as; None keeps their own type.
+        Type that frames are stored in; None stores them as they are.
     """
 
     def __init__(self, folder: Path, dtype: Any = None) -> None:
@@ -46,7 +46,7 @@ class Shelf:
     # -- reading ---------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Take note of shards that have come or gone."""
+        """Notice shards that were added or removed."""
         names = {path.name for path in shard_paths(self.folder)}
         gone = self._shards.keys() - names
         if gone:
@@ -56,7 +56,7 @@ class Shelf:
         for name in sorted(names - self._shards.keys() - self._damaged):
             try:
                 shard = read_shard(self.folder / name)
-            except OSError:  # gone, or not for us to read
+            except OSError:  # removed, or not readable for this user
                 continue
             except DamagedShardError:
                 self._damaged.add(name)
@@ -71,12 +71,12 @@ class Shelf:
     def frames(
         self, keys: Iterable[bytes]
     ) -> tuple[FrameFiles, NDArray[np.int64], NDArray[np.int64]]:
-        """Open what is kept of utterances.
+        """Open the stored frames of utterances.
 
         Parameters
         ----------
         keys : iterable of bytes
-            Of entries that are there.
+            Of entries that are stored.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class Shelf:
         return base, starts, stops
 
     def tidy(self) -> None:
-        """Make the folder if need be, and remove what is of no use to anyone.
+        """Make the folder if needed, and remove damaged and abandoned files.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class Shelf:
             If the folder cannot be written to.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(self.folder, PART, CLAIMS)
+        remove_abandoned(self.folder, PART, LEASES)
         for name in self._damaged:
             (self.folder / name).unlink(missing_ok=True)
         self._damaged.clear()
@@ -129,9 +129,9 @@ class Shelf:
 
 
 def _touch(path: Path) -> None:
-    """Mark a shard as used, for those who make room."""
+    """Mark a shard as used, for ``FeatureStore.reduce_size``."""
     try:
         if time.time() - path.stat().st_mtime > _TOUCH:
             os.utime(path)
-    except OSError:  # not ours to write to
+    except OSError:  # a store that is only readable
         pass

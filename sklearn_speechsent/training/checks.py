@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames.validation import unusable
 from sklearn_speechsent.nn import SpecAugment
 from sklearn_speechsent.utils.sklearn_compat import (
     Interval,
@@ -104,14 +105,3 @@ def check_training_data(
             f"{int(np.flatnonzero(bad)[0])}. Leave these rows out of X and y before fitting."
         )
     return groups, weight
-
-
-def unusable(frames: UtteranceFrames) -> NDArray[np.bool_]:
-    """Which utterances hold NaN or infinite values, shape (n,)."""
-    if frames.dtype.kind != "f":
-        return np.zeros(len(frames), dtype=bool)
-    # A sum shows them without a temporary array of the size of the utterance.
-    sums = np.array([utterance.sum(dtype=np.float64) for utterance in frames])
-    if frames.embeddings is not None:
-        sums += frames.embeddings.sum(axis=1)
-    return ~np.isfinite(sums)

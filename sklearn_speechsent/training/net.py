@@ -15,9 +15,9 @@ from skorch import NeuralNet
 from skorch.utils import get_map_location, to_device
 
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.frames.validation import check_frames
+from sklearn_speechsent.frames.validation import check_frames, unusable
 from sklearn_speechsent.training.callbacks import training_callbacks
-from sklearn_speechsent.training.checks import check_utterances, unusable
+from sklearn_speechsent.training.checks import check_utterances
 from sklearn_speechsent.training.data import (
     Batch,
     GatheredBatches,

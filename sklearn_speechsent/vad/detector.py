@@ -1,4 +1,4 @@
-"""Voice activity detection: keep the frames in which somebody speaks."""
+"""Voice activity detection: the frames, and the seconds, in which somebody speaks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
-from sklearn_speechsent.audio import Recording
-from sklearn_speechsent.audio.recording import as_recordings
+from sklearn_speechsent.audio import Recording, as_recordings
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.features.mel import MelFilterBank
-from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.frames.validation import check_frames, holds_recordings
+from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.frames.validation import check_frames, holds_recordings, unusable
 from sklearn_speechsent.pretrained import (
     build_vad,
     check_frame_settings,
     load_vad_weights,
     save_vad_weights,
 )
-from sklearn_speechsent.store import as_store, digest
-from sklearn_speechsent.store.kept import kept
-from sklearn_speechsent.training.checks import unusable
+from sklearn_speechsent.store import FrameRows, digest
+from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
@@ -38,255 +36,61 @@ from sklearn_speechsent.utils.sklearn_compat import (
     fit_context,
 )
 from sklearn_speechsent.utils.threads import torch_threads
-from sklearn_speechsent.vad.fitting import FrameChunks, check_masks, frame_masks, train_on_frames
+from sklearn_speechsent.vad.fitting import FrameChunks, check_masks, train_on_frames
 from sklearn_speechsent.vad.scores import (
     energy_scores,
     load_silero,
     silero_scores,
     unet_scores,
 )
-from sklearn_speechsent.vad.segments import frame_seconds, segment_table, smooth
+from sklearn_speechsent.vad.segments import segment_table, smooth
 
-#: Part of every key: raise it when the same settings keep other frames.
+#: Part of every cache key: increased when the same settings give other frames.
 _VERSION = 1
+#: Seconds of the chunks that the network is trained on.
+_CHUNK = 4.0
 #: Threshold of each method, and how far speech that reached it may fall below it. That of the U-net
 #: was the best of seven on scenes of held-out speakers, with the default hangover (train_vad.py).
 THRESHOLDS = {"unet": (0.9, 0.15), "energy": (9.0, 3.0), "silero": (0.5, 0.15)}
-#: Seconds of the chunks that the network is trained on.
-_CHUNK = 4.0
-#: What X holds: frames, and the recordings they were made of where it held these.
-Heard = tuple[UtteranceFrames, list[Recording] | None]
 
 
-class Detector(FramesTransformer):
-    """Base of :class:`~sklearn_speechsent.VoiceActivityDetector`, which has the parameters."""
-
-    method: str
-    threshold: float | None
-    hangover: float
-    min_duration: float
-    weights: Any
-    frontend: Any
-    max_epochs: int
-    lr: float
-    batch_size: int
-    random_state: Any
-    n_jobs: int | None
-    memory: Any
-    verbose: int
-
-    # -- fitting ---------------------------------------------------------------------------------
-
-    def _fit(self, X: Any, y: Any) -> Heard:
-        self._limits()
-        masks = frame_masks(y)
-        if masks is not None and self.method != "unet":
-            raise ValueError(
-                f"y holds masks of frames, from which method={self.method!r} learns nothing. Use "
-                'method="unet" or leave y out.'
-            )
-        for name in ("network_", "record_", "loss_curve_"):
-            self.__dict__.pop(name, None)
-        settings: dict[str, Any] = {}
-        if self.method == "unet":
-            checkpoint = load_vad_weights(self.weights)
-            self.network_ = build_vad(checkpoint)
-            self.record_ = replace(checkpoint, state={})
-            known = MelFilterBank().get_params()
-            settings = {k: v for k, v in checkpoint.frame_settings.items() if k in known}
-        elif self.method == "silero":
-            load_silero()  # a missing package is an error before anything is decoded
-        shared = {"n_jobs": self.n_jobs, "memory": self.memory, "verbose": self.verbose}
-        self.frontend_ = (
-            MelFilterBank(**settings, **shared) if self.frontend is None else clone(self.frontend)
-        )
-        # Labels pass on to the front end, which looks at them before it decodes.
-        frames, recordings = self._listen(X, y if masks is None else None, reset=True)
-        if masks is not None:
-            self._train(frames, masks)
-        return frames, recordings
-
-    def _train(self, frames: UtteranceFrames, masks: list[Any]) -> None:
-        targets = check_masks(masks, frames.lengths)
-        bad = unusable(frames.with_embeddings(None))
-        if bad.any():
-            raise ValueError(
-                f"X contains NaN or infinity in {int(bad.sum())} utterances, the first in row "
-                f"{int(np.flatnonzero(bad)[0])}. Leave these rows out of X and y before fitting."
-            )
-        rng = check_random_state(self.random_state)
-        _, shift = frame_seconds(frames.frame_settings)
-        chunk = max(1, round(_CHUNK / shift))
-        with torch_threads(self.n_jobs):
-            self.loss_curve_ = train_on_frames(
-                self.network_,
-                FrameChunks(frames, targets, chunk, self.batch_size, rng),
-                max_epochs=self.max_epochs,
-                lr=self.lr,
-                random_state=rng,
-                verbose=self.verbose,
-            )
-
-    # -- listening -------------------------------------------------------------------------------
-
-    def _listen(self, X: Any, y: Any = None, *, reset: bool = False) -> Heard:
-        """Frames of X, and the recordings they were made of where X holds these."""
-        if not reset:
-            check_is_fitted(self, "network_" if self.method == "unet" else "n_features_in_")
-        recordings = None
-        if holds_recordings(X):
-            recordings = as_recordings(X)
-            door = self.frontend_
-            X = door.fit_transform(X, y) if reset else door.transform(X)
-        elif self.method == "silero":
-            raise ValueError(
-                'method="silero" listens to recordings, and X holds frames. Pass recordings: in a '
-                "Pipeline it stands in the place of MelFilterBank, make_sentiment_pipeline("
-                'mfb="passthrough", vad=VoiceActivityDetector("silero")).'
-            )
-        frames = check_frames(self, X, reset=reset)
-        if self.method == "silero":
-            return frames, recordings
-        if frames.frame_settings.get("cmn") is not None:
-            raise ValueError(
-                "VoiceActivityDetector needs levels, but the frames come out of SlidingCMN. Put "
-                "the detector before it."
-            )
-        if len(frames.frame_shape) != 1:
-            raise ValueError(
-                f"Frames must have shape (n_mels,), got {frames.frame_shape}. Pass the output of "
-                "MelFilterBank."
-            )
-        if self.method == "unet":
-            check_frame_settings(self.record_, frames)
-        return frames, recordings
-
-    def _limits(self) -> tuple[float, float]:
-        """Threshold and hysteresis in the unit of the scores."""
-        threshold, hysteresis = THRESHOLDS[self.method]
-        if self.threshold is None:
-            return threshold, hysteresis
-        if self.method == "energy":
-            return self.threshold, hysteresis
-        if not 0 < self.threshold < 1:
-            raise ValueError(
-                f"threshold={self.threshold} is no probability between 0 and 1, which "
-                f'method={self.method!r} gives. Correct it, or use method="energy" for dB.'
-            )
-        # A low threshold must not let the lower one fall to where everything is speech.
-        return self.threshold, min(hysteresis, self.threshold / 2)
-
-    def _scores(
-        self, frames: UtteranceFrames, recordings: list[Recording] | None
-    ) -> list[NDArray[np.float32]]:
-        rows = np.flatnonzero(~unusable(frames.with_embeddings(None)))
-        if self.method == "unet":
-            scores = unet_scores(self.network_, frames, rows, self.n_jobs)
-        elif self.method == "energy":
-            scores = {row: energy_scores(frames[row]).astype(np.float32) for row in rows.tolist()}
-        else:
-            scores = silero_scores(aligned(frames, recordings), frames, rows)
-        return [
-            scores[row] if row in scores else np.full(length, np.nan, np.float32)
-            for row, length in enumerate(frames.lengths.tolist())
-        ]
-
-    def _speech(
-        self, frames: UtteranceFrames, recordings: list[Recording] | None
-    ) -> list[NDArray[np.bool_]]:
-        """Mask of speech of each utterance; nothing is speech in those of NaN."""
-        threshold, hysteresis = self._limits()
-        _, shift = frame_seconds(frames.frame_settings)
-        hangover = round(self.hangover / shift)
-        return [
-            np.zeros(len(scores), dtype=bool)
-            if np.isnan(scores).any()
-            else smooth(scores, threshold=threshold, hysteresis=hysteresis, hangover=hangover)
-            for scores in self._scores(frames, recordings)
-        ]
-
-    def _keep(self, frames: UtteranceFrames, recordings: list[Recording] | None) -> UtteranceFrames:
-        if self.method == "silero":
-            recordings = aligned(frames, recordings)
-        if self.memory is None:
-            arrays = list(self._kept_frames((frames, recordings)))
-            made = frames.with_frames(arrays, dtype=frames.dtype)
-        else:
-            made = kept(
-                as_store(self.memory).shelf("vad", self._settings(frames)),
-                frames,
-                self._kept_frames,
-                take=lambda rows: (frames[rows], recordings and [recordings[row] for row in rows]),
-                verbose=self.verbose,
-                description="VAD",
-            )
-        made.frame_settings["vad"] = self.method
-        return made
-
-    def _kept_frames(self, heard: Heard) -> Iterator[NDArray[Any]]:
-        frames, recordings = heard
-        _, shift = frame_seconds(frames.frame_settings)
-        minimum = max(round(self.min_duration / shift), 1)
-        for utterance, mask in zip(frames, self._speech(frames, recordings), strict=True):
-            yield utterance[mask] if mask.sum() >= minimum else utterance
-
-    def _settings(self, frames: UtteranceFrames) -> dict[str, Any]:
-        """All that what is kept depends on beside the frames."""
-        settings: dict[str, Any] = {
-            "version": _VERSION,
-            "method": self.method,
-            "limits": self._limits(),
-            "hangover": float(self.hangover),
-            "min_duration": float(self.min_duration),
-            "frame": frame_seconds(frames.frame_settings),
-        }
-        if self.method == "unet":
-            state = self.network_.state_dict().values()
-            settings["network"] = digest(*(tensor.numpy().tobytes() for tensor in state)).hex()
-        return settings
-
-
-def aligned(frames: UtteranceFrames, recordings: list[Recording] | None) -> list[Recording]:
-    """Recordings of the frames, none of which a front end may have left out."""
-    n = len(recordings or ())
-    if recordings is None or n != len(frames):
-        raise ValueError(
-            f"The front end made {len(frames)} utterances of {n} recordings, so that nobody knows "
-            'which is which. Use MelFilterBank(on_error="nan").'
-        )
-    return recordings
-
-
-class VoiceActivityDetector(Detector):
+class VoiceActivityDetector(FramesTransformer):
     """Drop the frames of an utterance in which nobody speaks.
 
     Belongs between :class:`~sklearn_speechsent.MelFilterBank` and
-    :class:`~sklearn_speechsent.SlidingCMN`: it needs levels, which CMN takes away. It also takes
-    recordings, and says where in them somebody speaks (:meth:`speech_segments`).
+    :class:`~sklearn_speechsent.SlidingCMN`: it needs the loudness that CMN takes away. It also
+    takes recordings, and gives the times of speech in them (:meth:`speech_segments`).
+
+    X is :class:`~sklearn_speechsent.UtteranceFrames`, a sequence of (n_frames, n_mels), or
+    recordings as :class:`~sklearn_speechsent.MelFilterBank` takes them; 2-D tables of numbers are
+    frames. ``transform`` keeps the frames of speech; utterances of NaN, for recordings that could
+    not be read, stay as they are. Frames after mean normalisation, or other frames than the weights
+    expect, are a ValueError.
 
     Parameters
     ----------
     method : {"unet", "energy", "silero"}, default="unet"
         How frames are scored. ``"unet"``: probability of speech by a small U-net [1]_, which ships
-        with the package. ``"energy"``: level above the utterance's own noise floor in dB; takes
+        with the package. ``"energy"``: energy above the utterance's own noise floor in dB; takes
         any loud sound for speech. ``"silero"``: probability of speech by the optional package
-        silero-vad [2]_ (``pip install sklearn-speechsent[silero]``), which listens to recordings:
+        silero-vad [2]_ (``pip install sklearn-speechsent[silero]``), which needs recordings:
         in a Pipeline it stands in the place of ``MelFilterBank``.
     threshold : float, optional
         Score that speech must reach; None is a probability of 0.9 for ``"unet"``, 0.5 for
         ``"silero"`` and 9 dB for ``"energy"``. Speech that reached it may fall 0.15 (3 dB) below
         it. The hangover makes up for a strict threshold; under loud noise 0.5 finds more.
     hangover : float, default=0.25
-        Seconds kept before and after each run of speech; word edges are faint.
+        Seconds kept before and after each run of speech, because edges of words are faint.
     min_duration : float, default=1.0
         An utterance that would keep less than this many seconds keeps all its frames.
     weights : str or path-like, default="speechsent-unet-vad"
-        Of the U-net: what ships with the package, or a file that :meth:`save_weights` wrote.
+        Of the U-net: the name of those that ship with the package, or a file that
+        :meth:`save_weights` wrote.
     frontend : transformer, optional
         From recordings to frames, for X that holds recordings. By default the ``MelFilterBank``
         that the weights expect.
     max_epochs : int, default=10
-        Epochs of training on masks, see :meth:`fit`.
+        Epochs of training on ``masks``, see :meth:`fit`.
     lr : float, default=1e-3
         Learning rate of the first step; it falls to zero along half a cosine.
     batch_size : int, default=16
@@ -296,8 +100,8 @@ class VoiceActivityDetector(Detector):
     n_jobs : int, optional
         Threads of torch and of the default front end; -1 uses all cores.
     memory : str, Path or FeatureStore, optional
-        Folder in which the frames of each utterance are kept, also by the default front end, see
-        :class:`~sklearn_speechsent.FeatureStore`.
+        Folder in which the frames of each utterance are stored, also by the default front end,
+        see :class:`~sklearn_speechsent.FeatureStore`.
     verbose : int, default=0
         Whether to show progress bars.
 
@@ -311,6 +115,9 @@ class VoiceActivityDetector(Detector):
         Only with ``method="unet"``.
     loss_curve_ : list of float
         Mean loss of each epoch; only after training on masks.
+    weights_ : VADWeights
+        Name, architecture and frame settings of the weights, without their tensors; only with
+        ``method="unet"``.
 
     References
     ----------
@@ -341,6 +148,7 @@ class VoiceActivityDetector(Detector):
     [(498,)]
     """
 
+    _step, _label = "vad", "VAD"
     _parameter_constraints: dict[str, list[Any]] = {
         "method": [StrOptions(set(THRESHOLDS))],
         "threshold": [Interval(Real, None, None, closed="neither"), None],
@@ -390,19 +198,18 @@ class VoiceActivityDetector(Detector):
 
     @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> VoiceActivityDetector:
+    def fit(self, X: Any, y: Any = None, *, masks: Any = None) -> VoiceActivityDetector:
         """Load the weights, and train them further if there are masks.
 
         Parameters
         ----------
         X : UtteranceFrames, sequence of (n_frames, n_mels), or recordings
-            Recordings as :class:`~sklearn_speechsent.MelFilterBank` takes them; 2-D tables of
-            numbers are frames.
-        y : sequence of array-like of shape (n_frames_i,), optional
+        y : array-like of shape (n,), optional
+            Labels that a Pipeline passes to all steps; only a ``MelFilterBank`` in front looks at
+            them.
+        masks : sequence of array-like of shape (n_frames_i,), optional
             Where there is speech, one mask per utterance: zeros and ones, booleans or
             probabilities. The U-net is then trained for ``max_epochs``, starting from the weights.
-            One value per utterance is ignored: a Pipeline hands the labels of its last step to
-            all steps.
 
         Returns
         -------
@@ -413,44 +220,26 @@ class VoiceActivityDetector(Detector):
         ValueError
             If frames are not what the weights were trained on, or masks do not fit the frames.
         """
-        self._fit(X, y)
+        self._fit(X, y, masks)
         return self
 
     @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None) -> UtteranceFrames:
-        """Equal to ``fit(X, y).transform(X)``, extracting frames of recordings once.
+    def fit_transform(self, X: Any, y: Any = None, *, masks: Any = None) -> UtteranceFrames:
+        """Equal to ``fit(X, y, masks=masks).transform(X)``, extracting frames once.
 
         Parameters
         ----------
         X : UtteranceFrames, sequence of (n_frames, n_mels), or recordings
-        y : sequence of array-like of shape (n_frames_i,), optional
+        y : array-like of shape (n,), optional
+        masks : sequence of array-like of shape (n_frames_i,), optional
             See :meth:`fit`.
 
         Returns
         -------
         UtteranceFrames
         """
-        return self._keep(*self._fit(X, y))
-
-    def transform(self, X: Any) -> UtteranceFrames:
-        """Keep the frames of speech.
-
-        Parameters
-        ----------
-        X : UtteranceFrames, sequence of (n_frames, n_mels), or recordings
-
-        Returns
-        -------
-        UtteranceFrames
-            Utterances of NaN, for recordings that could not be read, are kept as they are.
-
-        Raises
-        ------
-        ValueError
-            If the frames were mean-normalised before, or are not what the weights expect.
-        """
-        return self._keep(*self._listen(X))
+        return self._transform(self._fit(X, y, masks))
 
     def frame_scores(self, X: Any) -> list[NDArray[np.float32]]:
         """Score every frame, before any smoothing.
@@ -462,13 +251,14 @@ class VoiceActivityDetector(Detector):
         Returns
         -------
         list of ndarray of shape (n_frames_i,), float32
-            Probability of speech; for ``method="energy"`` the level above the noise floor in dB.
+            Probability of speech; for ``method="energy"`` the energy above the noise floor in dB.
             NaN for utterances that are.
         """
-        return self._scores(*self._listen(X))
+        check_is_fitted(self)
+        return self._scores(self._rows(X, reset=False))
 
     def speech_segments(self, X: Any) -> pd.DataFrame:
-        """Say from when to when somebody speaks.
+        """Times at which somebody speaks.
 
         Parameters
         ----------
@@ -481,20 +271,21 @@ class VoiceActivityDetector(Detector):
             number of the row in X), ``start`` and ``end`` (seconds in the file, also where X
             held segments of files). It can be passed to
             :class:`~sklearn_speechsent.MelFilterBank`. Utterances without speech have no rows;
-            ``min_duration`` plays no part.
+            ``min_duration`` does not apply.
 
         Notes
         -----
-        Frame i looks at ``frame_length`` seconds from ``i * frame_shift``, and speaks for the
-        ``frame_shift`` seconds around the centre of that. The first frame also speaks for what
+        Frame i looks at ``frame_length`` seconds from ``i * frame_shift``, and stands for the
+        ``frame_shift`` seconds around the centre of that. The first frame also stands for what
         comes before, the last one for what is left of the recording, or for all that it looks at
         where X holds frames. With a ``hangover`` of half a frame or more, every segment is long
         enough for a frame of its own.
         """
-        frames, recordings = self._listen(X)
-        if recordings is not None:
-            recordings = aligned(frames, recordings)
-        return segment_table(self._speech(frames, recordings), frames, recordings)
+        check_is_fitted(self)
+        rows = self._rows(X, reset=False)
+        if rows.recordings is not None:
+            rows.check_alignment()
+        return segment_table(self._speech(rows), rows.frames, rows.recordings)
 
     def save_weights(self, path: str | os.PathLike[str], **extra: Any) -> Path:
         """Write the U-net to a file that is taken as ``weights=``.
@@ -504,7 +295,7 @@ class VoiceActivityDetector(Detector):
         path : str or path-like
             With the suffix ``.safetensors``.
         **extra : dict
-            What else to keep: licence, data, figures.
+            Other records to keep: licence, data, figures.
 
         Returns
         -------
@@ -517,6 +308,189 @@ class VoiceActivityDetector(Detector):
             path,
             self.network_.state_dict(),
             architecture=self.network_.architecture,
-            frame_settings=self.record_.frame_settings,
+            frame_settings=self.weights_.frame_settings,
             extra=extra,
         )
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    def _fit(self, X: Any, y: Any, masks: Any = None) -> AudioRows:
+        self._limits()
+        if masks is not None and self.method != "unet":
+            raise ValueError(
+                f'method={self.method!r} learns nothing from masks. Use method="unet" or leave '
+                "masks out."
+            )
+        for name in ("network_", "weights_", "loss_curve_"):
+            self.__dict__.pop(name, None)
+        settings: dict[str, Any] = {}
+        if self.method == "unet":
+            weights = load_vad_weights(self.weights)
+            self.network_ = build_vad(weights)
+            self.weights_ = replace(weights, state={})
+            known = MelFilterBank().get_params()
+            settings = {k: v for k, v in weights.frame_settings.items() if k in known}
+        elif self.method == "silero":
+            load_silero()  # a missing package is an error before anything is decoded
+        shared = {"n_jobs": self.n_jobs, "memory": self.memory, "verbose": self.verbose}
+        self.frontend_ = (
+            MelFilterBank(**settings, **shared) if self.frontend is None else clone(self.frontend)
+        )
+        rows = self._rows(X, y, reset=True)
+        if masks is not None:
+            self.loss_curve_ = self._train(rows.frames, list(masks))
+        return rows
+
+    def _train(self, frames: UtteranceFrames, masks: list[Any]) -> list[float]:
+        targets = check_masks(masks, frames.lengths)
+        bad = unusable(frames.with_embeddings(None))
+        if bad.any():
+            raise ValueError(
+                f"X contains NaN or infinity in {int(bad.sum())} utterances, the first in row "
+                f"{int(np.flatnonzero(bad)[0])}. Leave these rows out of X and masks before "
+                "fitting."
+            )
+        rng = check_random_state(self.random_state)
+        chunk = max(1, round(_CHUNK / frames.frame_shift))
+        with torch_threads(self.n_jobs):
+            return train_on_frames(
+                self.network_,
+                FrameChunks(frames, targets, chunk, self.batch_size, rng),
+                max_epochs=self.max_epochs,
+                lr=self.lr,
+                random_state=rng,
+                verbose=self.verbose,
+            )
+
+    # -- scores --------------------------------------------------------------------------------
+
+    def _rows(self, X: Any, y: Any = None, *, reset: bool) -> AudioRows:
+        """Frames of X, and the recordings that they were made of where X holds these."""
+        recordings = None
+        if holds_recordings(X):
+            recordings = as_recordings(X)
+            # Labels pass on to the front end, which checks them before it decodes.
+            X = self.frontend_.fit_transform(X, y) if reset else self.frontend_.transform(X)
+        elif self.method == "silero":
+            raise ValueError(
+                'method="silero" needs recordings, and X holds frames. Pass recordings: in a '
+                "Pipeline it stands in the place of MelFilterBank, make_sentiment_pipeline("
+                'mfb="passthrough", vad=VoiceActivityDetector("silero")).'
+            )
+        frames = check_frames(self, X, reset=reset)
+        rows = AudioRows(frames, recordings)
+        if self.method == "silero":
+            return rows
+        if frames.frame_settings.get("cmn") is not None:
+            raise ValueError(
+                "VoiceActivityDetector needs the loudness of frames, but these come out of "
+                "SlidingCMN. Put the detector before it."
+            )
+        if len(frames.frame_shape) != 1:
+            raise ValueError(
+                f"Frames must have shape (n_mels,), got {frames.frame_shape}. Pass the output of "
+                "MelFilterBank."
+            )
+        if self.method == "unet":
+            check_frame_settings(self.weights_, frames)
+        return rows
+
+    def _limits(self) -> tuple[float, float]:
+        """Threshold and hysteresis in the unit of the scores."""
+        threshold, hysteresis = THRESHOLDS[self.method]
+        if self.threshold is None:
+            return threshold, hysteresis
+        if self.method == "energy":
+            return self.threshold, hysteresis
+        if not 0 < self.threshold < 1:
+            raise ValueError(
+                f"threshold={self.threshold} is not a probability between 0 and 1, which "
+                f'method={self.method!r} gives. Correct it, or use method="energy" for dB.'
+            )
+        # With a low threshold, the lower one must not fall to where everything is speech.
+        return self.threshold, min(hysteresis, self.threshold / 2)
+
+    def _scores(self, rows: AudioRows) -> list[NDArray[np.float32]]:
+        frames = rows.frames
+        good = np.flatnonzero(~unusable(frames.with_embeddings(None)))
+        if self.method == "unet":
+            scores = unet_scores(self.network_, frames, good, self.n_jobs)
+        elif self.method == "energy":
+            scores = {row: energy_scores(frames[row]).astype(np.float32) for row in good.tolist()}
+        else:
+            scores = silero_scores(rows.check_alignment(), frames, good)
+        return [
+            scores[row] if row in scores else np.full(length, np.nan, np.float32)
+            for row, length in enumerate(frames.lengths.tolist())
+        ]
+
+    def _speech(self, rows: AudioRows) -> list[NDArray[np.bool_]]:
+        """Mask of speech of each utterance; nothing is speech in those of NaN."""
+        threshold, hysteresis = self._limits()
+        hangover = round(self.hangover / rows.frames.frame_shift)
+        return [
+            np.zeros(len(scores), dtype=bool)
+            if np.isnan(scores).any()
+            else smooth(scores, threshold=threshold, hysteresis=hysteresis, hangover=hangover)
+            for scores in self._scores(rows)
+        ]
+
+    # -- frames of speech ----------------------------------------------------------------------
+
+    def _settings(self, rows: AudioRows) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "version": _VERSION,
+            "method": self.method,
+            "limits": self._limits(),
+            "hangover": float(self.hangover),
+            "min_duration": float(self.min_duration),
+            "frame": (rows.frames.frame_length, rows.frames.frame_shift),
+        }
+        if self.method == "unet":
+            state = self.network_.state_dict().values()
+            settings["network"] = digest(*(tensor.numpy().tobytes() for tensor in state)).hex()
+        return settings
+
+    def _function(self, rows: AudioRows) -> Function:
+        if self.method == "silero":
+            rows.check_alignment()
+        return self._speech_frames
+
+    def _speech_frames(self, rows: AudioRows) -> Iterator[NDArray[Any]]:
+        minimum = max(round(self.min_duration / rows.frames.frame_shift), 1)
+        for utterance, mask in zip(rows.frames, self._speech(rows), strict=True):
+            yield utterance[mask] if mask.sum() >= minimum else utterance
+
+    def _finish(self, made: UtteranceFrames, rows: AudioRows) -> UtteranceFrames:
+        made = super()._finish(made, rows)
+        made.frame_settings["vad"] = self.method
+        return made
+
+
+class AudioRows(FrameRows):
+    """Utterances whose frames exist, with their recordings where these are known.
+
+    Parameters
+    ----------
+    frames : UtteranceFrames
+    recordings : list of Recording or None
+    """
+
+    def __init__(self, frames: UtteranceFrames, recordings: list[Recording] | None) -> None:
+        super().__init__(frames)
+        self.recordings = recordings
+
+    def take(self, rows: list[int]) -> AudioRows:
+        """Frames and recordings of some rows."""
+        recordings = self.recordings and [self.recordings[row] for row in rows]
+        return AudioRows(self.frames[rows], recordings)
+
+    def check_alignment(self) -> list[Recording]:
+        """Recordings of the frames; a ValueError if a front end has left some out."""
+        n = len(self.recordings or ())
+        if self.recordings is None or n != len(self.frames):
+            raise ValueError(
+                f"The front end made {len(self.frames)} utterances of {n} recordings, and which "
+                'belongs to which is not known. Use MelFilterBank(on_error="nan").'
+            )
+        return self.recordings

@@ -13,40 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.nn import frame_mask
 from sklearn_speechsent.training.data import RandomBatches
 from sklearn_speechsent.training.fitting import average_statistics, scoped_seed
-
-
-def frame_masks(y: Any) -> list[Any] | None:
-    """Masks of frames, or None where y is something else.
-
-    A Pipeline hands the labels of its last step to every step: one value per utterance is none
-    of our business.
-
-    Parameters
-    ----------
-    y : object
-
-    Returns
-    -------
-    list or None
-        One item per utterance, not looked at yet.
-
-    Examples
-    --------
-    >>> frame_masks([0, 1, 2]) is None, frame_masks([[0, 1], [1, 1, 0]])
-    (True, [[0, 1], [1, 1, 0]])
-    """
-    if y is None or isinstance(y, (str, bytes)):
-        return None
-    if hasattr(y, "__array__") and not isinstance(y, UtteranceFrames):
-        y = np.asarray(y)
-        if y.ndim == 2 and y.shape[1] == 1:
-            return None  # labels in a column
-    rows = list(y)
-    return rows if any(np.ndim(row) > 0 for row in rows) else None
 
 
 def check_masks(masks: list[Any], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -71,8 +41,8 @@ def check_masks(masks: list[Any], lengths: NDArray[np.int64]) -> NDArray[np.floa
     """
     if len(masks) != len(lengths):
         raise ValueError(
-            f"y holds masks of {len(masks)} utterances, X has {len(lengths)}: inconsistent "
-            "numbers of samples. Pass one mask per utterance."
+            f"masks holds {len(masks)} utterances, X has {len(lengths)}: inconsistent numbers of "
+            "samples. Pass one mask per utterance."
         )
     checked = []
     for row, (mask, length) in enumerate(zip(masks, lengths.tolist(), strict=True)):
@@ -80,24 +50,24 @@ def check_masks(masks: list[Any], lengths: NDArray[np.int64]) -> NDArray[np.floa
             values = np.asarray(mask, dtype=np.float32)
         except (TypeError, ValueError) as exception:
             raise ValueError(
-                f"Row {row} of y holds {mask!r:.80} where a mask of numbers in [0, 1] is expected."
+                f"Row {row} of masks holds {mask!r:.80} where numbers in [0, 1] are expected."
             ) from exception
         if values.ndim != 1:
             raise ValueError(
-                f"Row {row} of y has shape {values.shape}; a mask has one value per frame, "
+                f"Row {row} of masks has shape {values.shape}; a mask has one value per frame, "
                 f"({length},)."
             )
         if len(values) != length:
             raise ValueError(
-                f"Row {row} has {length} frames, its mask in y {len(values)} values. Make masks "
-                "of the frames that X has."
+                f"Row {row} has {length} frames, its mask {len(values)} values. Make masks of "
+                "the frames that X has."
             )
         wrong = ~((values >= 0) & (values <= 1))
         if wrong.any():
             frame = int(np.flatnonzero(wrong)[0])
             raise ValueError(
-                f"Row {row} of y holds {values[frame]} at frame {frame}; masks hold 0 and 1, or "
-                "probabilities in between. Correct it, or leave the row out of X and y."
+                f"Row {row} of masks holds {values[frame]} at frame {frame}; masks hold 0 and 1, "
+                "or probabilities in between. Correct it, or leave the row out of X and masks."
             )
         checked.append(values)
     return np.concatenate(checked)
@@ -108,7 +78,7 @@ FrameBatch = tuple[Tensor, Tensor, Tensor]
 
 
 class FrameChunks:
-    """Random chunks of utterances with a target per frame, drawn anew in every pass.
+    """Random chunks of utterances with a target per frame, drawn again in every pass.
 
     A pass takes as many chunks of an utterance as it is long, so that all frames are seen about
     equally often. Each batch is one gather from the flat base, however many chunks it has.
@@ -153,7 +123,7 @@ class FrameChunks:
             lengths = self.lengths[rows]
             offsets = self.rng.randint(0, self.spare[rows] + 1)
             positions = np.arange(lengths.max())
-            # Padding repeats the chunk's first frame; nobody looks at it.
+            # Padding repeats the chunk's first frame, which the loss masks.
             within = np.where(positions < lengths[:, None], positions, 0) + offsets[:, None]
             x = self.base[self.starts[rows, None] + within]
             targets = self.targets[self.target_starts[rows, None] + within]
@@ -176,7 +146,7 @@ def train_on_frames(
     """Train a network of one logit per frame from where it is, and leave it in eval mode.
 
     AdamW on the cross-entropy of the frames, the learning rate falling to zero along half a
-    cosine; afterwards the batch normalisations are settled.
+    cosine; afterwards the statistics of batch normalisation are estimated again.
 
     Parameters
     ----------

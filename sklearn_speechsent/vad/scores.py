@@ -1,4 +1,4 @@
-"""How much each frame is like speech: by its level, by a U-net, or by silero-vad."""
+"""Speech scores of frames: by energy, by a U-net, or by silero-vad."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.nn import SpeechUNet
 from sklearn_speechsent.training.data import UtteranceDataset, whole_batches
 from sklearn_speechsent.utils.threads import torch_threads
-from sklearn_speechsent.vad.segments import frame_seconds
 
-#: Nothing further than this (dB) below the loudest frames is taken for speech.
+#: Energy range (dB) below the loudest frames in which there can be speech.
 _RANGE_DB = 40.0
 #: Frames of a batch, padding included, and utterances.
 _MAX_FRAMES, _MAX_UTTERANCES = 20_000, 256
-#: What silero-vad listens to: rate in Hz, and samples per probability.
+#: Input of silero-vad: rate in Hz, and samples per probability.
 _SILERO_RATE, _SILERO_WINDOW = 16000, 512
 
 
 def energy_scores(frames: NDArray[Any]) -> NDArray[np.float64]:
-    """Level of each frame above the noise floor of its utterance, in dB.
+    """Energy of each frame above the noise floor of its utterance, in dB.
 
     Parameters
     ----------
@@ -40,12 +39,12 @@ def energy_scores(frames: NDArray[Any]) -> NDArray[np.float64]:
 
     Notes
     -----
-    The floor is the 10th percentile of the utterance's own levels, or 40 dB below its 95th where
+    The floor is the 10th percentile of the utterance's own frames, or 40 dB below its 95th where
     that is higher, so that neither a quiet recording nor digital silence moves the decision.
     """
-    level = 10 / np.log(10) * np.logaddexp.reduce(frames.astype(np.float64), axis=1)
-    floor, top = np.percentile(level, [10, 95])
-    return level - max(floor, top - _RANGE_DB)
+    energy = 10 / np.log(10) * np.logaddexp.reduce(frames.astype(np.float64), axis=1)
+    floor, top = np.percentile(energy, [10, 95])
+    return energy - max(floor, top - _RANGE_DB)
 
 
 def unet_scores(
@@ -76,8 +75,8 @@ def unet_scores(
     with torch_threads(n_jobs), torch.inference_mode():
         for batch in whole_batches(frames.lengths, _MAX_UTTERANCES, rows, _MAX_FRAMES):
             inputs, _ = dataset[batch]
-            heard = network(inputs["x"].float(), inputs["lengths"]).sigmoid().numpy()
-            for row, values in zip(batch.tolist(), heard, strict=True):
+            found = network(inputs["x"].float(), inputs["lengths"]).sigmoid().numpy()
+            for row, values in zip(batch.tolist(), found, strict=True):
                 scores[row] = values[: frames.lengths[row]].copy()
     return scores
 
@@ -88,7 +87,7 @@ def load_silero() -> Any:
     Returns
     -------
     torch.jit.ScriptModule
-        A new one: it remembers what it heard last, which no two threads may share.
+        A new one: it remembers what it found last, which no two threads may share.
 
     Raises
     ------
@@ -98,30 +97,30 @@ def load_silero() -> Any:
     threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch is about to give up the format of its network
+            warnings.simplefilter("ignore")  # the format of its network is deprecated in torch
             from silero_vad import load_silero_vad
 
             return load_silero_vad()
     except ImportError as exception:
         raise ImportError(
             'VoiceActivityDetector(method="silero") needs the package silero-vad: pip install '
-            'sklearn-speechsent[silero]. method="unet" needs nothing more.'
+            'sklearn-speechsent[silero]. method="unet" needs no other package.'
         ) from exception
     finally:
-        if torch.get_num_threads() != threads:  # the import sets one thread for everyone
+        if torch.get_num_threads() != threads:  # the import sets one thread globally
             torch.set_num_threads(threads)
 
 
 def silero_scores(
     recordings: Sequence[audio.Recording], frames: UtteranceFrames, rows: NDArray[np.int64]
 ) -> dict[int, NDArray[np.float32]]:
-    """Probability of speech at the centre of each frame, as silero-vad hears the recording.
+    """Probability of speech at the centre of each frame, by silero-vad.
 
     Parameters
     ----------
     recordings : sequence of Recording
     frames : UtteranceFrames
-        Made of them, one utterance per recording.
+        Frames of the recordings, one utterance each.
     rows : ndarray of int
         Utterances to score.
 
@@ -130,7 +129,7 @@ def silero_scores(
     dict of int to ndarray of shape (n_frames_i,)
         By row.
     """
-    length, shift = frame_seconds(frames.frame_settings)
+    length, shift = frames.frame_length, frames.frame_shift
     rate = frames.frame_settings.get("sample_rate", _SILERO_RATE)
     network = load_silero()
     scores: dict[int, NDArray[np.float32]] = {}
@@ -143,9 +142,9 @@ def silero_scores(
             samples = audio.read(recording, _SILERO_RATE)
             # It refuses what is shorter than a window.
             samples = np.pad(samples, (0, -len(samples) % _SILERO_WINDOW))
-            heard = network.audio_forward(torch.from_numpy(samples)[None], _SILERO_RATE)
-            heard = heard[0].numpy()
+            found = network.audio_forward(torch.from_numpy(samples)[None], _SILERO_RATE)
+            found = found[0].numpy()
             centres = np.arange(frames.lengths[row]) * shift + length / 2
             windows = (centres * _SILERO_RATE / _SILERO_WINDOW).astype(np.int64)
-            scores[row] = heard[np.minimum(windows, len(heard) - 1)]
+            scores[row] = found[np.minimum(windows, len(found) - 1)]
     return scores

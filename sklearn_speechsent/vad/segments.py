@@ -1,4 +1,4 @@
-"""From scores per frame to runs of speech, and from runs to seconds."""
+"""Runs of speech: from scores per frame to runs, and from runs to seconds."""
 
 from __future__ import annotations
 
@@ -46,15 +46,10 @@ def smooth(
     return speech
 
 
-def frame_seconds(frame_settings: dict[str, Any]) -> tuple[float, float]:
-    """Length of a frame and time from one to the next, in seconds, as far as they are recorded."""
-    return frame_settings.get("frame_length", 0.025), frame_settings.get("frame_shift", 0.01)
-
-
 def run_times(
     speech: NDArray[np.bool_], length: float, shift: float, duration: float | None = None
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Where runs of frames begin and end.
+    """Start and end of runs of frames.
 
     Parameters
     ----------
@@ -67,7 +62,7 @@ def run_times(
     Returns
     -------
     starts, ends : ndarray of shape (n_runs,)
-        In seconds. Frame i speaks for the ``shift`` around its centre; the first one also for
+        In seconds. Frame i stands for the ``shift`` around its centre; the first one also for
         what is before, the last one for what is left of the recording.
 
     Examples
@@ -97,13 +92,13 @@ def segment_table(
     speech : list of ndarray of bool of shape (n_frames_i,)
     frames : UtteranceFrames
     recordings : list of Recording or None
-        What the frames were made of, where that is known.
+        Recordings of the frames, where they are known.
 
     Returns
     -------
     DataFrame
     """
-    length, shift = frame_seconds(frames.frame_settings)
+    length, shift = frames.frame_length, frames.frame_shift
     rate = frames.frame_settings.get("sample_rate", 16000)
     files: list[Any] = []
     starts: list[NDArray[np.floating]] = [np.empty(0)]
@@ -119,7 +114,7 @@ def segment_table(
             duration = audio.probe(recording, rate, 0.0) if mask.any() else None
         first, last = run_times(mask, length, shift, duration)
         files += [file] * len(first)
-        # What was played faster is that much longer in its file.
+        # Sped-up audio is longer in its file.
         starts.append(begin + speed * first)
         ends.append(begin + speed * last)
     return pd.DataFrame(
