@@ -2,26 +2,69 @@
 
 ``Pipeline.fit(wav_paths, labels)``: recordings go in, ordinal sentiment from -3 to +3 comes out,
 and every step in between can be swapped, searched, cloned, pickled and inspected.
+
+Names load on first use, so that what does not need torch starts without it.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from sklearn_speechsent._version import __version__
-from sklearn_speechsent.audio.perturbation import WaveformPerturbation
-from sklearn_speechsent.features import MelFilterBank, SlidingCMN
-from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.pipeline import make_sentiment_pipeline
-from sklearn_speechsent.sentiment import (
-    OrdinalClassifier,
-    SpeechSentimentClassifier,
-    SpeechSentimentRegressor,
+
+if TYPE_CHECKING:
+    from sklearn_speechsent.audio import WaveformPerturbation
+    from sklearn_speechsent.features import MelFilterBank, SlidingCMN
+    from sklearn_speechsent.frames import UtteranceFrames
+    from sklearn_speechsent.pipeline import make_sentiment_pipeline
+    from sklearn_speechsent.sentiment import (
+        OrdinalClassifier,
+        SpeechSentimentClassifier,
+        SpeechSentimentRegressor,
+    )
+    from sklearn_speechsent.speaker import (
+        SpeakerEmbedder,
+        SpeakerEmbeddingFusion,
+        SpeakerFeatureExtractor,
+        SpeakerVerifier,
+    )
+    from sklearn_speechsent.store import FeatureStore
+    from sklearn_speechsent.vad import VoiceActivityDetector
+
+#: Module of each public name.
+_MODULES = {
+    "FeatureStore": "store",
+    "MelFilterBank": "features",
+    "OrdinalClassifier": "sentiment",
+    "SlidingCMN": "features",
+    "SpeakerEmbedder": "speaker",
+    "SpeakerEmbeddingFusion": "speaker",
+    "SpeakerFeatureExtractor": "speaker",
+    "SpeakerVerifier": "speaker",
+    "SpeechSentimentClassifier": "sentiment",
+    "SpeechSentimentRegressor": "sentiment",
+    "UtteranceFrames": "frames",
+    "VoiceActivityDetector": "vad",
+    "WaveformPerturbation": "audio",
+    "make_sentiment_pipeline": "pipeline",
+}
+_SUBMODULES = (
+    "audio",
+    "cluster",
+    "datasets",
+    "features",
+    "frames",
+    "metrics",
+    "model_selection",
+    "nn",
+    "pipeline",
+    "pretrained",
+    "sentiment",
+    "speaker",
+    "store",
+    "vad",
 )
-from sklearn_speechsent.speaker import (
-    SpeakerEmbedder,
-    SpeakerEmbeddingFusion,
-    SpeakerFeatureExtractor,
-    SpeakerVerifier,
-)
-from sklearn_speechsent.store import FeatureStore
-from sklearn_speechsent.vad import VoiceActivityDetector
 
 __all__ = [
     "FeatureStore",
@@ -40,3 +83,17 @@ __all__ = [
     "__version__",
     "make_sentiment_pipeline",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

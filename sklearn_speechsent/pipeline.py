@@ -1,4 +1,4 @@
-"""The systems of the paper, and the light route, put together by name."""
+"""Systems by name: each a Pipeline from recordings to sentiment."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from sklearn_speechsent.audio.perturbation import WaveformPerturbation
 from sklearn_speechsent.features import FrameStatistics, MelFilterBank, SlidingCMN
-from sklearn_speechsent.pretrained import REGISTRY, has_weights, load_weights
+from sklearn_speechsent.pretrained import REGISTRY, load_weights
+from sklearn_speechsent.pretrained.registry import find_weights
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
     SpeechSentimentClassifier,
@@ -33,83 +33,85 @@ SYSTEMS = (
     "1/2SREx-SEResNet-34 + SpE + C",
 )
 _GRAMMAR = re.compile(r"([012])/2srex-seresnet-(16|34)(spe)?(cr|c|r)")
-#: What ``weights="auto"`` stands for: the former if it is there, else what ships with the package.
-_BEST, _SHIPPED = "wespeaker-voxceleb-resnet34", "speechsent-seresnet"
+#: Speaker network of the systems of pooled statistics, and of those of the paper.
+_WEIGHTS = {"small": "speechsent-seresnet", "medium": "wespeaker-voxceleb-resnet34"}
 _STEPS = ("mfb", "vad", "cmn", "spe", "srext", "net")
 
 
 def _normalised(name: str) -> str:
-    """Name of a system without what people spell differently: spaces, case and plus signs."""
+    """Name of a system without spaces, case and plus signs, in which spellings differ."""
     return re.sub(r"[\s+]", "", name).lower()
 
 
 def make_sentiment_pipeline(
-    system: str | None = None,
+    system: str = "small",
     *,
-    perturb: bool = False,
-    weights: Any = "auto",
+    weights: Any = "default",
+    on_error: str = "raise",
     memory: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
     verbose: int = 0,
     **params: Any,
-) -> Pipeline | WaveformPerturbation:
+) -> Pipeline:
     """Pipeline from recordings to sentiment.
 
     Parameters
     ----------
-    system : str, optional
-        None is what is recommended: block 3 of a speaker network, pooled to means, deviations,
-        step sizes and means of thirds in 5 frequency bands, under an
-        :class:`~sklearn_speechsent.OrdinalClassifier`; it trains in seconds. With the network that
-        ships with the package frames without speech are dropped first, which helps it more than
-        WeSpeaker's (``vad="passthrough"`` or ``vad=VoiceActivityDetector()``). ``"light"`` is the
-        same with means and deviations in 10 bands. Or one of the networks of the paper [1]_:
-        ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
+    system : str, default="small"
+        ``"small"``: frames of speech, block 3 of the speaker network that ships with the package,
+        pooled to means, deviations, step sizes and means of thirds in 5 frequency bands, under an
+        :class:`~sklearn_speechsent.OrdinalClassifier`; it trains in seconds and needs no download.
+        ``"medium"``: the same with WeSpeaker's larger network, which
+        :func:`~sklearn_speechsent.pretrained.fetch_weights` downloads once. Or one of the networks
+        of the paper [1]_: ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
         ``"1/2SREx-SEResNet-16 + R"``, ``"1/2SREx-SEResNet-16 + C"``,
-        ``"1/2SREx-SEResNet-34 + SpE + C"``. The parts may be combined anew, and spaces and plus
-        signs left out: 2, 1 or 0 of the two speaker blocks are frozen (0: they learn from scratch
-        rather than from ``weights``), 16 or 34 is the size of the sentiment blocks, SpE fuses a
-        speaker embedding, C is an ordinal (CORAL) and R a regression head. C + R predicts levels,
-        and ``net.as_regressor()`` intensities.
-    perturb : bool, default=False
-        Wrap the Pipeline into :class:`~sklearn_speechsent.WaveformPerturbation`, which also trains
-        on a faster, a slower and a noisy copy of each recording, and averages over three speeds
-        at prediction. Recommended for small corpora (up to a few thousand recordings); it takes
-        four times as long to extract.
-    weights : str, Path, SpeakerVerifier or None, default="auto"
-        Pre-trained speaker network: name in the registry, file, or a fitted verifier inside a
-        :class:`~sklearn.frozen.FrozenEstimator`. ``"auto"`` is the best network at hand when this
-        is called: ``"wespeaker-voxceleb-resnet34"`` if its file lies in the data home, else
-        ``"speechsent-seresnet"``, which ships with the package; the steps hold the name of the
-        one chosen, and so do copies and pickles. None does without: ``"light"`` then pools the mel
-        frames themselves, and the networks train their sentiment blocks on mel frames from
-        scratch.
-    memory : str, Path or FeatureStore, optional
-        Folder in which every step keeps its features per recording, see
+        ``"1/2SREx-SEResNet-34 + SpE + C"``. Their parts may be combined, and spaces and plus signs
+        left out: 2, 1 or 0 of the two speaker blocks are frozen (0: they learn from scratch rather
+        than from ``weights``), 16 or 34 is the size of the sentiment blocks, SpE fuses a speaker
+        embedding, C is an ordinal (CORAL) and R a regression head. C + R predicts levels, and
+        ``net.as_regressor()`` intensities.
+    weights : str, Path, FrozenEstimator or None, default="default"
+        Pre-trained speaker network: name in the registry, file, or a fitted
+        :class:`~sklearn_speechsent.SpeakerVerifier` inside a
+        :class:`~sklearn.frozen.FrozenEstimator`. ``"default"`` is ``"speechsent-seresnet"`` for
+        ``"small"`` and ``"wespeaker-voxceleb-resnet34"`` for all others. None does without:
+        ``"small"`` then pools the mel frames themselves, and the networks of the paper train their
+        sentiment blocks on mel frames from scratch.
+    on_error : {"raise", "nan"}, default="raise"
+        What to do with a recording that cannot be used: raise an error that names all of them, or
+        keep their rows as NaN, in ``mfb`` and in the last step.
+    memory : str, Path, FeatureStore or joblib.Memory, optional
+        Folder in which every step stores its features per recording, see
         :class:`~sklearn_speechsent.FeatureStore`: cross-validation and search compute each once,
-        and what was killed goes on where it was. Better than the Pipeline's own ``memory``, which
-        never keeps what was computed for held-out folds.
+        and an interrupted extraction resumes. Better than the Pipeline's own ``memory``, which
+        never stores what was computed for held-out folds.
     n_jobs : int, optional
         Threads of extraction and of torch; -1 uses all cores.
-    random_state : int, RandomState instance or None
-        Seeds what is random.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the training of networks; None is a new seed for every fit.
     verbose : int, default=0
         Whether to show progress.
     **params : dict
-        A step by its name (``vad=VoiceActivityDetector()``, ``net=...``, ``cmn="passthrough"``),
-        a parameter of a step (``mfb__n_mels=64``), or a parameter of the last step (``levels=``,
-        ``max_epochs=``).
+        A step by its name (``vad=VoiceActivityDetector("energy")``, ``net=...``,
+        ``cmn="passthrough"``), a parameter of a step (``mfb__n_mels=64``), or a parameter of the
+        last step (``levels=``, ``max_epochs=``).
 
     Returns
     -------
-    Pipeline or WaveformPerturbation
-        Steps ``mfb, vad, cmn, spe, srext, net``, those that do nothing being ``"passthrough"``.
+    Pipeline
+        Steps ``mfb, vad, cmn, spe, srext, net``; those that do nothing are ``"passthrough"``.
 
     Raises
     ------
+    FileNotFoundError
+        If pre-trained weights are not there; the message says how to fetch them.
     ValueError
         If the system or a parameter is unknown.
+
+    See Also
+    --------
+    WaveformPerturbation : Training on perturbed copies, around this Pipeline.
 
     References
     ----------
@@ -119,62 +121,76 @@ def make_sentiment_pipeline(
     Examples
     --------
     >>> from sklearn_speechsent import make_sentiment_pipeline
-    >>> pipeline = make_sentiment_pipeline("light", levels=[-2, -1, 0, 1, 2])
+    >>> pipeline = make_sentiment_pipeline(levels=[-2, -1, 0, 1, 2])
     >>> list(pipeline.named_steps)
     ['mfb', 'vad', 'cmn', 'spe', 'srext', 'net']
-    >>> make_sentiment_pipeline("2/2SREx-SEResNet-16+C+R", max_epochs=5)["net"].max_epochs
+    >>> make_sentiment_pipeline("2/2SREx-SEResNet-16+C+R", weights=None, max_epochs=5)[
+    ...     "net"
+    ... ].max_epochs
     5
 
-    From recordings to levels with the network that ships with the package:
+    From recordings to levels:
 
     >>> import numpy as np
     >>> recordings = np.random.default_rng(0).normal(scale=0.1, size=(4, 8000))
-    >>> pipeline = make_sentiment_pipeline(weights="speechsent-seresnet")
+    >>> pipeline = make_sentiment_pipeline()
     >>> pipeline.fit(recordings, [-1, -1, 1, 1]).predict_proba(recordings).shape
     (4, 2)
     """
-    if isinstance(weights, str) and weights == "auto":
-        weights = _BEST if has_weights(_BEST) else _SHIPPED
+    if on_error not in ("raise", "nan"):
+        raise ValueError(f"on_error={on_error!r} must be 'raise' or 'nan'.")
+    if isinstance(weights, str) and weights == "default":
+        weights = _WEIGHTS.get(system, _WEIGHTS["medium"])
     shared = {"n_jobs": n_jobs, "memory": memory, "verbose": verbose}
-    mfb, cmn = MelFilterBank(**shared), SlidingCMN(**shared)
-    if weights is not None:
-        window = _frame_settings(weights).get("cmn", "utterance")
-        cmn = SlidingCMN(None if window == "utterance" else window, **shared)
-    if system is None or _normalised(system) == "light":
-        srext = SpeakerFeatureExtractor(weights, compress="sqrt", **shared)
-        vad: Any = "passthrough"
-        if system is None:
-            srext.set_params(n_bands=5, statistics=("mean", "std", "delta", "thirds"))
-            if isinstance(weights, str) and weights == _SHIPPED:
-                vad = VoiceActivityDetector(**shared)
-        steps = [mfb, vad, cmn, "passthrough", srext, OrdinalClassifier(n_jobs=n_jobs)]
-        if weights is None:
-            # Means over time are what the statistics of mel frames are made of: no CMN there.
-            steps[2], steps[4] = "passthrough", FrameStatistics()
+    if system in _WEIGHTS:
+        steps = _statistics(weights, shared)
     else:
-        steps = [mfb, "passthrough", cmn, *_network(str(system), weights, shared, random_state)]
-    pipeline = _with_params(Pipeline(list(zip(_STEPS, steps, strict=True))), params)
-    if perturb:
-        return WaveformPerturbation(
-            pipeline, predict_speeds=(0.9, 1.0, 1.1), random_state=random_state
-        )
-    return pipeline
+        steps = _network(str(system), weights, shared, random_state)
+    steps["mfb"] = MelFilterBank(on_error=on_error, **shared)
+    return _with_params(Pipeline([(name, steps[name]) for name in _STEPS]), params)
 
 
-def _frame_settings(weights: Any) -> Mapping[str, Any]:
-    """What pre-trained weights expect; those of the registry need not be there yet."""
+def _cmn(weights: Any, shared: dict[str, Any]) -> SlidingCMN:
+    """Mean normalisation that pre-trained weights, which must be there, expect."""
+    settings: Mapping[str, Any]
     if isinstance(weights, str) and weights in REGISTRY:
-        return REGISTRY[weights].frame_settings
-    return load_weights(weights).frame_settings
+        find_weights(REGISTRY[weights])
+        settings = REGISTRY[weights].frame_settings
+    else:
+        settings = load_weights(weights).frame_settings
+    window = settings.get("cmn", "utterance")
+    return SlidingCMN(None if window == "utterance" else window, **shared)
+
+
+def _statistics(weights: Any, shared: dict[str, Any]) -> dict[str, Any]:
+    """Steps of pooled statistics under an ordinal classifier."""
+    steps: dict[str, Any] = {
+        "vad": VoiceActivityDetector(**shared),
+        "spe": "passthrough",
+        "net": OrdinalClassifier(n_jobs=shared["n_jobs"]),
+    }
+    if weights is None:
+        # The statistics of mel frames are means over time, which CMN would remove.
+        return steps | {"cmn": "passthrough", "srext": FrameStatistics()}
+    srext = SpeakerFeatureExtractor(
+        weights,
+        n_bands=5,
+        statistics=("mean", "std", "delta", "thirds"),
+        compress="sqrt",
+        **shared,
+    )
+    return steps | {"cmn": _cmn(weights, shared), "srext": srext}
 
 
 def _network(
     system: str, weights: Any, shared: dict[str, Any], random_state: Any
-) -> tuple[Any, Any, Any]:
-    """Last three steps of a system of the paper."""
+) -> dict[str, Any]:
+    """Steps of a system of the paper."""
     parts = _GRAMMAR.fullmatch(_normalised(system))
     if parts is None:
-        raise ValueError(f"There is no system {system!r}; known: {['light', *SYSTEMS]}.")
+        raise ValueError(
+            f"There is no system {system!r}; known: {', '.join(map(repr, (*_WEIGHTS, *SYSTEMS)))}."
+        )
     n_frozen, heads = int(parts[1]), parts[4]
     params: dict[str, Any] = {
         "sampling_exponent": 1.0,
@@ -184,22 +200,22 @@ def _network(
         "verbose": shared["verbose"],
         "random_state": random_state,
     }
-    spe: Any = "passthrough"
-    srext: Any = "passthrough"
+    steps: dict[str, Any] = dict.fromkeys(("vad", "spe", "srext"), "passthrough")
+    steps["cmn"] = SlidingCMN(**shared) if weights is None else _cmn(weights, shared)
     if parts[3]:
         if weights is None:
             raise ValueError(f"{system!r} fuses a speaker embedding, for which it needs weights.")
-        spe = SpeakerEmbeddingFusion(SpeakerEmbedder(weights, **shared))
+        steps["spe"] = SpeakerEmbeddingFusion(SpeakerEmbedder(weights, **shared))
     if n_frozen == 0:
         params["module__n_tuned_blocks"] = 2
     elif n_frozen == 2 and weights is not None:
-        srext = SpeakerFeatureExtractor(
+        steps["srext"] = SpeakerFeatureExtractor(
             weights, n_blocks=2, pooling=None, dtype="float16", **shared
         )
     elif weights is not None:
         params |= {"weights": weights, "module__n_frozen_blocks": 1, "module__n_tuned_blocks": 1}
     net = SpeechSentimentRegressor if heads == "r" else SpeechSentimentClassifier
-    return spe, srext, net(**params)
+    return steps | {"net": net(**params)}
 
 
 def _with_params(pipeline: Pipeline, params: dict[str, Any]) -> Pipeline:

@@ -187,7 +187,7 @@ def as_before():
 
 
 def lose_no_patience():
-    """Have a worker wait for the claims of others for ever, so that a deadlock is one."""
+    """Have a worker wait for the leases of others for ever, so that a deadlock is one."""
     compute._PATIENCE = math.inf
 
 
@@ -212,7 +212,7 @@ def test_extraction(client, speech, store):
     assert_same_frames(frames, expected)
     # What came back is names of files and rows; the workers wrote the frames.
     assert isinstance(frames.base, FrameFiles) and not bank.transform(speech.data).base._maps
-    assert store.statistics()["utterances"].tolist() == [24, 24, 24]
+    assert store.summary()["utterances"].tolist() == [24, 24, 24]
     assert_tidy(store)
     here = FeatureStore(store.folder.parent / "here")
     MelFilterBank(memory=here).fit_transform(speech.data)
@@ -231,7 +231,7 @@ def test_grid_search(client, speech, store):
     on_cluster(search.fit, speech.data, speech.target)
     assert_same_scores(search, expected)
     np.testing.assert_array_equal(search.predict(speech.data), expected.predict(speech.data))
-    utterances = store.statistics().groupby("step")["utterances"].sum()
+    utterances = store.summary().groupby("step")["utterances"].sum()
     assert utterances.to_dict() == {"files": 24, "mfb": 24, "cmn": 48}
     assert_tidy(store)
 

@@ -1,6 +1,7 @@
-"""From recordings to samples, and what to say of those that are of no use."""
+"""Recordings: reading, validation and perturbation."""
 
 from sklearn_speechsent.audio.io import duration, probe, read
+from sklearn_speechsent.audio.perturbation import WaveformPerturbation
 from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
@@ -19,6 +20,7 @@ __all__ = [
     "MissingRecordingError",
     "Recording",
     "RecordingError",
+    "WaveformPerturbation",
     "as_recordings",
     "check_recordings",
     "duration",

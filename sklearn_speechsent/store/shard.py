@@ -54,8 +54,8 @@ class StoreError(OSError):
         if cause.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = (
                 "Make room, store frames as float16 (FeatureStore(folder, dtype='float16')), "
-                "remove what was used longest ago (FeatureStore(folder).reduce_size(bytes_limit)), or "
-                "choose another folder by memory="
+                "remove what was used longest ago (FeatureStore(folder).reduce_size(bytes_limit)), "
+                "or choose another folder by memory="
             )
         else:
             remedy = "Make it writable, or choose another folder by memory="

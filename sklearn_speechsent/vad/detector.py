@@ -254,7 +254,6 @@ class VoiceActivityDetector(FramesTransformer):
             Probability of speech; for ``method="energy"`` the energy above the noise floor in dB.
             NaN for utterances that are.
         """
-        check_is_fitted(self)
         return self._scores(self._rows(X, reset=False))
 
     def speech_segments(self, X: Any) -> pd.DataFrame:
@@ -281,7 +280,6 @@ class VoiceActivityDetector(FramesTransformer):
         where X holds frames. With a ``hangover`` of half a frame or more, every segment is long
         enough for a frame of its own.
         """
-        check_is_fitted(self)
         rows = self._rows(X, reset=False)
         if rows.recordings is not None:
             rows.check_alignment()
@@ -366,6 +364,8 @@ class VoiceActivityDetector(FramesTransformer):
 
     def _rows(self, X: Any, y: Any = None, *, reset: bool) -> AudioRows:
         """Frames of X, and the recordings that they were made of where X holds these."""
+        if not reset:
+            check_is_fitted(self, "network_" if self.method == "unet" else "n_features_in_")
         recordings = None
         if holds_recordings(X):
             recordings = as_recordings(X)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import sklearn_speechsent.store.compute as filling
+import sklearn_speechsent.store.compute as compute
 import sklearn_speechsent.store.shard as shard
 import sklearn_speechsent.utils.files as locks
 from sklearn_speechsent import MelFilterBank, audio
@@ -34,7 +34,7 @@ def extract(paths, folder, log, *, ready=None, hold=(None, None), die_at=None, *
     and waits for an answer; it kills itself at line number ``die_at`` of the code of the store.
     Other settings are limits.
     """
-    for module in (shard, filling, locks):
+    for module in (shard, compute, locks):
         for name in settings.keys() & vars(module).keys():
             setattr(module, name, settings[name])
     n_jobs = settings.get("n_jobs")

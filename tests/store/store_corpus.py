@@ -5,7 +5,8 @@ import soundfile
 from sklearn.base import clone
 
 from sklearn_speechsent import FeatureStore
-from sklearn_speechsent.store import digest, fill
+from sklearn_speechsent.store import digest
+from sklearn_speechsent.store.compute import compute_missing
 
 #: Names of what a step leaves in its folder when all is well.
 TIDY = (".npy", ".json")
@@ -32,8 +33,8 @@ def made_of(name):
     return np.random.default_rng(name).normal(size=(name % 5 + 1, 3)).astype(np.float32)
 
 
-def keep(shelf, names, made=made_of, **options):
-    """Fill a shelf with what is made of names; gives those that were computed."""
+def put(cache, names, made=made_of, **options):
+    """Fill a cache with what is made of names; gives those that were computed."""
     computed = []
 
     def function(batch):
@@ -42,18 +43,20 @@ def keep(shelf, names, made=made_of, **options):
             yield made(name)
 
     keys = [key(name) for name in names]
-    problems = fill(shelf, keys, lambda rows: [names[row] for row in rows], function, **options)
+    problems = compute_missing(
+        cache, keys, lambda rows: [names[row] for row in rows], function, **options
+    )
     assert not problems
     return computed
 
 
-def a_shelf(folder, step="cmn", **options):
-    return FeatureStore(folder, **options).shelf(step, {})
+def a_step_cache(folder, step="cmn", **options):
+    return FeatureStore(folder, **options).step_cache(step, {})
 
 
-def assert_kept(shelf, names, made=made_of):
-    shelf.refresh()
-    base, starts, stops = shelf.frames([key(name) for name in names])
+def assert_kept(cache, names, made=made_of):
+    cache.refresh()
+    base, starts, stops = cache.frames([key(name) for name in names])
     for name, start, stop in zip(names, starts, stops, strict=True):
         np.testing.assert_array_equal(base[start:stop], made(name))
 
@@ -82,7 +85,7 @@ def misses(store, act):
 
 
 def counts(store):
-    return store.statistics().groupby("step")[["hits", "misses"]].sum()
+    return store.summary().groupby("step")[["hits", "misses"]].sum()
 
 
 def strays(folder):

@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 from store_children import CONTEXT, TIMEOUT, finished, lines, process
 from store_corpus import (
-    a_shelf,
+    a_step_cache,
     assert_kept,
     assert_same_frames,
-    keep,
     key,
     made_of,
+    put,
     short_recordings,
     strays,
 )
 
 from sklearn_speechsent import FeatureStore, MelFilterBank
-from sklearn_speechsent.store import compute, digest, fill
-from sklearn_speechsent.store.leases import Claims
+from sklearn_speechsent.store import compute, digest
+from sklearn_speechsent.store.compute import compute_missing
+from sklearn_speechsent.store.leases import Leases
 from sklearn_speechsent.store.shard import shard_paths
 from sklearn_speechsent.utils import files
 from sklearn_speechsent.utils.files import create_locked, is_alive, remove_abandoned, turn
@@ -45,9 +46,9 @@ def expected(recordings):
 def assert_complete(folder, paths, expected):
     """Everything is there, once it is whole and nothing else is."""
     store = FeatureStore(folder)
-    before = store.statistics()[["utterances", "files", "bytes"]]
+    before = store.summary()[["utterances", "files", "bytes"]]
     assert_same_frames(MelFilterBank(memory=folder).fit_transform(paths), expected)
-    after = store.statistics()[["utterances", "files", "bytes"]]
+    after = store.summary()[["utterances", "files", "bytes"]]
     assert after.equals(before) and (after["utterances"] == len(paths)).all()
     assert store.check().empty and not strays(folder)
 
@@ -57,43 +58,43 @@ def assert_complete(folder, paths, expected):
 
 @pytest.mark.parametrize("n_jobs", [None, 1, 2, 4])
 def test_each_key_is_computed_once(tmp_path, n_jobs):
-    shelf = a_shelf(tmp_path)
+    cache = a_step_cache(tmp_path)
     names = [*range(30), 3, 3, *range(5)]
-    assert sorted(keep(shelf, names, n_jobs=n_jobs)) == list(range(30))
-    assert_kept(shelf, names)
-    assert keep(shelf, names[::-1], n_jobs=n_jobs) == []
-    assert keep(shelf, [7, 30, 7, 31], n_jobs=n_jobs) == [30, 31]
-    assert_kept(shelf, [31, 7, 30, 0])
+    assert sorted(put(cache, names, n_jobs=n_jobs)) == list(range(30))
+    assert_kept(cache, names)
+    assert put(cache, names[::-1], n_jobs=n_jobs) == []
+    assert put(cache, [7, 30, 7, 31], n_jobs=n_jobs) == [30, 31]
+    assert_kept(cache, [31, 7, 30, 0])
     assert not strays(tmp_path)
 
 
 def test_frames_come_out_of_several_files_in_the_order_of_the_rows(tmp_path, rng):
-    shelf = a_shelf(tmp_path)
+    cache = a_step_cache(tmp_path)
     for names in np.split(rng.permutation(40), [3, 4, 20]):
-        keep(a_shelf(tmp_path), names.tolist())
-    assert keep(shelf, list(range(40))) == []
-    assert len(shard_paths(shelf.folder)) == 4
+        put(a_step_cache(tmp_path), names.tolist())
+    assert put(cache, list(range(40))) == []
+    assert len(shard_paths(cache.folder)) == 4
     for _ in range(20):
-        assert_kept(shelf, rng.integers(40, size=15).tolist())
+        assert_kept(cache, rng.integers(40, size=15).tolist())
 
 
 def test_shards_are_closed_when_they_are_large_or_old(tmp_path, monkeypatch):
     from sklearn_speechsent.store import shard
 
     monkeypatch.setattr(shard, "_MAX_BYTES", 60)  # five rows of three numbers
-    shelf = a_shelf(tmp_path / "large")
-    keep(shelf, list(range(10)))  # of 1, 2, 3, 4, 5, 1, ... rows
-    rows = [shard.read_shard(path).n_rows for path in shard_paths(shelf.folder)]
+    cache = a_step_cache(tmp_path / "large")
+    put(cache, list(range(10)))  # of 1, 2, 3, 4, 5, 1, ... rows
+    rows = [shard.read_shard(path).n_rows for path in shard_paths(cache.folder)]
     assert sorted(rows) == [1 + 2 + 3, 1 + 2 + 3, 4 + 5, 4 + 5]
     monkeypatch.setattr(shard, "_MAX_SECONDS", 0.0)
-    shelf = a_shelf(tmp_path / "old")
-    keep(shelf, list(range(10)))
-    assert len(shard_paths(shelf.folder)) == 10
-    assert_kept(shelf, list(range(10)))
+    cache = a_step_cache(tmp_path / "old")
+    put(cache, list(range(10)))
+    assert len(shard_paths(cache.folder)) == 10
+    assert_kept(cache, list(range(10)))
 
 
 def test_problems_are_told_by_key_and_not_kept(tmp_path):
-    shelf = a_shelf(tmp_path)
+    cache = a_step_cache(tmp_path)
 
     def function(batch):
         for name in batch:
@@ -101,10 +102,10 @@ def test_problems_are_told_by_key_and_not_kept(tmp_path):
 
     names = list(range(20))
     for _ in range(2):
-        problems = fill(shelf, [key(n) for n in names], lambda rows: rows, function)
+        problems = compute_missing(cache, [key(n) for n in names], lambda rows: rows, function)
         assert {k: p.args[0] for k, p in problems.items()} == {key(n): n for n in range(0, 20, 3)}
-    assert len(shelf) == 13
-    assert_kept(shelf, [n for n in names if n % 3])
+    assert len(cache) == 13
+    assert_kept(cache, [n for n in names if n % 3])
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -118,10 +119,10 @@ def test_what_was_computed_before_an_accident_is_kept(tmp_path, n_jobs):
         return made_of(name)
 
     with pytest.raises(Accident):
-        keep(a_shelf(tmp_path), list(range(40)), made, n_jobs=n_jobs)
-    again = keep(a_shelf(tmp_path), list(range(40)), n_jobs=n_jobs)
+        put(a_step_cache(tmp_path), list(range(40)), made, n_jobs=n_jobs)
+    again = put(a_step_cache(tmp_path), list(range(40)), n_jobs=n_jobs)
     assert 21 in again and not set(range(16)) & set(again)
-    assert_kept(a_shelf(tmp_path), list(range(40)))
+    assert_kept(a_step_cache(tmp_path), list(range(40)))
     assert not strays(tmp_path)
 
 
@@ -134,7 +135,7 @@ def test_a_writer_lent_out_when_the_rest_is_closed_is_closed_after(tmp_path):
     writer.add(key(1), made_of(1))
     loan.__exit__(None, None, None)
     assert len(shard_paths(tmp_path)) == 1 and not strays(tmp_path)
-    assert_kept(compute.Shelf(tmp_path), [0, 1])
+    assert_kept(compute.StepCache(tmp_path), [0, 1])
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
@@ -150,9 +151,9 @@ def test_threads_fill_one_folder(tmp_path, monkeypatch):
     names, barrier, computed = list(range(100)), threading.Barrier(4), []
 
     def work():
-        shelf = a_shelf(tmp_path)
+        cache = a_step_cache(tmp_path)
         barrier.wait()
-        computed.extend(keep(shelf, names))
+        computed.extend(put(cache, names))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -160,16 +161,16 @@ def test_threads_fill_one_folder(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert sorted(computed) == names if files.fcntl else set(computed) == set(names)
-    assert_kept(a_shelf(tmp_path), names)
+    assert_kept(a_step_cache(tmp_path), names)
     assert not strays(tmp_path)
 
 
-# --- claims and locks
+# --- leases and locks
 
 
 def test_claims_are_seen_while_they_stand(tmp_path):
-    with Claims(tmp_path) as ours, Claims(tmp_path) as theirs:
-        assert ours.has_company() and ours.of_others() == set()
+    with Leases(tmp_path) as ours, Leases(tmp_path) as theirs:
+        assert ours.has_others() and ours.of_others() == set()
         theirs.add([key(0), key(1)])
         theirs.add([])
         theirs.add([key(2)])
@@ -180,43 +181,43 @@ def test_claims_are_seen_while_they_stand(tmp_path):
 @needs_locks
 def test_claims_of_the_dead_do_not_count(tmp_path):
     content = key(0) + key(1)
-    (tmp_path / "dead.claims").write_bytes(content)
-    with Claims(tmp_path) as claims:
-        assert claims.of_others() == set() and not claims.has_company()
-        path, file = create_locked(tmp_path, lambda: "living.claims")
+    (tmp_path / "dead.leases").write_bytes(content)
+    with Leases(tmp_path) as leases:
+        assert leases.of_others() == set() and not leases.has_others()
+        path, file = create_locked(tmp_path, lambda: "living.leases")
         with file:
             file.write(content + key(2)[:5])  # the last one is still being written
             file.flush()
-            assert claims.of_others() == {key(0), key(1)}
-        assert claims.of_others() == set() and not is_alive(path)
-        remove_abandoned(tmp_path, ".claims")
-        assert claims._path.exists() and len(list(tmp_path.iterdir())) == 1
+            assert leases.of_others() == {key(0), key(1)}
+        assert leases.of_others() == set() and not is_alive(path)
+        remove_abandoned(tmp_path, ".leases")
+        assert leases._path.exists() and len(list(tmp_path.iterdir())) == 1
 
 
 @needs_locks
 def test_leftovers_are_removed_and_files_in_use_are_not(tmp_path):
-    shelf = a_shelf(tmp_path)
-    for name in ("a.part", "b.claims", ".c.part"):
-        (shelf.folder / name).write_bytes(b"x")
-    _, file = create_locked(shelf.folder, lambda: "used.part")
+    cache = a_step_cache(tmp_path)
+    for name in ("a.part", "b.leases", ".c.part"):
+        (cache.folder / name).write_bytes(b"x")
+    _, file = create_locked(cache.folder, lambda: "used.part")
     with file:
-        keep(shelf, [0, 1])
+        put(cache, [0, 1])
         assert [path.name for path in strays(tmp_path)] == ["used.part"]
         FeatureStore(tmp_path).clear()
-        assert [path.name for path in shelf.folder.iterdir()] == ["used.part"]
-    keep(a_shelf(tmp_path), [0, 1])
+        assert [path.name for path in cache.folder.iterdir()] == ["used.part"]
+    put(a_step_cache(tmp_path), [0, 1])
     assert not strays(tmp_path)
 
 
 def test_without_locks_files_are_alive_for_a_day(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "fcntl", None)
-    shelf = a_shelf(tmp_path)
-    for name, age in (("new.part", 3600), ("old.part", 90000), ("old.claims", 90000)):
-        path = shelf.folder / name
+    cache = a_step_cache(tmp_path)
+    for name, age in (("new.part", 3600), ("old.part", 90000), ("old.leases", 90000)):
+        path = cache.folder / name
         path.write_bytes(key(0))
         moment = path.stat().st_mtime - age
         os.utime(path, (moment, moment))
-    assert keep(shelf, [0, 1, 2]) == [0, 1, 2]
+    assert put(cache, [0, 1, 2]) == [0, 1, 2]
     assert [path.name for path in strays(tmp_path)] == ["new.part"]
 
 
@@ -265,7 +266,7 @@ def run_at_once(n, paths, folder, log, **options):
 def test_processes_share_the_work(recordings, expected, tmp_path, n):
     decoded = run_at_once(n, recordings, tmp_path / "store", tmp_path / "log", _TURN=TIMEOUT)
     assert set(decoded) == set(range(len(recordings)))
-    # Who claims a block has its turn alone, so that nothing is done twice. Without locks all may
+    # Who leases a block has its turn alone, so that nothing is done twice. Without locks all may
     # want the same block at the same moment, and have one each in hand.
     allowed = 0 if files.fcntl else (n - 1) * BLOCK
     assert len(decoded) - len(recordings) <= allowed
@@ -273,7 +274,7 @@ def test_processes_share_the_work(recordings, expected, tmp_path, n):
 
 
 def test_processes_share_the_work_without_turns(recordings, expected, tmp_path):
-    """As where folders have no locks, but files do: claims are looked at and made at once."""
+    """As where folders have no locks, but files do: leases are looked at and made at once."""
     decoded = run_at_once(2, recordings, tmp_path / "store", tmp_path / "log", turn=nullcontext)
     assert set(decoded) == set(range(len(recordings)))
     assert_complete(tmp_path / "store", recordings, expected)
@@ -301,7 +302,7 @@ def until_held(log, n):
 @needs_locks
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 def test_others_take_over_from_one_that_is(recordings, expected, tmp_path, end):
-    """Its claims fall when it dies, or nobody waits any longer when it stands still."""
+    """Its leases fall when it dies, or nobody waits any longer when it stands still."""
     folder, log, other_log = tmp_path / "store", tmp_path / "log", tmp_path / "other"
     ours, theirs = CONTEXT.Pipe()
     patience = TIMEOUT if end == signal.SIGKILL else 0.05
@@ -313,7 +314,7 @@ def test_others_take_over_from_one_that_is(recordings, expected, tmp_path, end):
             if end == signal.SIGSTOP:
                 os.kill(victim.pid, end)
             else:
-                # Whatever is not claimed is done, and the rest is waited for.
+                # Whatever is not leased is done, and the rest is waited for.
                 until_held(other_log, len(recordings) - 2 * BLOCK)
                 assert survivor.is_alive()
                 os.kill(victim.pid, end)

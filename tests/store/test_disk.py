@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from store_corpus import (
-    a_shelf,
+    a_step_cache,
     assert_kept,
     assert_same_frames,
-    keep,
     made_of,
+    put,
     short_recordings,
     strays,
 )
@@ -191,18 +191,18 @@ class Disk:
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("room", [0, 10, 64, 200, 700, 1700, 2400])
 def test_full_at_any_moment(tmp_path, monkeypatch, room, n_jobs):
-    keep(a_shelf(tmp_path), NAMES[:5])
+    put(a_step_cache(tmp_path), NAMES[:5])
     with monkeypatch.context() as patched:
         Disk(room, patched)
         with pytest.raises(StoreError) as caught:
-            keep(a_shelf(tmp_path), NAMES, n_jobs=n_jobs)
+            put(a_step_cache(tmp_path), NAMES, n_jobs=n_jobs)
     assert_full(caught.value, tmp_path)
     await_end_of_threads(tmp_path)
     assert FeatureStore(tmp_path).check().empty
-    again = a_shelf(tmp_path)
-    assert keep(again, NAMES[:5]) == []
+    again = a_step_cache(tmp_path)
+    assert put(again, NAMES[:5]) == []
     assert_kept(again, NAMES[:5])
-    assert not set(keep(again, NAMES)) & set(NAMES[:5])
+    assert not set(put(again, NAMES)) & set(NAMES[:5])
     assert_kept(again, NAMES)
 
 
@@ -211,10 +211,10 @@ def test_what_was_finished_before_the_disk_was_full_is_kept(tmp_path, monkeypatc
     with monkeypatch.context() as patched:
         Disk(7000, patched)
         with pytest.raises(StoreError):
-            keep(a_shelf(tmp_path), NAMES)
+            put(a_step_cache(tmp_path), NAMES)
     done = len(a_shelf_refreshed(tmp_path))
     assert 0 < done < len(NAMES)
-    assert keep(a_shelf(tmp_path), NAMES) == NAMES[done:]
+    assert put(a_step_cache(tmp_path), NAMES) == NAMES[done:]
 
 
 def await_end_of_threads(folder):
@@ -228,16 +228,16 @@ def await_end_of_threads(folder):
 
 
 def a_shelf_refreshed(folder):
-    shelf = a_shelf(folder)
-    shelf.refresh()
-    return shelf
+    cache = a_step_cache(folder)
+    cache.refresh()
+    return cache
 
 
 def test_full_when_only_the_claims_do_not_fit(tmp_path, monkeypatch):
-    """Claims are advice: without room for them the work is still done."""
+    """Leases are advice: without room for them the work is still done."""
     disk = Disk(0, monkeypatch)
     monkeypatch.setattr(shard, "create_locked", files.create_locked)
-    assert keep(a_shelf(tmp_path), NAMES) == NAMES
+    assert put(a_step_cache(tmp_path), NAMES) == NAMES
     assert disk.room < 0
     assert not strays(tmp_path)
 
@@ -254,7 +254,7 @@ def test_every_writer_is_closed_when_several_fail(tmp_path, monkeypatch):
         return made_of(name)
 
     with pytest.raises(StoreError):
-        keep(a_shelf(tmp_path), list(range(12)), made, n_jobs=2)
+        put(a_step_cache(tmp_path), list(range(12)), made, n_jobs=2)
     await_end_of_threads(tmp_path)
 
 

@@ -102,7 +102,7 @@ def test_every_step_gives_what_it_gives_without(speech, store, steps, computed):
             np.testing.assert_array_equal(found, expected)
         # The second time nothing is computed by anyone.
         assert len(computed) == 4
-    last = store.statistics()
+    last = store.summary()
     assert (last["misses"] == 4).all() and (last["hits"] == 4).all()
     assert not strays(store.folder)
     _, new = misses(store, lambda: kept.fit_transform([*paths[2:], *speech.data[4:6]]))
@@ -195,7 +195,7 @@ def test_cross_validation_with_processes_shares_the_store(recordings, store):
     expected = cross_validate(uncached(pipeline), recordings, y, cv=3)
     scores = cross_validate(pipeline, recordings, y, cv=3, n_jobs=2, error_score="raise")
     np.testing.assert_array_equal(scores["test_score"], expected["test_score"])
-    assert set(store.statistics()["utterances"]) == {12}
+    assert set(store.summary()["utterances"]) == {12}
     assert store.check().empty and not strays(store.folder)
     # And frames that lie in the store go to workers as rows and names of files.
     frames = pipeline[:2].fit_transform(recordings)
@@ -237,7 +237,7 @@ def test_half_precision_takes_half_the_space_and_entries_of_its_own(recordings, 
     assert frames.dtype == np.float16 and expected.dtype == np.float32
     assert np.abs(frames.base[:] - expected.base[:]).max() <= 0.008
     assert_same_frames(frames, [utterance.astype(np.float16) for utterance in expected])
-    table = whole.statistics().query("step == 'mfb'")
+    table = whole.summary().query("step == 'mfb'")
     assert len(table) == 2 and (table["utterances"] == 12).all()
     small, large = sorted(table["bytes"])
     tables = 3 * 128 + 12 * (8 + 16 + 4) + 4 + 128  # of where utterances are; headers

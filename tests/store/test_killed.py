@@ -31,7 +31,7 @@ def n_kept(folder):
     """Utterances in the store, after whatever happened; all of them whole."""
     store = FeatureStore(folder)
     assert store.check().empty
-    kept = store.statistics().set_index("step")["utterances"]
+    kept = store.summary().set_index("step")["utterances"]
     return int(kept.get("mfb", 0))
 
 
@@ -70,7 +70,7 @@ def test_killed_ten_times(recordings, expected, tmp_path, rng, max_bytes, n_jobs
 
 
 def test_killed_at_any_line_of_the_store(recordings, expected, tmp_path, rng):
-    """Also while it looks, claims, writes, names, and tidies up."""
+    """Also while it looks, leases, writes, names, and tidies up."""
     folder, log, deaths = tmp_path / "store", tmp_path / "log", 0
     paths = recordings[:16]
     extract = partial(process, paths, str(folder), log, _MAX_BYTES=SHARED)
@@ -105,6 +105,6 @@ def test_killed_before_the_settings_are_written(recordings, expected, tmp_path):
     MelFilterBank(memory=folder).fit_transform(recordings[:9])
     for settings in folder.rglob("settings.json"):
         settings.unlink()
-    assert FeatureStore(folder).statistics().empty
+    assert FeatureStore(folder).summary().empty
     assert_same_frames(MelFilterBank(memory=folder).fit_transform(recordings[:9]), expected[:9])
     assert_whole(folder, recordings[:9], expected[:9])

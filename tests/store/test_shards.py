@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from store_corpus import a_shelf, assert_kept, keep, key, made_of, strays
+from store_corpus import a_step_cache, assert_kept, key, made_of, put, strays
 
 from sklearn_speechsent import FeatureStore
 from sklearn_speechsent.store.shard import (
@@ -18,28 +18,28 @@ NAMES = list(range(6))
 
 
 @pytest.fixture
-def shelf(tmp_path):
+def cache(tmp_path):
     """Six utterances in one file."""
-    shelf = a_shelf(tmp_path)
-    keep(shelf, NAMES)
-    return shelf
+    cache = a_step_cache(tmp_path)
+    put(cache, NAMES)
+    return cache
 
 
 @pytest.fixture
-def shard(shelf):
-    (path,) = shard_paths(shelf.folder)
+def shard(cache):
+    (path,) = shard_paths(cache.folder)
     return path
 
 
-def heals(shelf, damaged=tuple(NAMES)):
+def heals(cache, damaged=tuple(NAMES)):
     """The damaged entries, and no others, are computed anew, and nothing else stays behind."""
-    again = a_shelf(shelf.folder.parent)
-    assert again.folder == shelf.folder
-    assert keep(again, NAMES) == list(damaged)
+    again = a_step_cache(cache.folder.parent)
+    assert again.folder == cache.folder
+    assert put(again, NAMES) == list(damaged)
     assert_kept(again, NAMES)
-    assert keep(a_shelf(shelf.folder.parent), NAMES) == []
-    assert not strays(shelf.folder)
-    return FeatureStore(shelf.folder.parent).check().empty
+    assert put(a_step_cache(cache.folder.parent), NAMES) == []
+    assert not strays(cache.folder)
+    return FeatureStore(cache.folder.parent).check().empty
 
 
 def test_a_shard_says_what_is_in_it(shard):
@@ -52,7 +52,7 @@ def test_a_shard_says_what_is_in_it(shard):
     np.testing.assert_array_equal(np.load(shard), np.concatenate([made_of(n) for n in NAMES]))
 
 
-def test_cut_off_anywhere(shelf, shard):
+def test_cut_off_anywhere(cache, shard):
     content = shard.read_bytes()
     for length in range(0, len(content), 3):
         shard.write_bytes(content[:length])
@@ -62,15 +62,15 @@ def test_cut_off_anywhere(shelf, shard):
     with pytest.raises(DamagedShardError):
         read_shard(shard)
     shard.write_bytes(content)
-    assert heals(shelf, damaged=())
+    assert heals(cache, damaged=())
 
 
 @pytest.mark.parametrize("kept", [0, 10, 127, 130, 319, 400, 700, -1])
-def test_cut_off_shards_are_replaced(shelf, shard, kept):
+def test_cut_off_shards_are_replaced(cache, shard, kept):
     shard.write_bytes(shard.read_bytes()[:kept])
-    problems = FeatureStore(shelf.folder.parent).check()
+    problems = FeatureStore(cache.folder.parent).check()
     assert problems["file"].tolist() == [str(shard)] and problems["utterances"].tolist() == [0]
-    assert heals(shelf)
+    assert heals(cache)
     assert not shard.exists()
 
 
@@ -100,13 +100,13 @@ def test_no_flipped_bit_goes_unnoticed(shard, rng):
     assert unharmed < 0.2 * len(content)  # spaces in headers, versions of the format
 
 
-def test_flipped_bits_of_frames_are_found_by_a_check_and_healed(shelf, shard):
+def test_flipped_bits_of_frames_are_found_by_a_check_and_healed(cache, shard):
     table = read_shard(shard)
     content = bytearray(shard.read_bytes())
     content[table.offset + 5] ^= 16
     content[table.offset + table.n_bytes - 1] ^= 1
     shard.write_bytes(content)
-    store = FeatureStore(shelf.folder.parent)
+    store = FeatureStore(cache.folder.parent)
     for remove in (False, True):
         expected = pd.DataFrame(
             {
@@ -118,14 +118,14 @@ def test_flipped_bits_of_frames_are_found_by_a_check_and_healed(shelf, shard):
         pd.testing.assert_frame_equal(store.check(remove=remove), expected)
         assert shard.exists() != remove
     assert store.check().empty
-    assert heals(shelf)
+    assert heals(cache)
 
 
 def test_a_check_names_every_damaged_file(tmp_path):
-    shelf = a_shelf(tmp_path)
+    cache = a_step_cache(tmp_path)
     for name in NAMES:
-        keep(shelf, [name])
-    paths = shard_paths(shelf.folder)
+        put(cache, [name])
+    paths = shard_paths(cache.folder)
     assert len(paths) == len(NAMES)
     paths[1].write_bytes(b"")
     content = bytearray(paths[4].read_bytes())
@@ -134,7 +134,7 @@ def test_a_check_names_every_damaged_file(tmp_path):
     found = FeatureStore(tmp_path).check(remove=True)
     assert found["file"].tolist() == [str(paths[1]), str(paths[4])]
     assert found["utterances"].tolist() == [0, 1]
-    assert len(keep(a_shelf(tmp_path), NAMES)) == 2
+    assert len(put(a_step_cache(tmp_path), NAMES)) == 2
 
 
 def foreign_files(folder):
@@ -147,18 +147,18 @@ def foreign_files(folder):
     return {"mine.npy", "notes.txt", "empty.npy", "folder.npy", f"{'0' * 32}.npy"}
 
 
-def test_foreign_files_are_left_alone(shelf, shard):
-    foreign = foreign_files(shelf.folder)
-    store = FeatureStore(shelf.folder.parent)
+def test_foreign_files_are_left_alone(cache, shard):
+    foreign = foreign_files(cache.folder)
+    store = FeatureStore(cache.folder.parent)
     assert store.check(remove=True).empty
-    assert keep(a_shelf(store.folder), [*NAMES, 99]) == [99]
-    assert store.statistics()[["utterances", "files"]].to_numpy().tolist() == [[7, 2]]
+    assert put(a_step_cache(store.folder), [*NAMES, 99]) == [99]
+    assert store.summary()[["utterances", "files"]].to_numpy().tolist() == [[7, 2]]
     assert store.reduce_size(0) == 0
     store.clear()
-    assert {path.name for path in shelf.folder.iterdir()} == foreign
-    np.testing.assert_array_equal(np.load(shelf.folder / "mine.npy"), np.arange(3.0))
-    assert store.statistics().empty and store.check().empty
-    assert keep(a_shelf(store.folder), NAMES) == NAMES  # and the folder is as good as new
+    assert {path.name for path in cache.folder.iterdir()} == foreign
+    np.testing.assert_array_equal(np.load(cache.folder / "mine.npy"), np.arange(3.0))
+    assert store.summary().empty and store.check().empty
+    assert put(a_step_cache(store.folder), NAMES) == NAMES  # and the folder is as good as new
 
 
 FRAMES, STOPS, KEYS = np.ones((4, 3), np.float32), np.array([2, 4]), np.zeros((2, 16), np.uint8)
@@ -179,16 +179,16 @@ FRAMES, STOPS, KEYS = np.ones((4, 3), np.float32), np.array([2, 4]), np.zeros((2
     ],
     ids=range(9),
 )
-def test_files_that_look_like_shards(shelf, shard, arrays):
+def test_files_that_look_like_shards(cache, shard, arrays):
     with shard.open("wb") as file:
         for array in arrays:
             np.save(file, array)
     with pytest.raises(DamagedShardError):
         read_shard(shard)
-    assert heals(shelf)
+    assert heals(cache)
 
 
-def test_a_pickle_is_never_opened(shelf, shard, tmp_path):
+def test_a_pickle_is_never_opened(cache, shard, tmp_path):
     class Bomb:
         def __reduce__(self):
             return (tmp_path.joinpath("exploded").touch, ())
@@ -200,7 +200,7 @@ def test_a_pickle_is_never_opened(shelf, shard, tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_a_shard_that_cannot_be_read_is_not_thrown_away(shelf, shard, monkeypatch):
+def test_a_shard_that_cannot_be_read_is_not_thrown_away(cache, shard, monkeypatch):
     """Too many open files, or another user's rights, say nothing about what is in a file."""
     import sklearn_speechsent.store.step_cache as module
     from sklearn_speechsent.store import feature_store
@@ -213,13 +213,13 @@ def test_a_shard_that_cannot_be_read_is_not_thrown_away(shelf, shard, monkeypatc
     with monkeypatch.context() as patched:
         for place in (module, feature_store):
             patched.setattr(place, "read_shard", fails)
-        assert keep(a_shelf(shelf.folder.parent), NAMES) == NAMES  # elsewhere
-        problems = FeatureStore(shelf.folder.parent).check(remove=True)
+        assert put(a_step_cache(cache.folder.parent), NAMES) == NAMES  # elsewhere
+        problems = FeatureStore(cache.folder.parent).check(remove=True)
     assert problems["file"].tolist() == [str(shard)]
     assert "cannot be read" in problems["problem"][0] and "denied" in problems["problem"][0]
-    assert len(shard_paths(shelf.folder)) == 2
-    assert FeatureStore(shelf.folder.parent).check().empty
-    assert_kept(a_shelf(shelf.folder.parent), NAMES)
+    assert len(shard_paths(cache.folder)) == 2
+    assert FeatureStore(cache.folder.parent).check().empty
+    assert_kept(a_step_cache(cache.folder.parent), NAMES)
 
 
 # --- writing

@@ -10,11 +10,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from store_corpus import (
-    a_shelf,
+    a_step_cache,
     assert_kept,
     assert_same_frames,
-    keep,
     misses,
+    put,
     short_recordings,
     uncached,
 )
@@ -26,7 +26,8 @@ from sklearn_speechsent import (
     UtteranceFrames,
     audio,
 )
-from sklearn_speechsent.store import as_store, settings_digest, shard, step_cache, utterance_keys
+from sklearn_speechsent.store import check_store, shard, step_cache, utterance_keys
+from sklearn_speechsent.store.keys import settings_digest
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_rows_are_found_whatever_their_names_order_and_number(recordings, store,
     assert not computed
     assert_same_frames(bank.fit_transform(recordings), expected)
     assert computed == [9, 10, 11]
-    assert (store.statistics()["utterances"] == [13, 12]).all()  # of files by name, of frames
+    assert (store.summary()["utterances"] == [13, 12]).all()  # of files by name, of frames
 
 
 def test_one_recording_many_times_is_computed_once(recordings, store, computed):
@@ -117,15 +118,15 @@ def test_settings_are_told_apart_by_value(store):
     settings = {"a": 1, "b": [1.0, None, "x"]}
     assert settings_digest(settings) == settings_digest(dict(reversed(settings.items())))
     folders = {
-        store.shelf("cmn", changed).folder
+        store.step_cache("cmn", changed).folder
         for changed in (settings, {**settings, "a": 2}, {**settings, "b": None}, {"a": 1})
     }
-    folders.add(store.shelf("vad", settings).folder)
-    folders.add(FeatureStore(store.folder, dtype="float16").shelf("cmn", settings).folder)
+    folders.add(store.step_cache("vad", settings).folder)
+    folders.add(FeatureStore(store.folder, dtype="float16").step_cache("cmn", settings).folder)
     assert len(folders) == 6
     half = FeatureStore(store.folder, dtype="float16")
-    assert store.shelf("srext", {}, frames=False).folder == (
-        half.shelf("srext", {}, frames=False).folder
+    assert store.step_cache("srext", {}, frames=False).folder == (
+        half.step_cache("srext", {}, frames=False).folder
     )
 
 
@@ -163,28 +164,28 @@ def test_steps_after_another_front_end_find_nothing_of_it(recordings, store):
 
 def test_statistics_tell_what_is_there_and_what_was_found(tmp_path):
     store = FeatureStore(tmp_path / "store")
-    assert store.statistics().empty and store.check().empty and store.reduce_size(0) == 0
+    assert store.summary().empty and store.check().empty and store.reduce_size(0) == 0
     assert not store.folder.exists()
-    shelf = store.shelf("cmn", {"width": 3})
-    keep(shelf, [1, 2, 3, 2])
-    keep(shelf, [3, 4])
-    (row,) = store.statistics().to_dict("records")
+    cache = store.step_cache("cmn", {"width": 3})
+    put(cache, [1, 2, 3, 2])
+    put(cache, [3, 4])
+    (row,) = store.summary().to_dict("records")
     assert row["step"] == "cmn" and row["settings"] == {"width": 3}
     assert (row["utterances"], row["files"]) == (4, 2)
     assert (row["hits"], row["misses"]) == (1, 4)
-    paths = shard.shard_paths(shelf.folder)
+    paths = shard.shard_paths(cache.folder)
     assert row["bytes"] == sum(path.stat().st_size for path in paths)
-    assert row["folder"] == str(shelf.folder)
+    assert row["folder"] == str(cache.folder)
     store.clear()
-    assert store.statistics().empty and not shelf.folder.exists()
+    assert store.summary().empty and not cache.folder.exists()
 
 
 def test_the_least_recently_used_go_first(tmp_path):
     store = FeatureStore(tmp_path)
-    place = a_shelf(tmp_path)
+    place = a_step_cache(tmp_path)
     paths = []
     for number in range(4):
-        keep(place, [5 * number])
+        put(place, [5 * number])
         (new,) = set(shard.shard_paths(place.folder)) - set(paths)
         paths.append(new)
         age = 86400 * (4 - number)  # days since it was made
@@ -192,18 +193,18 @@ def test_the_least_recently_used_go_first(tmp_path):
         os.utime(new, (moment, moment))
     size = paths[0].stat().st_size
     assert store.reduce_size(10**9) == 4 * size
-    reader = a_shelf(tmp_path)
-    assert keep(reader, [0]) == []
+    reader = a_step_cache(tmp_path)
+    assert put(reader, [0]) == []
     assert_kept(reader, [0])  # the oldest is used again
     assert store.reduce_size(2 * size + 1) == 2 * size
     assert shard.shard_paths(place.folder) == sorted([paths[0], paths[3]])
-    assert keep(a_shelf(tmp_path), [0, 5, 10, 15]) == [5, 10]
+    assert put(a_step_cache(tmp_path), [0, 5, 10, 15]) == [5, 10]
     assert store.reduce_size(0) == 0
 
 
 def test_use_is_noted_once_an_hour(tmp_path, monkeypatch):
-    place = a_shelf(tmp_path)
-    keep(place, [0])
+    place = a_step_cache(tmp_path)
+    put(place, [0])
     (path,) = shard.shard_paths(place.folder)
     before = path.stat().st_mtime_ns
     assert_kept(place, [0])
@@ -215,8 +216,8 @@ def test_use_is_noted_once_an_hour(tmp_path, monkeypatch):
 
 
 def test_entries_dropped_while_others_are_computed_are_computed_too(tmp_path):
-    place = a_shelf(tmp_path)
-    keep(place, [0, 1, 2])
+    place = a_step_cache(tmp_path)
+    put(place, [0, 1, 2])
 
     def made(name):
         from store_corpus import made_of
@@ -225,7 +226,7 @@ def test_entries_dropped_while_others_are_computed_are_computed_too(tmp_path):
             FeatureStore(tmp_path).reduce_size(0)
         return made_of(name)
 
-    computed = keep(place, [0, 1, 2, 3], made)
+    computed = put(place, [0, 1, 2, 3], made)
     assert computed[0] == 3 and sorted(set(computed)) == [0, 1, 2, 3]
     assert_kept(place, [0, 1, 2, 3])
 
@@ -233,8 +234,8 @@ def test_entries_dropped_while_others_are_computed_are_computed_too(tmp_path):
 def test_a_store_is_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = FeatureStore("here")
-    assert store == FeatureStore(tmp_path / "here") == as_store("here") == as_store(store)
-    assert hash(store) == hash(as_store(tmp_path / "here"))
+    assert store == FeatureStore(tmp_path / "here") == check_store("here") == check_store(store)
+    assert hash(store) == hash(check_store(tmp_path / "here"))
     assert store != FeatureStore("here", dtype="float16") and store != "here"
     assert eval(repr(store)) == store == pickle.loads(pickle.dumps(store))
     assert "dtype='float16'" in repr(FeatureStore("here", dtype="float16"))

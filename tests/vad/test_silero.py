@@ -147,9 +147,9 @@ def test_rows_that_cannot_be_read(silero, waves):
 
 def test_frames_are_refused_with_the_remedy(silero, waves):
     frames = MelFilterBank().fit_transform(waves)
-    with pytest.raises(ValueError, match=r'listens to recordings.*mfb="passthrough"'):
+    with pytest.raises(ValueError, match=r'needs recordings.*mfb="passthrough"'):
         VoiceActivityDetector("silero").fit(frames)
-    with pytest.raises(ValueError, match="listens to recordings"):
+    with pytest.raises(ValueError, match="needs recordings"):
         VoiceActivityDetector("silero").fit(waves).transform(frames)
 
 

@@ -72,7 +72,7 @@ def test_frames_of_other_types(path, frames, dtype):
 
 def test_rows_of_nan_are_kept_as_they_are(path):
     frames, masks = loud_stretches()
-    detector = trainee(path, min_duration=0.1).fit(frames, masks)
+    detector = trainee(path, min_duration=0.1).fit(frames, masks=masks)
     arrays = [np.full((1, 12), np.nan, np.float32), frames[0], np.full((9, 12), np.nan)]
     together = UtteranceFrames.from_arrays(arrays, dtype=np.float32, frame_settings=FRAME_SETTINGS)
     kept = detector.transform(together)
@@ -224,8 +224,8 @@ def test_unreadable_recordings(path, rng, tmp_path):
     [
         ({"sample_rate": 8000}, r"do not fit .*sample_rate=8000 \(expected 16000\)"),
         ({"frame_shift": 0.02}, "frame_shift=0.02"),
-        ({"cmn": "utterance"}, "needs levels.*before it"),
-        ({"cmn": 3.0}, "needs levels"),
+        ({"cmn": "utterance"}, "needs the loudness.*before it"),
+        ({"cmn": 3.0}, "needs the loudness"),
     ],
 )
 def test_frames_that_were_made_otherwise(path, frames, changes, says):
@@ -251,8 +251,8 @@ def test_maps_are_no_frames():
     [
         ({"method": "mute"}, ValueError, "'method' parameter"),
         ({"threshold": "high"}, ValueError, "'threshold' parameter"),
-        ({"threshold": 9.0}, ValueError, r'threshold=9.0 is no probability.*"energy"'),
-        ({"threshold": 0.0}, ValueError, "no probability"),
+        ({"threshold": 9.0}, ValueError, r'threshold=9.0 is not a probability.*"energy"'),
+        ({"threshold": 0.0}, ValueError, "not a probability"),
         ({"hangover": -1}, ValueError, "'hangover' parameter"),
         ({"min_duration": -1}, ValueError, "'min_duration' parameter"),
         ({"weights": None}, ValueError, "'weights' parameter"),
