@@ -21,7 +21,7 @@ from sklearn_speechsent.pretrained.registry import (
     find_weights,
     get_weights,
 )
-from sklearn_speechsent.utils.files import file_sha256, stamp
+from sklearn_speechsent.utils.files import file_sha256, file_version
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ def load_weights(source: Any) -> SpeakerWeights:
     if isinstance(source, str) and source in REGISTRY:
         return _load_registered(REGISTRY[source])
     path = _existing_file(source)
-    contents, architecture, folded = _read(*stamp(path))
+    contents, architecture, folded = _read(*file_version(path))
     frame_settings = contents.frame_settings or {
         **WESPEAKER_FRAME_SETTINGS,
         "n_mels": architecture["n_mels"],
@@ -156,7 +156,7 @@ def _load_registered(weights: RegisteredWeights) -> SpeakerWeights:
     if weights.shipped:
         remedy = f"Please {by_hand(weights)}."
     sha256 = file_sha256(path, weights.sha256, remedy)
-    contents, _, folded = _read(*stamp(path))
+    contents, _, folded = _read(*file_version(path))
     return SpeakerWeights(
         name=weights.name,
         state=dict(contents.state),

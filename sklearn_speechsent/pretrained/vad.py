@@ -45,7 +45,7 @@ class VADWeights:
     architecture : mapping
         Arguments of the network: ``n_mels`` and ``widths``.
     frame_settings : mapping
-        Settings of the frames it was trained on, in the words of ``UtteranceFrames.frame_settings``.
+        Settings of the frames it was trained on, as ``UtteranceFrames.frame_settings``.
     extra : mapping, default={}
         What else is known: licence, data, scores.
     """

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from sklearn_speechsent.store.leases import Claims
 from sklearn_speechsent.store.shard import ShardWriter, StoreError
 from sklearn_speechsent.store.step_cache import Shelf
-from sklearn_speechsent.utils.files import turn
+from sklearn_speechsent.utils.files import folder_lock
 
 #: Utterances of a task are a share of those that are missing, within limits. On threads there are
 #: many small tasks, for the progress bar; elsewhere every task costs some milliseconds of its own
@@ -172,7 +172,7 @@ def _blocks(
     waiting = deque(keys)
     while waiting:
         block: list[bytes] = []
-        with turn(shelf.folder):
+        with folder_lock(shelf.folder):
             taken = claims.of_others() - stuck
             shelf.refresh()  # afterwards: what has been given back is done
             while waiting and len(block) < size:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pandas as pd
 
@@ -16,14 +15,13 @@ from sklearn_speechsent.store.compute import COUNTS
 from sklearn_speechsent.store.keys import settings_digest
 from sklearn_speechsent.store.leases import CLAIMS
 from sklearn_speechsent.store.shard import (
-    PART,
     DamagedShardError,
     StoreError,
     read_shard,
     shard_paths,
 )
 from sklearn_speechsent.store.step_cache import Shelf
-from sklearn_speechsent.utils.files import remove_abandoned, write_locked
+from sklearn_speechsent.utils.files import PART, atomic_write, remove_abandoned
 
 #: Version of the layout: part of the name of every shelf, so that another one starts afresh.
 FORMAT = 1
@@ -120,7 +118,7 @@ class FeatureStore:
             text = json.dumps(record, indent=1, sort_keys=True)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                write_locked(folder / _SETTINGS, text.encode(), f".{uuid4().hex}{PART}")
+                atomic_write(folder / _SETTINGS, text.encode())
             except OSError as exception:
                 raise StoreError.about(self.folder, exception) from exception
         return Shelf(folder, dtype)

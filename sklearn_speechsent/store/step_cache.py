@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from sklearn_speechsent.frames.mapped import FrameFiles
 from sklearn_speechsent.store.leases import CLAIMS
 from sklearn_speechsent.store.shard import (
-    PART,
     DamagedShardError,
     Shard,
     read_shard,
     shard_paths,
 )
-from sklearn_speechsent.utils.files import remove_abandoned
+from sklearn_speechsent.utils.files import PART, remove_abandoned
 
 #: A shard that is used is marked as such after so many seconds.
 _TOUCH = 3600.0

@@ -25,7 +25,7 @@ from sklearn_speechsent.store import compute, digest, fill
 from sklearn_speechsent.store.leases import Claims
 from sklearn_speechsent.store.shard import shard_paths
 from sklearn_speechsent.utils import files
-from sklearn_speechsent.utils.files import create_locked, is_alive, remove_abandoned, turn
+from sklearn_speechsent.utils.files import create_locked, folder_lock, is_locked, remove_abandoned
 
 needs_locks = pytest.mark.skipif(files.fcntl is None, reason="this system has no locks")
 #: Utterances that a process takes on at a time, of as few as there are here.
@@ -146,7 +146,7 @@ def test_the_backend_that_was_chosen_computes(tmp_path, recordings, expected, ba
 
 
 def test_threads_fill_one_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_TURN", TIMEOUT)
+    monkeypatch.setattr(files, "_LONGEST_WAIT", TIMEOUT)
     names, barrier, computed = list(range(100)), threading.Barrier(4), []
 
     def work():
@@ -188,7 +188,7 @@ def test_claims_of_the_dead_do_not_count(tmp_path):
             file.write(content + key(2)[:5])  # the last one is still being written
             file.flush()
             assert claims.of_others() == {key(0), key(1)}
-        assert claims.of_others() == set() and not is_alive(path)
+        assert claims.of_others() == set() and not is_locked(path)
         remove_abandoned(tmp_path, ".claims")
         assert claims._path.exists() and len(list(tmp_path.iterdir())) == 1
 
@@ -235,14 +235,14 @@ def test_a_file_that_somebody_took_for_abandoned_is_made_anew(tmp_path, monkeypa
 
 @needs_locks
 def test_a_turn_is_waited_for_but_not_forever(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_TURN", 0.01)
-    with turn(tmp_path):
+    monkeypatch.setattr(files, "_LONGEST_WAIT", 0.01)
+    with folder_lock(tmp_path):
         number = os.open(tmp_path, os.O_RDONLY)
         assert files._lock(number) is False
-        with turn(tmp_path):  # the one before does not come back
+        with folder_lock(tmp_path):  # the one before does not come back
             pass
         os.close(number)
-    with turn(tmp_path / "nowhere"):
+    with folder_lock(tmp_path / "nowhere"):
         pass
 
 
@@ -263,7 +263,9 @@ def run_at_once(n, paths, folder, log, **options):
 
 @pytest.mark.parametrize("n", [2, 4])
 def test_processes_share_the_work(recordings, expected, tmp_path, n):
-    decoded = run_at_once(n, recordings, tmp_path / "store", tmp_path / "log", _TURN=TIMEOUT)
+    decoded = run_at_once(
+        n, recordings, tmp_path / "store", tmp_path / "log", _LONGEST_WAIT=TIMEOUT
+    )
     assert set(decoded) == set(range(len(recordings)))
     # Who claims a block has its turn alone, so that nothing is done twice. Without locks all may
     # want the same block at the same moment, and have one each in hand.
@@ -274,7 +276,9 @@ def test_processes_share_the_work(recordings, expected, tmp_path, n):
 
 def test_processes_share_the_work_without_turns(recordings, expected, tmp_path):
     """As where folders have no locks, but files do: claims are looked at and made at once."""
-    decoded = run_at_once(2, recordings, tmp_path / "store", tmp_path / "log", turn=nullcontext)
+    decoded = run_at_once(
+        2, recordings, tmp_path / "store", tmp_path / "log", folder_lock=nullcontext
+    )
     assert set(decoded) == set(range(len(recordings)))
     assert_complete(tmp_path / "store", recordings, expected)
 
