@@ -118,8 +118,8 @@ def remove_parts(path: Path) -> None:
 def create_locked(folder: Path, name: Callable[[], str]) -> tuple[Path, IO[bytes]]:
     """Create a file and lock it until it is closed.
 
-    The lock belongs to the open file: other threads are kept out, too, and a child that was
-    forked in the meantime keeps the lock as long as it lives.
+    The lock belongs to the open file: other threads are excluded, too, and a child that is
+    forked while it is open holds the lock as long as it lives.
 
     Parameters
     ----------
@@ -224,8 +224,8 @@ class ProcessLock:
     """Lock of a path that belongs to this process alone, not to the children it forks.
 
     Worker processes that a DataLoader forks outlive an interrupted fit by seconds. They would
-    hold a lock of :func:`create_locked` that long; this one is free at once. It does not keep out
-    threads of the same process, which a list of the locked paths does.
+    hold a lock of :func:`create_locked` that long; this one is free at once. It does not exclude
+    threads of the same process; a list of the locked paths does.
 
     Parameters
     ----------
