@@ -135,17 +135,17 @@ def test_a_stated_length_that_is_too_short(server, served, home):
 @pytest.mark.parametrize(("status", "attempts"), [(404, 1), (403, 1), (500, 4), (204, 1)])
 def test_the_next_address_is_tried(server, served, register, home, status, attempts):
     urls = (server.url(f"/{status}"), server.url("/good"))
-    weights = register(sha256=served.sha256, urls=urls)
-    path = fetch_weights(weights.name)
+    entry = register(sha256=served.sha256, urls=urls)
+    path = fetch_weights(entry.name)
     assert path.read_bytes() == server.content and left_over(home) == ["test-weights.onnx"]
     paths = [path for path, _ in server.requests]
     assert paths == [f"/{status}"] * attempts + ["/good"]
 
 
 def test_the_next_address_is_tried_after_a_wrong_file(server, served, register, home):
-    weights = register(sha256=served.sha256, urls=(server.url("/204"), server.url("/404")))
+    entry = register(sha256=served.sha256, urls=(server.url("/204"), server.url("/404")))
     with pytest.raises(ValueError, match=r"(?s)/204.*/404"):
-        fetch_weights(weights.name)
+        fetch_weights(entry.name)
     assert left_over(home) == []
 
 
@@ -155,7 +155,7 @@ def test_offline_says_what_to_do(server, served, register, home):
     with pytest.raises(ConnectionError, match="is this machine online") as caught:
         fetch_weights(served.name)
     message = str(caught.value)
-    for part in (weights_path(served), served.sha256, "CC BY 4.0", "nobody", server.url()):
+    for part in (weights_path(served), served.sha256, "CC BY 4.0", "an author", server.url()):
         assert str(part) in message
     assert "has arrived" not in message and left_over(home) == []
 
@@ -197,15 +197,15 @@ def test_a_read_only_data_home(served, home):
 
 
 def test_without_a_checksum_nothing_is_downloaded(server, served, register, home):
-    weights = register(sha256=None, urls=(server.url(),))
+    entry = register(sha256=None, urls=(server.url(),))
     with pytest.raises(ValueError, match=r"No checksum is known.*sha256=\.\.\."):
-        fetch_weights(weights.name)
+        fetch_weights(entry.name)
     assert server.requests == []
-    path = fetch_weights(weights.name, sha256="SHA256:" + served.sha256.upper())
+    path = fetch_weights(entry.name, sha256="SHA256:" + served.sha256.upper())
     assert path.read_bytes() == server.content
-    assert fetch_weights(weights.name) == path and len(server.requests) == 1
+    assert fetch_weights(entry.name) == path and len(server.requests) == 1
     with pytest.raises(ValueError, match="expected 00000"):
-        fetch_weights(weights.name, sha256="0" * 64)
+        fetch_weights(entry.name, sha256="0" * 64)
 
 
 @pytest.mark.parametrize(
@@ -218,11 +218,11 @@ def test_checksums_that_are_malformed_or_contradict(served, home, sha256, says):
 
 
 def test_without_an_address_the_message_says_where_to_put_the_file(register, home):
-    weights = register(sha256="0" * 64)
+    entry = register(sha256="0" * 64)
     with pytest.raises(FileNotFoundError, match=f"No public address.*{'0' * 64}"):
-        fetch_weights(weights.name)
+        fetch_weights(entry.name)
     with pytest.raises(FileNotFoundError, match="Put the file with sha256 000") as caught:
-        load_weights(weights.name)
+        load_weights(entry.name)
     assert "fetch_weights" not in str(caught.value)
 
 
