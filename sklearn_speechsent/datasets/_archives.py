@@ -24,7 +24,7 @@ class Archive:
     file : str
         Name that the archive gets in the data home.
     urls : tuple of str
-        Public addresses of this very file, tried in turn.
+        Public addresses of this very file, tried one after the other.
     marker : str
         Folder directly below the corpus's own folder, by which the latter is found in the archive.
     n_files : int
@@ -191,7 +191,8 @@ def _corpus_root(everything: Path, path: Path, archive: Archive) -> Path:
     found = [member for member in everything.rglob(archive.marker) if member.is_dir()]
     if not found:
         raise ValueError(
-            f"{path} holds no folder {archive.marker}, which every archive of {archive.corpus} "
-            f"has: it must be another one. Check that the checksum is that of {archive.urls[0]}."
+            f"{path} does not hold a folder {archive.marker}, which every archive of "
+            f"{archive.corpus} has: it must be another one. Check that the checksum is that of "
+            f"{archive.urls[0]}."
         )
     return min(found, key=lambda member: len(member.parts)).parent

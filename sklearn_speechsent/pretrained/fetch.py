@@ -42,7 +42,7 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
     ------
     ValueError
         If the name is unknown, no checksum is known, ``sha256`` contradicts the registry's, or
-        the file at hand or the downloaded one has another checksum.
+        the file that is there or the downloaded one has another checksum.
     FileNotFoundError
         If no public address of the file is known, or weights that ship with the package are
         missing from it; the message says what to do.

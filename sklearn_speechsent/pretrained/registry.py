@@ -38,7 +38,7 @@ class RegisteredWeights:
     kind : str, default="speaker network"
         That or ``"voice activity detector"``.
     urls : tuple of str, default=()
-        Public addresses of this very file, tried in turn.
+        Public addresses of this very file, tried one after the other.
     shipped : bool, default=False
         Whether the file is part of the installed package, so that nothing is ever downloaded.
     """

@@ -61,7 +61,7 @@ def download(
     Parameters
     ----------
     urls : sequence of str
-        Addresses of this very file, tried in turn.
+        Addresses of this very file, tried one after the other.
     path : Path
         Where to put it; folders are made.
     checksum : str

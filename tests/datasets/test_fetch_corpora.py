@@ -184,7 +184,7 @@ def test_members_that_would_lie_outside_are_refused(server, home, tmp_path, name
 @pytest.mark.parametrize("content", [b"no zip file", zipped({"Songs/a.wav": b""})])
 def test_archives_of_something_else(server, home, content):
     server.content = content
-    with pytest.raises(ValueError, match=r"not an intact zip file|no folder Actor_01"):
+    with pytest.raises(ValueError, match=r"not an intact zip file|not hold a folder Actor_01"):
         fetch_ravdess(checksum=of(content))
     assert left_over(home) == [ZIP]
 

@@ -57,6 +57,14 @@ def test_the_package_holds_the_registered_file(home):
     assert not list(home.iterdir())
 
 
+@pytest.mark.parametrize("name", [NAME, VAD_NAME])
+def test_cards_state_the_file(name):
+    entry = get_weights(name)
+    card = weights_path(entry).with_suffix(".md").read_text(encoding="utf-8")
+    for stated in (entry.sha256, f"{name}.safetensors", f"| Licence | {entry.licence} |"):
+        assert stated in card
+
+
 def test_shipped_files_are_small():
     assert sum(len(file.read_bytes()) for file in shipped_files()) < 16e6
 
