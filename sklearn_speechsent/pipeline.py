@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_speechsent.features import FrameStatistics, MelFilterBank, SlidingCMN
 from sklearn_speechsent.pretrained import REGISTRY, load_weights
-from sklearn_speechsent.pretrained.registry import find_weights
+from sklearn_speechsent.pretrained.registry import find_registered
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
     SpeechSentimentClassifier,
@@ -154,7 +154,7 @@ def _cmn(weights: Any, shared: dict[str, Any]) -> SlidingCMN:
     """Mean normalisation that pre-trained weights, which must be there, expect."""
     settings: Mapping[str, Any]
     if isinstance(weights, str) and weights in REGISTRY:
-        find_weights(REGISTRY[weights])
+        find_registered(REGISTRY[weights])
         settings = REGISTRY[weights].frame_settings
     else:
         settings = load_weights(weights).frame_settings

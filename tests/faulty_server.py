@@ -1,4 +1,4 @@
-"""A web server on this machine with the faults that downloads meet."""
+"""Web server on this machine with the faults of real ones."""
 
 import contextlib
 import threading
@@ -8,7 +8,7 @@ from sklearn_speechsent.utils import resuming
 
 
 class FaultyServer(ThreadingHTTPServer):
-    """Serves ``content`` under every path; ``fault`` says how it goes wrong.
+    """Serves ``content`` under every path; ``fault`` names what goes wrong.
 
     ``requests`` lists the path and the Range header of each request.
     """
@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(content, monkeypatch):
-    """Run the server; downloads from it make no pauses."""
+    """Run the server; attempts to download from it follow each other without pauses."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(resuming, "PAUSE", 0)
     server = FaultyServer(content)

@@ -1,4 +1,4 @@
-"""Corpora from their official archives: verified, unpacked aside, there at once or not at all."""
+"""Corpora from their official archives: verified, then unpacked completely or not at all."""
 
 import shutil
 import tempfile
@@ -24,9 +24,9 @@ class Archive:
     file : str
         Name that the archive gets in the data home.
     urls : tuple of str
-        Public addresses of this very file, tried in turn.
+        Public addresses of this very file, tried one after the other.
     marker : str
-        Folder that lies right below the corpus's own, by which that is found in the archive.
+        Folder directly below the corpus's own folder, by which the latter is found in the archive.
     n_files : int
         Recordings of the complete corpus that its loader takes.
     licence : str
@@ -34,7 +34,7 @@ class Archive:
     lookup : str
         Sentence that says where to look up a checksum.
     checksum : str, optional
-        ``"sha256:..."`` or ``"md5:..."``; None where no copy was at hand to compute it from.
+        ``"sha256:..."`` or ``"md5:..."``; None if no copy was available to compute it from.
     """
 
     corpus: str
@@ -63,16 +63,16 @@ def fetch_archive(
     archive : Archive
         What to download.
     folder : Path
-        Where the corpus is expected. The archive lies beside it, maybe already.
+        Where the corpus is expected. The archive lies next to it, maybe already.
     count : callable
         Number of the corpus's recordings in a folder.
     checksum : str or None
-        What the archive must have, instead of ``archive.checksum``.
+        Checksum that the archive must have, instead of ``archive.checksum``.
     progress : bool
         Whether to show a progress bar.
     keep_archive : bool
-        Whether to leave what was downloaded there after unpacking. An archive that was there
-        before stays in any case.
+        Whether to keep the downloaded archive after unpacking. An archive that was there before
+        stays in any case.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def fetch_archive(
         raise FileExistsError(
             f"{folder} is there already and is not overwritten, but it holds {n_there} of the "
             f"{archive.n_files} recordings of {archive.corpus}. Move it away and call again, or "
-            "add by hand what it lacks."
+            "add the missing recordings by hand."
         )
     path = folder.with_name(archive.file)
     expected = checksum if checksum is not None else archive.checksum
@@ -144,54 +144,55 @@ def _verify(path: Path, expected: str) -> None:
 
 
 def _unpack(path: Path, folder: Path, archive: Archive) -> None:
-    """Unpack beside the folder, then move the whole corpus there in one step."""
+    """Unpack next to the folder, then move the whole corpus there in one step."""
     for left in folder.parent.glob(f".{folder.name}-*"):
-        if time.time() - left.stat().st_mtime > _DAY:  # of a process that was killed
+        if time.time() - left.stat().st_mtime > _DAY:  # of an interrupted process
             shutil.rmtree(left, ignore_errors=True)
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            # One level down: the temporary folder itself is closed to other users.
+            # In a subfolder: other users cannot open the temporary folder itself.
             everything = work / "everything"
             with zipfile.ZipFile(path) as file:
                 _refuse_outsiders(file, path)
                 file.extractall(everything)
             root = _corpus_root(everything, path, archive)
             if folder.is_dir():
-                folder.rmdir()  # it is empty, and not every system replaces it
+                folder.rmdir()  # it is empty, and not every system replaces an empty folder
             root.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except zipfile.BadZipFile as exception:
         raise ValueError(
-            f"{path} is no intact zip file ({exception}), although its checksum is as expected. "
-            f"Check that the checksum is that of {archive.urls[0]}."
+            f"{path} is not an intact zip file ({exception}), although its checksum is as "
+            f"expected. Check that the checksum is that of {archive.urls[0]}."
         ) from exception
     except OSError as exception:
         remedy = (
-            f"unpack {path} by hand so that {folder / archive.marker} is there. Nothing has been "
-            "left behind but the archive, from which the next call goes on."
+            f"unpack {path} by hand so that {folder / archive.marker} is there. Only the archive "
+            "is left, from which the next call resumes."
         )
         raise writing_error(exception, archive.corpus, folder, remedy) from exception
 
 
 def _refuse_outsiders(file: zipfile.ZipFile, path: Path) -> None:
-    """Refuse members that would lie outside the folder unpacked to, on whatever system."""
+    """Refuse members that would be written outside the folder, on any system."""
     for name in file.namelist():
         member = PureWindowsPath(name)  # takes both kinds of slashes, and drives
         if member.drive or member.root or ".." in member.parts:
             raise ValueError(
                 f"{path} holds {name!r}, which would be written outside its folder: this is not "
-                "the official archive, and nothing of it has been unpacked. Delete it."
+                "the official archive, and nothing has been unpacked. Delete it."
             )
 
 
 def _corpus_root(everything: Path, path: Path, archive: Archive) -> Path:
-    """Folder that holds the marker, however many others the archive wraps it in."""
+    """Folder that holds the marker, below any number of others in the archive."""
     found = [member for member in everything.rglob(archive.marker) if member.is_dir()]
     if not found:
         raise ValueError(
-            f"{path} holds no folder {archive.marker}, which every archive of {archive.corpus} "
-            f"has: it must be another one. Check that the checksum is that of {archive.urls[0]}."
+            f"{path} does not hold a folder {archive.marker}, which every archive of "
+            f"{archive.corpus} has: it must be another one. Check that the checksum is that of "
+            f"{archive.urls[0]}."
         )
     return min(found, key=lambda member: len(member.parts)).parent

@@ -1,6 +1,6 @@
 """A synthetic corpus: voices without words whose melody, effort and tempo follow the label."""
 
-import os
+import io
 import tempfile
 from collections.abc import Sequence
 from numbers import Integral
@@ -14,6 +14,7 @@ from sklearn.utils import Bunch, check_random_state, check_scalar
 
 from sklearn_speechsent.datasets._bunch import make_bunch
 from sklearn_speechsent.datasets._voice import Speaker, speak
+from sklearn_speechsent.utils.files import atomic_write
 
 DESCR = """\
 Synthetic speech sentiment
@@ -193,11 +194,7 @@ def _make_folder(out_dir: str | Path | None) -> Path:
 
 
 def _write(path: Path, recording: np.ndarray, sample_rate: int) -> None:
-    """Write a WAV file so that nobody ever sees half of it."""
     path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        soundfile.write(part, recording, sample_rate, subtype="PCM_16", format="WAV")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = io.BytesIO()
+    soundfile.write(content, recording, sample_rate, subtype="PCM_16", format="WAV")
+    atomic_write(path, content.getbuffer())

@@ -1,11 +1,6 @@
-"""Pre-trained networks: a registry, downloads, and the readers of their file formats."""
+"""Pre-trained networks: a registry, downloads, and reading and writing of their files."""
 
-from sklearn_speechsent.pretrained.building import build_network, load_into
-from sklearn_speechsent.pretrained.checkpoint import (
-    SpeakerWeights,
-    load_state_dict,
-    load_weights,
-)
+from sklearn_speechsent.pretrained.architecture import load_into
 from sklearn_speechsent.pretrained.fetch import fetch_weights
 from sklearn_speechsent.pretrained.frame_settings import check_frame_settings
 from sklearn_speechsent.pretrained.registry import (
@@ -15,7 +10,12 @@ from sklearn_speechsent.pretrained.registry import (
     has_weights,
     weights_path,
 )
-from sklearn_speechsent.pretrained.saving import save_weights
+from sklearn_speechsent.pretrained.speaker import (
+    SpeakerWeights,
+    build_network,
+    load_weights,
+    save_weights,
+)
 from sklearn_speechsent.pretrained.vad import (
     VADWeights,
     build_vad,
@@ -35,7 +35,6 @@ __all__ = [
     "get_weights",
     "has_weights",
     "load_into",
-    "load_state_dict",
     "load_vad_weights",
     "load_weights",
     "save_vad_weights",

@@ -1,4 +1,4 @@
-"""Download of registered weights into the data home."""
+"""Downloads of registered weights into the data home."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from sklearn_speechsent.pretrained.registry import (
     RegisteredWeights,
     by_hand,
-    find_weights,
+    find_registered,
     get_weights,
     weights_path,
 )
@@ -21,8 +21,8 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
 
     Weights that ship with the package are never downloaded. Nothing else in this package downloads
     anything. The file appears under its name only once it is complete and its checksum is right.
-    If the connection fails, what has arrived stays beside it as ``.part``, and the next attempt or
-    call goes on from there if the server allows.
+    If the connection fails, what has arrived stays next to it as ``.part``, from which the next
+    attempt or call resumes if the server allows.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
     ------
     ValueError
         If the name is unknown, no checksum is known, ``sha256`` contradicts the registry's, or
-        the file at hand or the downloaded one has another checksum.
+        the file that is there or the downloaded one has another checksum.
     FileNotFoundError
         If no public address of the file is known, or weights that ship with the package are
         missing from it; the message says what to do.
@@ -62,46 +62,46 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
     'speechsent-seresnet.safetensors'
     >>> path = fetch_weights("wespeaker-voxceleb-resnet34", progress=True)  # doctest: +SKIP
     """
-    weights = get_weights(name)
-    expected = _expected(weights, sha256)
-    if weights.shipped:
-        path = find_weights(weights)
-        file_sha256(path, expected, f"Please {by_hand(weights)}.")
+    entry = get_weights(name)
+    expected = _expected(entry, sha256)
+    if entry.shipped:
+        path = find_registered(entry)
+        file_sha256(path, expected, f"Please {by_hand(entry)}.")
         return path
-    path = weights_path(weights)
+    path = weights_path(entry)
     if path.is_file():
         file_sha256(path, expected, "Delete it and call fetch_weights again.")
         return path
     if expected is None:
         raise ValueError(
             f"No checksum is known for {name!r}, and a file of tensors from the network is not "
-            f"trusted without one. Look it up where you trust it ({', '.join(weights.urls)}) and "
-            f"call fetch_weights({name!r}, sha256=...), or {by_hand(weights)}."
+            f"trusted without one. Look it up where you trust it ({', '.join(entry.urls)}) and "
+            f"call fetch_weights({name!r}, sha256=...), or {by_hand(entry)}."
         )
-    if not weights.urls:
+    if not entry.urls:
         raise FileNotFoundError(
-            f"No public address is known for {name!r}. Please {by_hand(weights, expected)}."
+            f"No public address is known for {name!r}. Please {by_hand(entry, expected)}."
         )
     download(
-        weights.urls,
+        entry.urls,
         path,
         f"sha256:{expected}",
         name=name,
-        by_hand=by_hand(weights, expected),
+        by_hand=by_hand(entry, expected),
         progress=progress,
     )
     return path
 
 
-def _expected(weights: RegisteredWeights, sha256: str | None) -> str | None:
+def _expected(entry: RegisteredWeights, sha256: str | None) -> str | None:
     if sha256 is None:
-        return weights.sha256
+        return entry.sha256
     given = str(sha256).strip().lower().removeprefix("sha256:")
     if not re.fullmatch(r"[0-9a-f]{64}", given):
         raise ValueError(f"sha256 must be 64 hexadecimal digits, got {sha256!r}.")
-    if weights.sha256 not in (None, given):
+    if entry.sha256 not in (None, given):
         raise ValueError(
-            f"sha256={given} is not the one of {weights.name!r}, {weights.sha256}, without which "
+            f"sha256={given} is not the one of {entry.name!r}, {entry.sha256}, without which "
             "the file would not load. Leave sha256 out."
         )
     return given

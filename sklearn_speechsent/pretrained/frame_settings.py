@@ -1,26 +1,59 @@
-"""Whether frames are of the kind a pre-trained network was trained on."""
+"""Records of how frames were made: validated, and compared between a network and its input."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.pretrained.checkpoint import SpeakerWeights
-from sklearn_speechsent.pretrained.registry import RegisteredWeights
-from sklearn_speechsent.pretrained.vad import VADWeights
 
 
-def check_frame_settings(
-    weights: RegisteredWeights | SpeakerWeights | VADWeights, frames: UtteranceFrames
-) -> None:
+class _Pretrained(Protocol):
+    """A network by name, with the frames it was trained on."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def frame_settings(self) -> Mapping[str, Any]: ...
+
+
+def check_record(frame_settings: Any, source: Any) -> dict[str, Any]:
+    """Validate a record of how frames were made.
+
+    Parameters
+    ----------
+    frame_settings : mapping
+        As ``UtteranceFrames.frame_settings``.
+    source : str or Path
+        Named in messages.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If ``n_mels`` or ``cmn`` is missing, which every comparison needs.
+    """
+    if not isinstance(frame_settings, Mapping) or not {"n_mels", "cmn"} <= set(frame_settings):
+        raise ValueError(
+            f"{source}: frame_settings must state n_mels and cmn (None for no mean "
+            f"normalisation), got {frame_settings!r}."
+        )
+    return dict(frame_settings)
+
+
+def check_frame_settings(weights: _Pretrained, frames: UtteranceFrames) -> None:
     """Compare how frames were made with what a network was trained on.
 
     Parameters
     ----------
     weights : RegisteredWeights, SpeakerWeights or VADWeights
     frames : UtteranceFrames
-        What the record of their making does not mention is taken to fit.
+        What its ``frame_settings`` do not mention is taken to fit.
 
     Raises
     ------
@@ -38,24 +71,21 @@ def check_frame_settings(
             f"{weights.name!r} expects frames of {n_mels} mel bins, got frames of shape "
             f"{frames.frame_shape}."
         )
-    if not frames.frame_settings:
+    found = frames.frame_settings
+    if not found:
         return
-    wrong = {
-        name: (frames.frame_settings.get(name), wanted)
+    wrong = [
+        f"{name}={found[name]!r} (expected {wanted!r})"
         for name, wanted in weights.frame_settings.items()
-        if name != "cmn" and frames.frame_settings.get(name, wanted) != wanted
-    }
+        if name != "cmn" and found.get(name, wanted) != wanted
+    ]
     if wrong:
-        listed = ", ".join(
-            f"{name}={got!r} (expected {want!r})" for name, (got, want) in wrong.items()
-        )
         raise ValueError(
-            f"These frames do not fit {weights.name!r}: {listed}. Set MelFilterBank accordingly."
+            f"These frames do not fit {weights.name!r}: {', '.join(wrong)}. Set MelFilterBank "
+            "accordingly."
         )
-    cmn = frames.frame_settings.get("cmn")
-    wanted = weights.frame_settings.get(
-        "cmn", cmn
-    )  # a verifier may not know how its frames were made
+    cmn = found.get("cmn")
+    wanted = weights.frame_settings.get("cmn", cmn)  # a SpeakerVerifier may not know its frames
     if cmn != wanted:
         warnings.warn(
             f"{weights.name!r} was trained on frames with {_cmn_in_words(wanted)}, these have "

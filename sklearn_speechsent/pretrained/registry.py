@@ -1,16 +1,19 @@
-"""Pre-trained speaker networks by name: where they lie, what they are, what they expect."""
+"""Registry of pre-trained networks: their files, frame settings, architectures and licences."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sklearn_speechsent.utils.files import get_data_home
+from sklearn_speechsent.utils.files import file_sha256, get_data_home
 
 #: Folder of the installed package.
 _PACKAGE = Path(__file__).resolve().parents[1]
+#: Kinds of networks.
+SPEAKER, VAD = "speaker network", "voice activity detector"
 
 
 @dataclass(frozen=True)
@@ -22,21 +25,20 @@ class RegisteredWeights:
     name : str
     path : str
         Place below the data home, or below this package if the file ships with it. The suffix
-        tells the layout of the file: ``.onnx``, ``.pt``, ``.pth`` or ``.safetensors``.
+        tells the format of the file: ``.onnx``, ``.pt``, ``.pth`` or ``.safetensors``.
     sha256 : str or None
-        Checksum of the file; None where no copy was at hand to compute it from.
+        Checksum of the file; None if no copy was available to compute it from.
     licence, attribution : str
     frame_settings : mapping
-        Settings of the frames the network was trained on, in the words of
+        How the frames were made that the network was trained on, as
         ``UtteranceFrames.frame_settings``.
     architecture : mapping
-        Arguments that :class:`~sklearn_speechsent.nn.SpeakerBlocks` and
-        :class:`~sklearn_speechsent.nn.SpeakerResNet` share: ``n_mels``, ``widths``, ``depths`` and
-        ``se_ratio``.
-    embedding_size : int
-        Values of an embedding.
+        Arguments of the network, a :class:`~sklearn_speechsent.nn.SpeakerResNet` or a
+        :class:`~sklearn_speechsent.nn.SpeechUNet`.
+    kind : str, default="speaker network"
+        That or ``"voice activity detector"``.
     urls : tuple of str, default=()
-        Public addresses of this very file, tried in turn.
+        Public addresses of this very file, tried one after the other.
     shipped : bool, default=False
         Whether the file is part of the installed package, so that nothing is ever downloaded.
     """
@@ -48,12 +50,12 @@ class RegisteredWeights:
     attribution: str
     frame_settings: Mapping[str, Any] = field(hash=False)
     architecture: Mapping[str, Any] = field(hash=False)
-    embedding_size: int
+    kind: str = SPEAKER
     urls: tuple[str, ...] = ()
     shipped: bool = False
 
 
-#: What WeSpeaker's recipes train on: Kaldi's filter bank, a Hamming window, mean normalisation.
+#: Frames of WeSpeaker's recipes: Kaldi's filter bank, a Hamming window, mean normalisation.
 WESPEAKER_FRAME_SETTINGS: Mapping[str, Any] = {
     "sample_rate": 16000,
     "n_mels": 80,
@@ -72,12 +74,13 @@ _RESNET34: Mapping[str, Any] = {
     "widths": (32, 64, 128, 256),
     "depths": (3, 4, 6, 3),
     "se_ratio": None,
+    "embedding_size": 256,
 }
 
 _SERESNET: Mapping[str, Any] = {**_RESNET34, "depths": (2, 2, 2, 2), "se_ratio": 8}
 
-#: Name of the network that ships with the package, and the default wherever one is needed.
-SHIPPED = "speechsent-seresnet"
+#: Networks that ship with the package, and the defaults wherever one is needed.
+_SHIPPED_SPEAKER, _SHIPPED_VAD = "speechsent-seresnet", "speechsent-unet-vad"
 
 _WESPEAKER = (
     "WeSpeaker (H. Wang et al., ICASSP 2023), ResNet34 trained on VoxCeleb2 dev "
@@ -85,22 +88,36 @@ _WESPEAKER = (
 )
 
 REGISTRY = {
-    weights.name: weights
-    for weights in [
+    entry.name: entry
+    for entry in [
         RegisteredWeights(
-            name=SHIPPED,
-            path=f"pretrained/weights/{SHIPPED}.safetensors",
+            name=_SHIPPED_SPEAKER,
+            path=f"pretrained/weights/{_SHIPPED_SPEAKER}.safetensors",
             sha256="9e7fc9f0c21986360e9f06de35cd679b9f32d4f20c2989ffb581987a3ad43ad6",
             licence="CC BY 4.0",
             attribution=(
                 "the developers of sklearn-speechsent, by their recipe "
-                "benchmarks/train_speaker.py: trained on LibriSpeech train-clean-100 "
+                "recipes/train_speaker.py: trained on LibriSpeech train-clean-100 "
                 "(V. Panayotov et al., ICASSP 2015, CC BY 4.0), distilled from WeSpeaker's "
                 "ResNet34 (H. Wang et al., ICASSP 2023, CC BY 4.0)"
             ),
             frame_settings=WESPEAKER_FRAME_SETTINGS,
             architecture=_SERESNET,
-            embedding_size=256,
+            shipped=True,
+        ),
+        RegisteredWeights(
+            name=_SHIPPED_VAD,
+            path=f"pretrained/weights/{_SHIPPED_VAD}.safetensors",
+            sha256="f22315c6d3699c0dbac2a31f73cffa913538a17c999e27d30ff95c6a6b77347d",
+            licence="CC BY 4.0",
+            attribution=(
+                "the developers of sklearn-speechsent, by their recipe recipes/train_vad.py: "
+                "trained on LibriSpeech train-clean-100 (V. Panayotov et al., ICASSP 2015, "
+                "CC BY 4.0) with labels by silero-vad 6.2.3 (Silero Team, MIT)"
+            ),
+            frame_settings={**WESPEAKER_FRAME_SETTINGS, "cmn": None},
+            architecture={"n_mels": 80, "widths": (32, 48, 64, 96, 128, 128)},
+            kind=VAD,
             shipped=True,
         ),
         RegisteredWeights(
@@ -111,9 +128,8 @@ REGISTRY = {
             attribution=_WESPEAKER,
             frame_settings=WESPEAKER_FRAME_SETTINGS,
             architecture=_RESNET34,
-            embedding_size=256,
             # WeSpeaker's own copy on the Hugging Face hub lacks the metadata that k2-fsa added,
-            # and so has another checksum: it cannot stand here.
+            # so that its checksum is another one: it is not listed here.
             urls=(
                 "https://github.com/k2-fsa/sherpa-onnx/releases/download/"
                 "speaker-recongition-models/wespeaker_en_voxceleb_resnet34.onnx",
@@ -124,13 +140,12 @@ REGISTRY = {
             path="models/wespeaker-voxceleb-resnet34.pt",
             sha256=None,
             licence=(
-                "CC BY 4.0 according to WeSpeaker's docs/pretrained.md, which covers checkpoints "
-                "and ONNX files alike; Apache 2.0 according to the model card of the file"
+                "CC BY 4.0 according to WeSpeaker's docs/pretrained.md, which covers torch and "
+                "ONNX files alike; Apache 2.0 according to the model card of the file"
             ),
             attribution=_WESPEAKER,
             frame_settings=WESPEAKER_FRAME_SETTINGS,
             architecture=_RESNET34,
-            embedding_size=256,
             urls=(
                 "https://huggingface.co/Wespeaker/wespeaker-voxceleb-resnet34/resolve/main/"
                 "avg_model.pt",
@@ -165,23 +180,21 @@ def get_weights(name: str) -> RegisteredWeights:
     try:
         return REGISTRY[name]
     except (KeyError, TypeError):
-        raise ValueError(
-            f"There are no pre-trained weights named {name!r}; known: {sorted(REGISTRY)}."
-        ) from None
+        raise _unknown(name, sorted(REGISTRY)) from None
 
 
-def weights_path(weights: RegisteredWeights) -> Path:
-    """Where the file is expected on this machine, whether or not it is there.
+def weights_path(entry: RegisteredWeights) -> Path:
+    """Path at which the file is expected on this machine, whether or not it is there.
 
     Parameters
     ----------
-    weights : RegisteredWeights
+    entry : RegisteredWeights
 
     Returns
     -------
     pathlib.Path
     """
-    return (_PACKAGE if weights.shipped else get_data_home()) / weights.path
+    return (_PACKAGE if entry.shipped else get_data_home()) / entry.path
 
 
 def has_weights(name: str) -> bool:
@@ -206,36 +219,101 @@ def has_weights(name: str) -> bool:
     return weights_path(get_weights(name)).is_file()
 
 
-def by_hand(weights: RegisteredWeights, sha256: str | None = None) -> str:
-    """Clause of error messages that says how to come by the file without a download."""
-    if weights.shipped:
-        return "reinstall the package sklearn-speechsent, which the file is part of"
-    checksum = weights.sha256 or sha256
-    stated = f"with sha256 {checksum}" if checksum else "(its checksum is not known)"
-    return (
-        f"put the file {stated} at {weights_path(weights)} ({weights.attribution}; licence: "
-        f"{weights.licence}), or point the environment variable SPEECHSENT_DATA to the folder "
-        f"that holds {weights.path}"
-    )
+def find_file(
+    source: Any, kind: str, suffixes: tuple[str, ...]
+) -> tuple[Path, RegisteredWeights | None]:
+    """Existing file of weights, by name or path. Nothing is downloaded.
+
+    Parameters
+    ----------
+    source : str or path-like
+        Name in the registry, or a path.
+    kind : str
+        What the file must hold.
+    suffixes : tuple of str
+        Those that a path may have.
+
+    Returns
+    -------
+    path : Path
+    entry : RegisteredWeights or None
+        None for a path.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is not there; the message says how to get it.
+    ValueError
+        If it is neither a name of this kind nor a path with one of the suffixes, or a registered
+        file has another checksum.
+    """
+    known = sorted(name for name, entry in REGISTRY.items() if entry.kind == kind)
+    if isinstance(source, str) and source in REGISTRY:
+        entry = REGISTRY[source]
+        if entry.kind != kind:
+            raise ValueError(
+                f"{source!r} is a {entry.kind} and not a {kind}; known: {', '.join(known)}."
+            )
+        path = find_registered(entry)
+        remedy = f"Replace it: delete it and call fetch_weights({source!r})."
+        if entry.shipped:
+            remedy = f"Please {by_hand(entry)}."
+        file_sha256(path, entry.sha256, remedy)
+        return path, entry
+    if not isinstance(source, (str, os.PathLike)) or (
+        Path(source).suffix.lower() not in suffixes  # also refuses the empty string
+    ):
+        raise _unknown(source, known, kind, suffixes)
+    path = Path(source).expanduser().resolve()
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(
+            f"{path} {problem}. Pass the path of a file of weights, or the name of a registered "
+            f"{kind}: {', '.join(known)}."
+        )
+    return path, None
 
 
-def find_weights(weights: RegisteredWeights) -> Path:
-    """Path of the file, which must be there: nothing is downloaded by who asks for it."""
-    path = weights_path(weights)
+def find_registered(entry: RegisteredWeights) -> Path:
+    """Existing file of an entry; an error that says how to get it. Nothing is downloaded."""
+    path = weights_path(entry)
     if path.is_file():
         return path
-    remedy = by_hand(weights)
-    if weights.shipped:
+    remedy = by_hand(entry)
+    if entry.shipped:
         raise FileNotFoundError(
-            f"The weights {weights.name!r} ship with sklearn-speechsent but are not at {path}: "
+            f"The weights {entry.name!r} ship with sklearn-speechsent but are not at {path}: "
             f"the installation is incomplete. Please {remedy}."
         )
-    if weights.urls:
-        checksum = "" if weights.sha256 else ", sha256=..."
+    if entry.urls:
+        checksum = "" if entry.sha256 else ", sha256=..."
         remedy = (
             "Download it with sklearn_speechsent.pretrained.fetch_weights("
-            f"{weights.name!r}{checksum}), or {remedy}"
+            f"{entry.name!r}{checksum}), or {remedy}"
         )
     else:
         remedy = remedy[0].upper() + remedy[1:]
-    raise FileNotFoundError(f"The weights {weights.name!r} are expected at {path}. {remedy}.")
+    raise FileNotFoundError(f"The weights {entry.name!r} are expected at {path}. {remedy}.")
+
+
+def by_hand(entry: RegisteredWeights, sha256: str | None = None) -> str:
+    """Clause of error messages that says how to get the file without a download."""
+    if entry.shipped:
+        return "reinstall the package sklearn-speechsent, which the file is part of"
+    checksum = entry.sha256 or sha256
+    stated = f"with sha256 {checksum}" if checksum else "(its checksum is not known)"
+    return (
+        f"put the file {stated} at {weights_path(entry)} ({entry.attribution}; licence: "
+        f"{entry.licence}), or point the environment variable SPEECHSENT_DATA to the folder "
+        f"that holds {entry.path}"
+    )
+
+
+def _unknown(
+    source: Any, known: list[str], kind: str = "network", suffixes: tuple[str, ...] = ()
+) -> ValueError:
+    message = f"There are no pre-trained weights named {source!r}; known: {', '.join(known)}."
+    if suffixes:
+        listed = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
+        message += f" To read a {kind} from a file, pass its path with the suffix {listed}."
+    return ValueError(message)

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from sklearn_speechsent.store.leases import Leases
 from sklearn_speechsent.store.shard import ShardWriter, StoreError
 from sklearn_speechsent.store.step_cache import StepCache
-from sklearn_speechsent.utils.files import turn
+from sklearn_speechsent.utils.files import folder_lock
 
 #: Number of tasks on threads, tasks per worker elsewhere, and smallest and largest number of
 #: utterances in a task (on threads, elsewhere). Small tasks move the progress bar; outside of
@@ -217,7 +217,7 @@ def _blocks(
     waiting = deque(keys)
     while waiting:
         block: list[bytes] = []
-        with turn(cache.folder):
+        with folder_lock(cache.folder):
             leased = leases.of_others() - expired
             cache.refresh()  # after the leases: a key whose lease has ended is stored by now
             while waiting and len(block) < size:

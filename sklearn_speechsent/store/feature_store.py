@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import joblib
 import numpy as np
@@ -22,14 +21,13 @@ from sklearn_speechsent.store.keys import KEY_SIZE, as_key_array, digest, settin
 from sklearn_speechsent.store.leases import LEASES
 from sklearn_speechsent.store.rows import Rows
 from sklearn_speechsent.store.shard import (
-    PART,
     DamagedShardError,
     StoreError,
     read_shard,
     shard_paths,
 )
 from sklearn_speechsent.store.step_cache import StepCache
-from sklearn_speechsent.utils.files import remove_abandoned, write_locked
+from sklearn_speechsent.utils.files import PART, atomic_write, remove_abandoned
 
 #: Version of the layout: part of the name of every step cache, so that another one starts afresh.
 FORMAT = 1
@@ -256,7 +254,7 @@ class FeatureStore:
             text = json.dumps(record, indent=1, sort_keys=True)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                write_locked(folder / _SETTINGS, text.encode(), f".{uuid4().hex}{PART}")
+                atomic_write(folder / _SETTINGS, text.encode())
             except OSError as exception:
                 raise StoreError.about(self.folder, exception) from exception
         return StepCache(folder, dtype)

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from sklearn_speechsent.store.keys import KEY_SIZE
-from sklearn_speechsent.utils.files import create_locked, is_alive
+from sklearn_speechsent.utils.files import create_locked, is_locked
 
 LEASES = ".leases"
 
@@ -84,5 +84,5 @@ class Leases:
 
     def _others(self) -> Iterator[Path]:
         for path in self.folder.glob(f"*{LEASES}"):
-            if path != self._path and is_alive(path):
+            if path != self._path and is_locked(path):
                 yield path

@@ -23,10 +23,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sklearn_speechsent.store.keys import KEY_SIZE, as_key_array
-from sklearn_speechsent.utils.files import create_locked
+from sklearn_speechsent.utils.files import PART, create_locked
 
-#: Names of shards that are finished, and of those that are being written.
-SUFFIX, PART = ".npy", ".part"
+#: Suffix of finished shards.
+SUFFIX = ".npy"
 _NAME = re.compile(rf"[0-9a-f]{{32}}\{SUFFIX}")
 #: A shard is finished after this number of bytes or seconds, whichever comes first: no more work
 #: is lost when the process is interrupted.

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from sklearn_speechsent.frames.mapped import FrameFiles
 from sklearn_speechsent.store.leases import LEASES
 from sklearn_speechsent.store.shard import (
-    PART,
     DamagedShardError,
     Shard,
     read_shard,
     shard_paths,
 )
-from sklearn_speechsent.utils.files import remove_abandoned
+from sklearn_speechsent.utils.files import PART, remove_abandoned
 
 #: Seconds after which the use of a shard is noted again.
 _TOUCH = 3600.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import pickle
-import threading
 import types
 import warnings
 from collections.abc import Iterator
@@ -23,19 +21,12 @@ from skorch.callbacks import Callback
 import sklearn_speechsent._version as version
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.store.keys import KEY_SIZE, digest, settings_digest, utterance_keys
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from sklearn_speechsent.utils.files import ProcessLock, atomic_write, remove_parts
 
 #: Part of every key: raise it when a state is made up in another way.
 _FORMAT = 1
 _MAGIC = b"sklearn_speechsent fit\n"
-_SUFFIX, _TEMPORARY, _LOCK = ".fit", ".tmp", ".lock"
-#: Files that a fit of this process holds. A lock keeps other processes out, but no other thread.
-_HELD: set[Path] = set()
-_GUARD = threading.Lock()
+_SUFFIX, _LOCK = ".fit", ".lock"
 
 
 class CheckpointFile(NamedTuple):
@@ -68,7 +59,7 @@ class CheckpointFile(NamedTuple):
             return None
 
     def write(self, state: dict[str, Any]) -> int:
-        """Write a state under a temporary name, and rename it.
+        """Write a state.
 
         Returns
         -------
@@ -82,18 +73,7 @@ class CheckpointFile(NamedTuple):
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        temporary = self.path.with_suffix(_TEMPORARY)
-        try:
-            with temporary.open("wb") as file:
-                file.write(self._header(buffer.getbuffer()))
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        atomic_write(self.path, self._header(buffer.getbuffer()), buffer.getbuffer())
         return buffer.tell()
 
     def _header(self, payload: memoryview) -> bytes:
@@ -147,12 +127,12 @@ def claimed(
                 yield file, found
                 return
         with _explained(folder):
-            lock = _try_lock(file.path.with_suffix(_LOCK))
+            lock = ProcessLock.acquire(file.path.with_suffix(_LOCK))
         if lock is not None:
             break
     assert lock is not None
     try:
-        file.path.with_suffix(_TEMPORARY).unlink(missing_ok=True)  # of one who was killed
+        remove_parts(file.path)
         state = file.read()
         if state is None and file.path.exists():
             warnings.warn(
@@ -163,7 +143,7 @@ def claimed(
             )
         yield file, state or found
     finally:
-        _release(file.path.with_suffix(_LOCK), lock)
+        lock.release()
 
 
 @contextmanager
@@ -184,65 +164,12 @@ def unwritable(folder: Path, exception: OSError) -> OSError:
     )
 
 
-def _try_lock(path: Path) -> int | None:
-    """Descriptor that has the file locked until it is closed; None if somebody else has it.
-
-    A lock of the process and not of the descriptor: worker processes that a DataLoader forks, and
-    that outlive a killed fit by seconds, do not hold it.
-    """
-    with _GUARD:
-        if path in _HELD:
-            return None
-        _HELD.add(path)
-    try:
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            if not _is_free(descriptor):
-                os.close(descriptor)
-                break
-            # The one who had it may have removed it before it was locked here.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                    return descriptor
-            os.close(descriptor)
-    except OSError:
-        with _GUARD:
-            _HELD.discard(path)
-        raise
-    with _GUARD:
-        _HELD.discard(path)
-    return None
-
-
-def _release(path: Path, descriptor: int) -> None:
-    if fcntl is None:  # Windows removes no file that is open
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
-    else:  # removed while it is locked, so that nobody locks a file that goes away
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-    with _GUARD:
-        _HELD.discard(path)
-
-
 def _remove_abandoned(path: Path) -> None:
-    """Remove the lock of a fit that was killed when all was done."""
+    """Remove the lock of a fit that was interrupted when all was done."""
     with suppress(OSError):
-        lock = _try_lock(path) if path.exists() else None
+        lock = ProcessLock.acquire(path) if path.exists() else None
         if lock is not None:
-            _release(path, lock)
-
-
-def _is_free(descriptor: int) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a folder without locks
-        return True
-    return True
+            lock.release()
 
 
 def fit_key(settings: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Download of one file: its addresses in turn, resumed, verified, all or nothing."""
+"""Download of a file from one of several addresses: resumed, verified, complete or not there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-#: Hexadecimal digits of the checksums that are understood.
+#: Hexadecimal digits of the checksums per algorithm.
 _DIGITS = {"md5": 32, "sha256": 64}
 
 
@@ -27,7 +27,7 @@ def check_checksum(checksum: str) -> str:
     Raises
     ------
     ValueError
-        If it is neither.
+        If it is another one.
 
     Examples
     --------
@@ -55,21 +55,21 @@ def download(
     """Download a file that is not there yet.
 
     It appears under its name only once it is complete and its checksum is right. If the
-    connection fails, what has arrived stays beside it as ``.part``, and the next attempt or call
-    goes on from there if the server allows.
+    connection fails, what has arrived stays next to it as ``.part``, from which the next attempt or
+    call resumes if the server allows.
 
     Parameters
     ----------
     urls : sequence of str
-        Addresses of this very file, tried in turn.
+        Addresses of this very file, tried one after the other.
     path : Path
         Where to put it; folders are made.
     checksum : str
-        What it must have, as :func:`check_checksum` returns it.
+        Checksum that the file must have, as :func:`check_checksum` returns it.
     name : str
         What messages call it.
     by_hand : str
-        Clause of messages that says how to come by the file without a download.
+        Clause of messages that says how to get the file without a download.
     progress : bool, default=False
         Whether to show a progress bar.
 
@@ -78,23 +78,23 @@ def download(
     ConnectionError
         If no address could be reached.
     ValueError
-        If what arrived has another checksum; it is not kept.
+        If what arrived has another checksum; it is removed.
     OSError
         If the file cannot be written.
     """
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _try_in_turn(urls, path, part, checksum, name, by_hand, progress)
+        _try_addresses(urls, path, part, checksum, name, by_hand, progress)
     except ConnectionError:
         raise
     except OSError as exception:
-        remedy = f"{by_hand}.{_kept(part)}"
+        remedy = f"{by_hand}.{_resumable(part)}"
         raise writing_error(exception, name, path, remedy) from exception
 
 
 def writing_error(exception: OSError, name: str, path: Path, remedy: str) -> OSError:
-    """Say of an error of the file system what it stopped, and what to do.
+    """Error of the file system with what could not be written and what to do.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def writing_error(exception: OSError, name: str, path: Path, remedy: str) -> OSE
     path : Path
         Where.
     remedy : str
-        What to do if that cannot be helped: the rest of a sentence, and maybe more.
+        What else to do: the rest of a sentence, and further sentences.
 
     Returns
     -------
@@ -114,15 +114,17 @@ def writing_error(exception: OSError, name: str, path: Path, remedy: str) -> OSE
     denied = exception.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     kind = PermissionError if denied or isinstance(exception, PermissionError) else OSError
     full = exception.errno in (errno.ENOSPC, errno.EDQUOT)
-    help_it = "Make room on the disk" if full else "Make the folder writable"
-    return kind(f"{name!r} cannot be written to {path}: {exception}. {help_it}, or {remedy}")
+    first = "Make room on the disk" if full else "Make the folder writable"
+    return kind(f"{name!r} cannot be written to {path}: {exception}. {first}, or {remedy}")
 
 
-def _kept(part: Path) -> str:
-    return f" What has arrived is kept in {part} for the next call." if part.is_file() else ""
+def _resumable(part: Path) -> str:
+    if not part.is_file():
+        return ""
+    return f" What has arrived is in {part}, from which the next call resumes."
 
 
-def _try_in_turn(
+def _try_addresses(
     urls: Sequence[str],
     path: Path,
     part: Path,
@@ -131,8 +133,8 @@ def _try_in_turn(
     by_hand: str,
     progress: bool,
 ) -> None:
-    """Errors of the file system pass through."""
-    # Here, since only who downloads needs them.
+    """Download from the first address that works; errors of the file system are passed on."""
+    # Imported here, since only a download needs them.
     import pooch
     import requests
 
@@ -154,18 +156,18 @@ def _try_in_turn(
             except requests.RequestException as exception:
                 failures.append(f"{url}: {exception}")
                 break
-            except ValueError as exception:  # pooch's word for a wrong checksum
-                # What lay there from an earlier attempt may be to blame: once more without it.
+            except ValueError as exception:  # what pooch raises for a wrong checksum
+                # The bytes of an earlier attempt may be wrong: once more without them.
                 if downloader.resumed and not from_scratch:
                     continue
                 failures.append(f"{url}: {exception}")
                 altered = True
                 break
-    remedy = f"Try again later, or {by_hand}.{_kept(part)}"
+    remedy = f"Try again later, or {by_hand}.{_resumable(part)}"
     listed = "\n  ".join(failures)
     if altered:
         raise ValueError(
-            f"{name!r} has not been kept, since it is another file than expected:\n  "
+            f"{name!r} has been removed, since it is another file than expected:\n  "
             f"{listed}\n{remedy}"
         )
     raise ConnectionError(

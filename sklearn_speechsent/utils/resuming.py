@@ -1,4 +1,4 @@
-"""A downloader for pooch that goes on where a cut connection left off."""
+"""Downloader for pooch that resumes after a connection was cut."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import requests
 from tqdm.auto import tqdm
 
-#: Attempts per address and call, and seconds before the second one (twice that before the third).
+#: Attempts per address and call, and seconds before the second; later pauses are longer.
 ATTEMPTS = 4
 PAUSE = 0.5
 
 _TIMEOUT = 30.0
 _CHUNK = 2**14
-# Worth another attempt although the server answered.
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+# Answers of a server that are worth another attempt.
+_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
 class _Incomplete(requests.ConnectionError):
@@ -28,14 +28,14 @@ class _Incomplete(requests.ConnectionError):
 class ResumingDownloader:
     """Callable that pooch takes as its ``downloader``.
 
-    What has arrived is kept in a ``.part`` file beside the target, also beyond the end of the
-    process. The next attempt asks the server for the rest of it (HTTP ``Range``) and starts over
-    where the server cannot do that. Whether the bytes are the right ones is for pooch to check.
+    What has arrived is in a ``.part`` file next to the target, which outlives the process. The next
+    attempt asks the server for the rest of it (HTTP ``Range``) and starts over where the server
+    cannot do that. pooch checks whether the bytes are the right ones.
 
     Parameters
     ----------
     part : Path
-        The file that is kept. It is gone once the download is complete.
+        The file of what has arrived. It is removed once the download is complete.
     progress : bool, default=False
         Whether to show a progress bar.
 
@@ -71,16 +71,16 @@ class ResumingDownloader:
                 self._advance(url)
                 break
             except requests.RequestException as exception:
-                if attempt == ATTEMPTS - 1 or not _may_pass(exception):
+                if attempt == ATTEMPTS - 1 or not _is_temporary(exception):
                     raise
                 time.sleep(PAUSE * (attempt + 1))
         # A copy: another process that still appends to the part cannot reach what is verified.
-        # It takes over the part's permissions, too, where pooch's temporary file is private.
+        # It has the part's permissions, too; those of pooch's temporary file are private.
         shutil.copy(self.part, output_file)
         self.part.unlink(missing_ok=True)
 
     def _advance(self, url: str) -> None:
-        """Append to the part what it lacks, in one request."""
+        """Append what is missing to the part, in one request."""
         offset = self.part.stat().st_size if self.part.is_file() else 0
         # Compressed, neither offset nor length would be those of the file.
         headers = {"Accept-Encoding": "identity"}
@@ -91,7 +91,7 @@ class ResumingDownloader:
             if response.status_code == 416 and offset:
                 if total == offset:
                     self.resumed = True
-                    return  # only the end of the last answer was lost
+                    return  # only the end of the last answer was missing
                 self._discard(f"{url} has no byte {offset} and beyond")
             response.raise_for_status()
             if response.status_code == 206:
@@ -109,7 +109,7 @@ class ResumingDownloader:
             raise _Incomplete(f"{url} sent {size} of {total} bytes")
 
     def _append(self, response: requests.Response, offset: int, total: int | None) -> None:
-        # Without this, what a cut answer brought last is thrown away; lengths are compared anyway.
+        # Otherwise the last bytes of a cut answer are lost; lengths are compared anyway.
         response.raw.enforce_content_length = False
         with (
             self.part.open("ab" if offset else "wb") as file,
@@ -126,20 +126,20 @@ class ResumingDownloader:
                 file.write(chunk)
                 bar.update(len(chunk))
 
-    def _discard(self, why: str) -> None:
+    def _discard(self, reason: str) -> None:
         self.part.unlink(missing_ok=True)
-        raise _Incomplete(why)
+        raise _Incomplete(reason)
 
 
-def _may_pass(exception: requests.RequestException) -> bool:
+def _is_temporary(exception: requests.RequestException) -> bool:
     if isinstance(exception, requests.HTTPError) and exception.response is not None:
-        return exception.response.status_code in _PASSING
-    passing = (
+        return exception.response.status_code in _TEMPORARY
+    temporary = (
         requests.ConnectionError,
         requests.Timeout,
         requests.exceptions.ChunkedEncodingError,
     )
-    return isinstance(exception, passing)
+    return isinstance(exception, temporary)
 
 
 def _content_range(response: requests.Response) -> tuple[int | None, int | None]:

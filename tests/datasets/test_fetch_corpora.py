@@ -1,4 +1,4 @@
-"""Downloads of corpora from a server on this machine: all of them, verified, or nothing."""
+"""Downloads of corpora from a server on this machine: complete and verified, or nothing."""
 
 import errno
 import hashlib
@@ -71,7 +71,7 @@ def server(monkeypatch):
         yield server
 
 
-def left(home):
+def left_over(home):
     """Everything in the data home but recordings, hidden or not."""
     return sorted(path.name for path in home.rglob("*") if path.suffix != ".wav")
 
@@ -83,7 +83,7 @@ def test_what_is_fetched_can_be_loaded(server, home, algorithm):
         folder = fetch_ravdess(checksum=of(server.content, algorithm).upper())
     finally:
         os.umask(umask)
-    assert folder == home / "ravdess" and left(home) == ["Actor_01", "ravdess"]
+    assert folder == home / "ravdess" and left_over(home) == ["Actor_01", "ravdess"]
     if os.name == "posix":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     with warnings.catch_warnings(action="error"):
@@ -101,21 +101,21 @@ def test_a_corpus_that_is_there_is_left_alone(server, home):
     with pytest.raises(FileExistsError, match=r"1 of the 2 recordings.*Move it away"):
         fetch_ravdess(checksum=of(server.content))
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert len(server.requests) == 1 and left(home) == ["Actor_01", "notes.txt", "ravdess"]
+    assert len(server.requests) == 1 and left_over(home) == ["Actor_01", "notes.txt", "ravdess"]
 
 
-def test_an_empty_folder_is_no_corpus(server, home):
+def test_an_empty_folder_is_not_a_corpus(server, home):
     (home / "ravdess").mkdir(parents=True)
     assert len(list(fetch_ravdess(checksum=of(server.content)).rglob("*.wav"))) == 3
 
 
-def test_the_archive_is_kept_if_wanted_and_taken_if_there(server, home):
+def test_the_archive_stays_if_asked_for_and_is_used_if_there(server, home):
     path = home / ZIP
     folder = fetch_ravdess(checksum=of(server.content), keep_archive=True)
     assert path.read_bytes() == server.content
     folder.rename(home / "away")
     fetch_ravdess(checksum=of(server.content))
-    assert len(server.requests) == 1 and path.exists() and folder.is_dir()  # not ours to delete
+    assert len(server.requests) == 1 and path.exists() and folder.is_dir()  # it was there before
     folder.rename(home / "away too")
     path.write_bytes(b"another file")
     with pytest.raises(ValueError, match=r"\(12 bytes\) has md5:.*expected md5:.*Delete it"):
@@ -144,30 +144,30 @@ def test_checksums_that_cannot_be_right(server, home, checksum):
     assert server.requests == []
 
 
-def test_a_wrong_archive_is_not_kept(server, home):
-    with pytest.raises(ValueError, match="another file than expected") as caught:
+def test_a_wrong_archive_is_removed(server, home):
+    with pytest.raises(ValueError, match="removed, since it is another file") as caught:
         fetch_ravdess(checksum="md5:" + "0" * 32)
-    assert str(home / ZIP) in str(caught.value) and left(home) == []
+    assert str(home / ZIP) in str(caught.value) and left_over(home) == []
 
 
 def test_a_cut_connection_is_resumed(server, home):
     server.fault = "cut once"
     fetch_ravdess(checksum=of(server.content))
     assert server.ranges() == [None, f"bytes={len(server.content) // 2}-"]
-    assert left(home) == ["Actor_01", "ravdess"]
+    assert left_over(home) == ["Actor_01", "ravdess"]
 
 
-def test_a_later_call_goes_on_where_the_connection_failed(server, home):
+def test_a_later_call_resumes_where_the_connection_failed(server, home):
     server.fault = "always cut"
-    with pytest.raises(ConnectionError, match=r"kept in .*24\.zip\.part") as caught:
+    with pytest.raises(ConnectionError, match=r"arrived is in .*24\.zip\.part") as caught:
         fetch_ravdess(checksum=of(server.content))
     for needed in [of(server.content), str(home / ZIP), "Actor_01", "CC BY-NC-SA 4.0"]:
         assert needed in str(caught.value)
-    assert left(home) == [ZIP + ".part"]
+    assert left_over(home) == [ZIP + ".part"]
     server.requests.clear()
     server.fault = None
     fetch_ravdess(checksum=of(server.content))
-    assert server.ranges()[0].startswith("bytes=") and left(home) == ["Actor_01", "ravdess"]
+    assert server.ranges()[0].startswith("bytes=") and left_over(home) == ["Actor_01", "ravdess"]
 
 
 @pytest.mark.parametrize(
@@ -177,25 +177,25 @@ def test_members_that_would_lie_outside_are_refused(server, home, tmp_path, name
     server.content = zipped(few() | {name: b"evil"})
     with pytest.raises(ValueError, match=f"holds {re.escape(repr(name))}.*outside its folder"):
         fetch_ravdess(checksum=of(server.content))
-    assert left(home) == [ZIP] and not list(tmp_path.rglob("evil*"))
+    assert left_over(home) == [ZIP] and not list(tmp_path.rglob("evil*"))
     assert not list(home.rglob("*.wav"))
 
 
 @pytest.mark.parametrize("content", [b"no zip file", zipped({"Songs/a.wav": b""})])
 def test_archives_of_something_else(server, home, content):
     server.content = content
-    with pytest.raises(ValueError, match=r"no intact zip file|no folder Actor_01"):
+    with pytest.raises(ValueError, match=r"not an intact zip file|not hold a folder Actor_01"):
         fetch_ravdess(checksum=of(content))
-    assert left(home) == [ZIP]
+    assert left_over(home) == [ZIP]
 
 
-def test_damaged_members_are_no_corpus(server, home):
+def test_damaged_members_are_not_a_corpus(server, home):
     content = bytearray(server.content)
     content[content.index(b"data") + 100] ^= 1  # a sample of the first recording
     server.content = bytes(content)
-    with pytest.raises(ValueError, match=r"no intact zip file .*CRC"):
+    with pytest.raises(ValueError, match=r"not an intact zip file .*CRC"):
         fetch_ravdess(checksum=of(server.content))
-    assert left(home) == [ZIP]
+    assert left_over(home) == [ZIP]
 
 
 def test_a_full_disk_leaves_nothing_half_unpacked(server, home, monkeypatch):
@@ -211,10 +211,10 @@ def test_a_full_disk_leaves_nothing_half_unpacked(server, home, monkeypatch):
         patch.setattr(_archives.zipfile.shutil, "copyfileobj", full)
         with pytest.raises(OSError, match=r"No space left.*Make room on the disk, or unpack"):
             fetch_ravdess(checksum=of(server.content))
-    assert copied[0].endswith("03-01-03-01-01-01-01.wav") and left(home) == [ZIP]
+    assert copied[0].endswith("03-01-03-01-01-01-01.wav") and left_over(home) == [ZIP]
     assert not list(home.rglob("*.wav"))
     fetch_ravdess(checksum=of(server.content))
-    assert len(server.requests) == 1 and left(home) == ["Actor_01", ZIP, "ravdess"]
+    assert len(server.requests) == 1 and left_over(home) == ["Actor_01", ZIP, "ravdess"]
 
 
 def test_a_disk_that_fills_up_while_downloading(server, home, monkeypatch):
@@ -222,9 +222,9 @@ def test_a_disk_that_fills_up_while_downloading(server, home, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("shutil.copy", full)  # of the part to the file that is verified
-    with pytest.raises(OSError, match=r"Make room on the disk.*is kept in .*\.part"):
+    with pytest.raises(OSError, match=r"Make room on the disk.*has arrived is in .*\.part"):
         fetch_ravdess(checksum=of(server.content))
-    assert left(home) == [ZIP + ".part"]
+    assert left_over(home) == [ZIP + ".part"]
 
 
 def test_a_data_home_that_cannot_be_written_to(server, home, monkeypatch):
@@ -239,7 +239,7 @@ def test_a_data_home_that_cannot_be_written_to(server, home, monkeypatch):
         fetch_ravdess(checksum=of(server.content))
 
 
-def test_emodb_has_other_folders_beside_its_recordings(server, home, monkeypatch):
+def test_emodb_has_other_folders_next_to_its_recordings(server, home, monkeypatch):
     members = {"wav/03a01Fa.wav": sound(0), "labsilb/03a01Fa.labsilb": b"", "erklaerung.txt": b""}
     server.content = zipped({f"emodb/{name}": content for name, content in members.items()})
     small = replace(emodb.ARCHIVE, urls=(server.url("/404"), server.url("/emodb")), n_files=1)

@@ -1,4 +1,4 @@
-"""An empty data home, and weights that a web server on this machine holds."""
+"""An empty data home, and registered weights on a web server of this machine."""
 
 import hashlib
 
@@ -26,7 +26,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def register(monkeypatch):
-    """Function that registers weights for the time of a test."""
+    """Function that registers weights during a test."""
 
     def add(name="test-weights", **settings):
         like = get_weights("wespeaker-voxceleb-resnet34")
@@ -34,14 +34,13 @@ def register(monkeypatch):
             "path": f"models/{name}.onnx",
             "sha256": None,
             "licence": "CC BY 4.0",
-            "attribution": "nobody",
+            "attribution": "an author",
             "frame_settings": like.frame_settings,
             "architecture": like.architecture,
-            "embedding_size": like.embedding_size,
         }
-        weights = RegisteredWeights(name=name, **{**defaults, **settings})
-        monkeypatch.setitem(REGISTRY, name, weights)
-        return weights
+        entry = RegisteredWeights(name=name, **{**defaults, **settings})
+        monkeypatch.setitem(REGISTRY, name, entry)
+        return entry
 
     return add
 

@@ -1,8 +1,11 @@
-"""Small speaker networks for the tests beside this file."""
+"""Small networks, and files of them, for the tests in this folder."""
 
+import json
+
+import safetensors.torch
 import torch
 
-from sklearn_speechsent.nn import SpeakerResNet
+from sklearn_speechsent.nn import SpeakerResNet, SpeechUNet
 
 SMALL = {
     "n_mels": 24,
@@ -19,6 +22,8 @@ FRAME_SETTINGS = {
     "window": "hann",
     "cmn": None,
 }
+VAD = {"n_mels": 12, "widths": (4, 8)}
+VAD_FRAME_SETTINGS = {"n_mels": 12, "sample_rate": 8000, "frame_shift": 0.01, "window": "hamming"}
 
 
 def network(seed=0, **changes):
@@ -35,7 +40,7 @@ def network(seed=0, **changes):
 
 
 def wespeaker_state(net):
-    """What WeSpeaker's training leaves in a file: averaged counts, and layers of the training."""
+    """Content of WeSpeaker's files: averaged counts, and layers that only training needs."""
     state = dict(net.state_dict())
     for key in state:
         if key.endswith("num_batches_tracked"):
@@ -45,6 +50,23 @@ def wespeaker_state(net):
     state["seg_bn_1.running_mean"] = torch.zeros(size)
     state["seg_2.weight"] = torch.ones(size, size)
     return state
+
+
+def unet(seed=0, **changes):
+    """Small detector whose normalisations have statistics of their own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = SpeechUNet(**{**VAD, **changes})
+        for name, buffer in net.named_buffers():
+            if name.endswith("running_var"):
+                buffer.uniform_(0.5, 2)
+    return net.eval()
+
+
+def write_records(path, state, records):
+    """Safetensors with these records, as text or in the form that the package writes."""
+    text = records if isinstance(records, str) else json.dumps(records)
+    safetensors.torch.save_file(state, path, {"sklearn_speechsent": text})
 
 
 def embed(net, frames):

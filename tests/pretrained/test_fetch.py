@@ -1,4 +1,4 @@
-"""Downloads against a server on this machine: complete and verified, or not at all."""
+"""Downloads against a server on this machine: complete and verified, or nothing."""
 
 import errno
 import hashlib
@@ -37,7 +37,7 @@ def test_a_download_is_complete_and_readable_by_others(server, served, home):
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_what_is_there_is_only_verified(server, served, home):
+def test_a_file_that_is_there_is_only_verified(server, served, home):
     path = fetch_weights(served.name)
     assert fetch_weights(served.name) == path and len(server.requests) == 1
     path.write_bytes(b"something else")
@@ -46,7 +46,7 @@ def test_what_is_there_is_only_verified(server, served, home):
     assert path.read_bytes() == b"something else" and len(server.requests) == 1
 
 
-def test_a_wrong_file_is_not_kept(server, served, home):
+def test_a_wrong_file_is_removed(server, served, home):
     server.content = server.content[::-1]
     with pytest.raises(ValueError, match="another file than expected") as caught:
         fetch_weights(served.name)
@@ -62,15 +62,15 @@ def test_a_cut_connection_is_resumed(server, served, home):
     assert left_over(home) == ["test-weights.onnx"]
 
 
-def test_a_later_call_goes_on_where_the_first_failed(server, served, home):
+def test_a_later_call_resumes_where_the_first_failed(server, served, home):
     server.fault = "always cut"
-    with pytest.raises(ConnectionError, match=r"kept in .*test-weights\.onnx\.part"):
+    with pytest.raises(ConnectionError, match=r"arrived is in .*test-weights\.onnx\.part"):
         fetch_weights(served.name)
     assert left_over(home) == ["test-weights.onnx.part"] and not has_weights(served.name)
     assert len(server.requests) == resuming.ATTEMPTS
     part = weights_path(served).with_name("test-weights.onnx.part")
     size = part.stat().st_size
-    assert size == 93750  # a half of what was left, four times
+    assert size == 93750  # half of the rest, four times
     server.requests.clear()
     server.fault = None
     assert fetch_weights(served.name).read_bytes() == server.content
@@ -78,7 +78,7 @@ def test_a_later_call_goes_on_where_the_first_failed(server, served, home):
 
 
 @pytest.mark.parametrize("fault", ["no ranges", "another range", "no length"])
-def test_servers_that_know_no_ranges(server, served, home, fault):
+def test_servers_without_ranges(server, served, home, fault):
     part = weights_path(served).with_name("test-weights.onnx.part")
     part.parent.mkdir()
     part.write_bytes(server.content[:60_000])
@@ -96,7 +96,7 @@ def test_servers_that_know_no_ranges(server, served, home, fault):
         ("mute 416", 100_000, ["bytes=100000-", None]),
     ],
 )
-def test_parts_with_nothing_left_to_ask_for(server, served, home, fault, size, ranges):
+def test_parts_that_are_complete_or_too_long(server, served, home, fault, size, ranges):
     part = weights_path(served).with_name("test-weights.onnx.part")
     part.parent.mkdir()
     part.write_bytes((server.content + b"!")[:size])
@@ -105,7 +105,7 @@ def test_parts_with_nothing_left_to_ask_for(server, served, home, fault, size, r
     assert server.ranges() == ranges and left_over(home) == ["test-weights.onnx"]
 
 
-def test_a_part_of_something_else_is_started_over(server, served, home):
+def test_a_part_of_another_file_is_downloaded_again(server, served, home):
     part = weights_path(served).with_name("test-weights.onnx.part")
     part.parent.mkdir()
     part.write_bytes(b"?" * 60_000)
@@ -119,13 +119,13 @@ def test_a_part_of_something_else_is_started_over(server, served, home):
     assert left_over(home) == []
 
 
-def test_a_length_that_promises_too_much(server, served, home):
+def test_a_stated_length_that_is_too_long(server, served, home):
     server.fault = "too long"
     assert fetch_weights(served.name).read_bytes() == server.content
     assert server.ranges() == [None, "bytes=100000-"]
 
 
-def test_a_length_that_promises_too_little(server, served, home):
+def test_a_stated_length_that_is_too_short(server, served, home):
     server.fault = "too short"
     with pytest.raises(ValueError, match="another file than expected"):
         fetch_weights(served.name)
@@ -135,17 +135,17 @@ def test_a_length_that_promises_too_little(server, served, home):
 @pytest.mark.parametrize(("status", "attempts"), [(404, 1), (403, 1), (500, 4), (204, 1)])
 def test_the_next_address_is_tried(server, served, register, home, status, attempts):
     urls = (server.url(f"/{status}"), server.url("/good"))
-    weights = register(sha256=served.sha256, urls=urls)
-    path = fetch_weights(weights.name)
+    entry = register(sha256=served.sha256, urls=urls)
+    path = fetch_weights(entry.name)
     assert path.read_bytes() == server.content and left_over(home) == ["test-weights.onnx"]
     paths = [path for path, _ in server.requests]
     assert paths == [f"/{status}"] * attempts + ["/good"]
 
 
-def test_a_wrong_file_at_one_address_does_not_stop_the_next(server, served, register, home):
-    weights = register(sha256=served.sha256, urls=(server.url("/204"), server.url("/404")))
+def test_the_next_address_is_tried_after_a_wrong_file(server, served, register, home):
+    entry = register(sha256=served.sha256, urls=(server.url("/204"), server.url("/404")))
     with pytest.raises(ValueError, match=r"(?s)/204.*/404"):
-        fetch_weights(weights.name)
+        fetch_weights(entry.name)
     assert left_over(home) == []
 
 
@@ -155,9 +155,9 @@ def test_offline_says_what_to_do(server, served, register, home):
     with pytest.raises(ConnectionError, match="is this machine online") as caught:
         fetch_weights(served.name)
     message = str(caught.value)
-    for part in (weights_path(served), served.sha256, "CC BY 4.0", "nobody", server.url()):
+    for part in (weights_path(served), served.sha256, "CC BY 4.0", "an author", server.url()):
         assert str(part) in message
-    assert "is kept" not in message and left_over(home) == []
+    assert "has arrived" not in message and left_over(home) == []
 
 
 @pytest.mark.parametrize("failing", ["mkdir", "part"])
@@ -176,7 +176,7 @@ def test_folders_that_cannot_be_written_to(served, home, monkeypatch, failing):
     assert str(weights_path(served)) in str(caught.value) and left_over(home) == []
 
 
-def test_a_full_disk_is_no_network_problem(served, home, monkeypatch):
+def test_a_full_disk_is_not_a_network_problem(served, home, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -197,32 +197,32 @@ def test_a_read_only_data_home(served, home):
 
 
 def test_without_a_checksum_nothing_is_downloaded(server, served, register, home):
-    weights = register(sha256=None, urls=(server.url(),))
+    entry = register(sha256=None, urls=(server.url(),))
     with pytest.raises(ValueError, match=r"No checksum is known.*sha256=\.\.\."):
-        fetch_weights(weights.name)
+        fetch_weights(entry.name)
     assert server.requests == []
-    path = fetch_weights(weights.name, sha256="SHA256:" + served.sha256.upper())
+    path = fetch_weights(entry.name, sha256="SHA256:" + served.sha256.upper())
     assert path.read_bytes() == server.content
-    assert fetch_weights(weights.name) == path and len(server.requests) == 1
+    assert fetch_weights(entry.name) == path and len(server.requests) == 1
     with pytest.raises(ValueError, match="expected 00000"):
-        fetch_weights(weights.name, sha256="0" * 64)
+        fetch_weights(entry.name, sha256="0" * 64)
 
 
 @pytest.mark.parametrize(
     ("sha256", "says"),
     [("abc", "64 hexadecimal digits, got 'abc'"), ("0" * 64, "Leave sha256 out")],
 )
-def test_checksums_that_cannot_be_right(served, home, sha256, says):
+def test_checksums_that_are_malformed_or_contradict(served, home, sha256, says):
     with pytest.raises(ValueError, match=says):
         fetch_weights(served.name, sha256=sha256)
 
 
-def test_without_an_address_the_file_is_for_the_user_to_find(register, home):
-    weights = register(sha256="0" * 64)
+def test_without_an_address_the_message_says_where_to_put_the_file(register, home):
+    entry = register(sha256="0" * 64)
     with pytest.raises(FileNotFoundError, match=f"No public address.*{'0' * 64}"):
-        fetch_weights(weights.name)
+        fetch_weights(entry.name)
     with pytest.raises(FileNotFoundError, match="Put the file with sha256 000") as caught:
-        load_weights(weights.name)
+        load_weights(entry.name)
     assert "fetch_weights" not in str(caught.value)
 
 

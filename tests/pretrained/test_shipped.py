@@ -24,14 +24,13 @@ from sklearn_speechsent.pretrained import (
     get_weights,
     has_weights,
     load_into,
-    load_state_dict,
     load_weights,
     registry,
     save_weights,
     weights_path,
 )
 
-NAME = "speechsent-seresnet"
+NAME, VAD_NAME = "speechsent-seresnet", "speechsent-unet-vad"
 
 
 def shipped_files():
@@ -44,7 +43,7 @@ def shipped_files():
 
 def test_the_package_holds_the_registered_file(home):
     entry = get_weights(NAME)
-    assert [name for name in REGISTRY if REGISTRY[name].shipped] == [NAME]
+    assert {name for name in REGISTRY if REGISTRY[name].shipped} == {NAME, VAD_NAME}
     path = fetch_weights(NAME)
     assert has_weights(NAME) and path == weights_path(entry)
     assert path.name in {file.name for file in shipped_files()}
@@ -56,6 +55,14 @@ def test_the_package_holds_the_registered_file(home):
     assert not by_name.folded
     assert build_network(by_name).architecture == by_name.architecture
     assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize("name", [NAME, VAD_NAME])
+def test_cards_state_the_file(name):
+    entry = get_weights(name)
+    card = weights_path(entry).with_suffix(".md").read_text(encoding="utf-8")
+    for stated in (entry.sha256, f"{name}.safetensors", f"| Licence | {entry.licence} |"):
+        assert stated in card
 
 
 def test_shipped_files_are_small():
@@ -79,7 +86,7 @@ def installed(monkeypatch, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("ask", [fetch_weights, load_weights, load_state_dict])
+@pytest.mark.parametrize("ask", [fetch_weights, load_weights])
 def test_an_incomplete_installation(installed, home, ask):
     assert not has_weights(NAME)
     with pytest.raises(FileNotFoundError, match="Please reinstall the package") as caught:
@@ -87,7 +94,7 @@ def test_an_incomplete_installation(installed, home, ask):
     assert str(installed) in str(caught.value) and "SPEECHSENT_DATA" not in str(caught.value)
 
 
-@pytest.mark.parametrize("ask", [fetch_weights, load_weights, load_state_dict])
+@pytest.mark.parametrize("ask", [fetch_weights, load_weights])
 def test_a_damaged_installation(installed, home, ask):
     installed.write_bytes(b"no network at all")
     with pytest.raises(ValueError, match=r"sha256 .*Please reinstall the package") as caught:
@@ -134,7 +141,7 @@ def test_halves_load_as_float32(pair, rng):
     assert half.architecture == whole.architecture and half.folded == whole.folded
     for key, tensor in whole.state.items():
         assert half.state[key].dtype == tensor.dtype and torch.equal(half.state[key], tensor), key
-    networks = [build_network(checkpoint) for checkpoint in (half, whole)]
+    networks = [build_network(weights) for weights in (half, whole)]
     assert all(p.dtype == torch.float32 for p in networks[0].parameters())
     x = torch.from_numpy(rng.normal(size=(2, 17, 24))).float()
     assert torch.equal(*(embed(net, x) for net in networks))

@@ -22,7 +22,7 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
-from sklearn_speechsent.pretrained import get_weights, load_state_dict, weights_path
+from sklearn_speechsent.pretrained import get_weights, load_weights, weights_path
 from sklearn_speechsent.speaker import _size
 
 NAME = "wespeaker-voxceleb-resnet34"
@@ -84,7 +84,7 @@ def test_maps_and_embeddings_are_those_of_the_onnx_network(frames):
     )
     with torch.random.fork_rng(devices=[]):
         network = SpeakerResNet(**get_weights(NAME).architecture).eval()
-    network.load_state_dict(load_state_dict(NAME))
+    network.load_state_dict(load_weights(NAME).state)
     for utterance in frames[:2]:
         *expected, embedding = session.run([*ends, "embs"], {"feats": utterance[None]})
         for n_blocks, theirs in enumerate(expected, start=1):

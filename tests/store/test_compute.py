@@ -26,7 +26,7 @@ from sklearn_speechsent.store.compute import compute_missing
 from sklearn_speechsent.store.leases import Leases
 from sklearn_speechsent.store.shard import shard_paths
 from sklearn_speechsent.utils import files
-from sklearn_speechsent.utils.files import create_locked, is_alive, remove_abandoned, turn
+from sklearn_speechsent.utils.files import create_locked, folder_lock, is_locked, remove_abandoned
 
 needs_locks = pytest.mark.skipif(files.fcntl is None, reason="this system has no locks")
 #: Utterances that a process takes on at a time, of as few as there are here.
@@ -147,7 +147,7 @@ def test_the_backend_that_was_chosen_computes(tmp_path, recordings, expected, ba
 
 
 def test_threads_fill_one_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_TURN", TIMEOUT)
+    monkeypatch.setattr(files, "_LONGEST_WAIT", TIMEOUT)
     names, barrier, computed = list(range(100)), threading.Barrier(4), []
 
     def work():
@@ -189,7 +189,7 @@ def test_claims_of_the_dead_do_not_count(tmp_path):
             file.write(content + key(2)[:5])  # the last one is still being written
             file.flush()
             assert leases.of_others() == {key(0), key(1)}
-        assert leases.of_others() == set() and not is_alive(path)
+        assert leases.of_others() == set() and not is_locked(path)
         remove_abandoned(tmp_path, ".leases")
         assert leases._path.exists() and len(list(tmp_path.iterdir())) == 1
 
@@ -236,14 +236,14 @@ def test_a_file_that_somebody_took_for_abandoned_is_made_anew(tmp_path, monkeypa
 
 @needs_locks
 def test_a_turn_is_waited_for_but_not_forever(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_TURN", 0.01)
-    with turn(tmp_path):
+    monkeypatch.setattr(files, "_LONGEST_WAIT", 0.01)
+    with folder_lock(tmp_path):
         number = os.open(tmp_path, os.O_RDONLY)
         assert files._lock(number) is False
-        with turn(tmp_path):  # the one before does not come back
+        with folder_lock(tmp_path):  # the one before does not come back
             pass
         os.close(number)
-    with turn(tmp_path / "nowhere"):
+    with folder_lock(tmp_path / "nowhere"):
         pass
 
 
@@ -264,7 +264,9 @@ def run_at_once(n, paths, folder, log, **options):
 
 @pytest.mark.parametrize("n", [2, 4])
 def test_processes_share_the_work(recordings, expected, tmp_path, n):
-    decoded = run_at_once(n, recordings, tmp_path / "store", tmp_path / "log", _TURN=TIMEOUT)
+    decoded = run_at_once(
+        n, recordings, tmp_path / "store", tmp_path / "log", _LONGEST_WAIT=TIMEOUT
+    )
     assert set(decoded) == set(range(len(recordings)))
     # Who leases a block has its turn alone, so that nothing is done twice. Without locks all may
     # want the same block at the same moment, and have one each in hand.
@@ -316,7 +318,7 @@ def test_others_take_over_from_one_that_is(recordings, expected, tmp_path, end):
             else:
                 # Whatever is not leased is done, and the rest is waited for.
                 until_held(other_log, len(recordings) - 2 * BLOCK)
-                assert survivor.is_alive()
+                assert survivor.is_locked()
                 os.kill(victim.pid, end)
             assert finished(survivor)
         # The first blocks of the victim were in a shard that it had not finished.

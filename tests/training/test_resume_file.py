@@ -14,9 +14,9 @@ from skorch.callbacks import EpochScoring
 from sklearn_speechsent import SpeechSentimentRegressor, UtteranceFrames
 from sklearn_speechsent.nn import SentimentNetwork, SpecAugment
 from sklearn_speechsent.training import resume as resume_module
-from sklearn_speechsent.training import resume_file
 from sklearn_speechsent.training.net import UtteranceNet
 from sklearn_speechsent.training.resume_file import CheckpointFile, claimed, fit_key
+from sklearn_speechsent.utils import files
 
 STATE = {"stage": "training", "number": 1.5, "tensor": torch.arange(3)}
 
@@ -123,7 +123,7 @@ def test_a_network_whose_code_has_changed(net, data, kill, monkeypatch):
 
 def test_what_a_killed_process_leaves_is_cleared_away(net, data, kill):
     file = kill(net, *data)
-    file.with_suffix(".tmp").write_bytes(b"half a sta")
+    file.with_name(f".{file.name}.0.part").write_bytes(b"half a sta")
     file.with_suffix(".lock").touch()
     net.fit(*data)
     assert list(net.resume.iterdir()) == [file]
@@ -317,7 +317,7 @@ def test_equal_fits_at_the_same_time_have_files_of_their_own(tmp_path):
 
 
 def test_folders_without_locks(tmp_path, monkeypatch):
-    monkeypatch.setattr(resume_file, "fcntl", None)
+    monkeypatch.setattr(files, "fcntl", None)
     with claimed(tmp_path, "key", shared=False) as (first, _):
         first.write(STATE)
         with claimed(tmp_path, "key", shared=False) as (second, _):  # within a process

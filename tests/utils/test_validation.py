@@ -1,12 +1,9 @@
-"""Labels and the data home are looked at before long work starts."""
-
-from pathlib import Path
+"""Labels are validated before long work starts."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sklearn_speechsent.utils.files import get_data_home
 from sklearn_speechsent.utils.validation import check_labels
 
 
@@ -48,20 +45,3 @@ def test_bad_labels_say_what_is_wrong(y, says):
 
 def test_a_single_row_has_a_single_level():
     check_labels([2], 1)
-
-
-def test_data_home_follows_the_variable(monkeypatch, tmp_path):
-    monkeypatch.setenv("SPEECHSENT_DATA", str(tmp_path / "there"))
-    assert get_data_home() == tmp_path / "there"
-    assert not (tmp_path / "there").exists()
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for value in ("", None):
-        monkeypatch.setenv("SPEECHSENT_DATA", value or "")
-        if value is None:
-            monkeypatch.delenv("SPEECHSENT_DATA")
-        assert get_data_home() == tmp_path / "speechsent_data"
-    monkeypatch.setenv("SPEECHSENT_DATA", "~/speech")
-    assert get_data_home() == tmp_path / "speech"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPEECHSENT_DATA", "beside")
-    assert get_data_home() == Path(tmp_path, "beside")

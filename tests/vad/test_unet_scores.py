@@ -256,7 +256,7 @@ def test_maps_are_no_frames():
         ({"hangover": -1}, ValueError, "'hangover' parameter"),
         ({"min_duration": -1}, ValueError, "'min_duration' parameter"),
         ({"weights": None}, ValueError, "'weights' parameter"),
-        ({"weights": "other"}, ValueError, "no voice activity detector named 'other'"),
+        ({"weights": "other"}, ValueError, "no pre-trained weights named 'other'"),
         ({"weights": "other.safetensors"}, FileNotFoundError, "does not exist"),
         ({"frontend": "mfb"}, ValueError, "'frontend' parameter"),
         ({"max_epochs": 0}, ValueError, "'max_epochs' parameter"),

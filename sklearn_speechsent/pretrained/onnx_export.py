@@ -1,4 +1,4 @@
-"""From an exported ONNX file back to the names of the network it came from."""
+"""Reader of ONNX exports, which gives tensors back the names they have in WeSpeaker's ResNet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sklearn_speechsent.pretrained.layout import FOLDED_VARIANCE
+from sklearn_speechsent.pretrained.architecture import FOLDED_VARIANCE
 
 
 def read_folded_resnet(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -18,7 +18,7 @@ def read_folded_resnet(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     Convolutions of the graph come in a fixed order (stem, then conv1, conv2 and, where the shape
     changes, the shortcut of each block), which gives back their names. Each folded bias becomes a
     batch normalisation that adds it in eval mode and does nothing else: weight 1, mean 0,
-    variance 1 - eps. In train mode such a layer would normalise what was never meant to be.
+    variance 1 - eps. In train mode such a layer would normalise its input, which it must not.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def read_folded_resnet(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     Raises
     ------
     ValueError
-        If the graph is no such network.
+        If the graph is another network.
     """
     import onnx
 
@@ -51,7 +51,7 @@ def read_folded_resnet(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     if len(linear) != 1 or not convolutions:
         raise ValueError(
             f"{path} has {len(convolutions)} convolutions and {len(linear)} linear layers; it is "
-            "no WeSpeaker ResNet. Pass WeSpeaker's export of one."
+            "not a WeSpeaker ResNet. Pass WeSpeaker's export of one."
         )
     layers = [_layer(path, graph, inputs) for inputs in [*convolutions, *linear]]
     return {**_name_convolutions(path, layers[:-1]), **_name_linear(path, graph, layers[-1])}
@@ -75,7 +75,7 @@ def _name_convolutions(
         if weight.ndim != 4:
             raise ValueError(
                 f"{path} has a convolution of shape {tuple(weight.shape)}, not over frequency and "
-                "time; it is no WeSpeaker ResNet. Pass WeSpeaker's export of one."
+                "time; it is not a WeSpeaker ResNet. Pass WeSpeaker's export of one."
             )
     put("conv1", "bn1", 0)
     layer, block, channels = 1, -1, len(convolutions[0][0])
@@ -88,8 +88,8 @@ def _name_convolutions(
         name = f"layer{layer}.{block}"
         if kernel != 3 or position + 1 >= len(convolutions):
             raise ValueError(
-                f"{path}: unexpected convolution where {name} should begin; it is no WeSpeaker "
-                "ResNet of basic blocks. Pass WeSpeaker's export of one."
+                f"{path}: unexpected convolution where {name} should begin; it is not a "
+                "WeSpeaker ResNet of basic blocks. Pass WeSpeaker's export of one."
             )
         put(f"{name}.conv1", f"{name}.bn1", position)
         put(f"{name}.conv2", f"{name}.bn2", position + 1)
@@ -145,7 +145,7 @@ def _tensor(path: str | os.PathLike[str], graph: Any, name: str) -> torch.Tensor
         )
     try:
         return torch.tensor(to_array(found[name]))
-    except Exception as exception:  # bytes that do not fill the shape, types that torch lacks
+    except Exception as exception:  # a shape that the bytes do not fill, a type torch lacks
         raise ValueError(
             f"{path}: the tensor {name!r} cannot be read: {exception}. Replace the file."
         ) from exception

@@ -1,6 +1,5 @@
 """Files that are damaged, foreign or dangerous: refused with a reason, and never run."""
 
-import json
 import os
 import pickle
 import re
@@ -8,9 +7,8 @@ import shutil
 import zipfile
 
 import pytest
-import safetensors.torch
 import torch
-from small_networks import FRAME_SETTINGS, SMALL, network
+from small_networks import FRAME_SETTINGS, SMALL, network, write_records
 
 from sklearn_speechsent.pretrained import (
     build_network,
@@ -102,7 +100,7 @@ def test_torchscript_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ([1, 2], "holds a list, no dict of tensors"),
+        ([1, 2], "holds a list, not a dict of tensors"),
         ({"epoch": 3, "state_dict": {}}, "has a int under 'epoch'.*network.state_dict"),
         ({"state_dict": {"a": torch.ones(1)}}, "has a OrderedDict|has a dict under 'state_dict'"),
         ({}, "no 'conv1.weight'"),
@@ -120,7 +118,7 @@ def test_torch_files_that_hold_something_else(tmp_path, content, says):
     ("changes", "says"),
     [
         ({"seg_1.weight": None}, "has no 'seg_1.weight'"),
-        ({"seg_1.weight": torch.ones(6, 7)}, "takes 7 values, no multiple"),
+        ({"seg_1.weight": torch.ones(6, 7)}, "takes 7 values, not a multiple"),
         ({"layer2.0.conv2.weight": None}, "residual blocks are not layer1.0"),
         ({"layer1.0.conv2.weight": torch.tensor(1.0)}, "residual blocks are not layer1.0"),
         ({"seg_1.weight": torch.ones(0, 96)}, r"'seg_1.weight' has shape \(0, 96\)"),
@@ -134,25 +132,43 @@ def test_networks_of_another_layout(tmp_path, changes, says):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "says"),
+    ("records", "says"),
     [
-        ({"architecture": "{"}, "metadata 'architecture' is no JSON"),
-        ({"architecture": "{}"}, "must state n_mels, widths"),
-        ({"architecture": json.dumps({**SMALL, "widths": 4})}, "widths must be positive integers"),
-        ({"architecture": json.dumps({**SMALL, "n_mels": -1})}, "n_mels must be a positive int"),
-        ({"architecture": json.dumps({**SMALL, "widths": [4]})}, "differ in length"),
-        ({"frame_settings": "[1]"}, "must state n_mels and cmn"),
-        ({"frame_settings": json.dumps({"n_mels": 24})}, "must state n_mels and cmn"),
+        ("{", "the metadata 'sklearn_speechsent' are not JSON .*save_weights"),
+        ({"architecture": {}}, "must state n_mels, widths"),
+        ({"architecture": "SpeakerResNet"}, "must state n_mels, widths.*got 'SpeakerResNet'"),
+        ({"architecture": {**SMALL, "classes": 2}}, "must state n_mels, widths, .*nothing else"),
+        ({"architecture": {**SMALL, "widths": 4}}, "widths must be positive integers"),
+        ({"architecture": {**SMALL, "n_mels": -1}}, "n_mels must be a positive int"),
+        ({"architecture": {**SMALL, "n_mels": 24.0}}, "n_mels must be a positive int"),
+        ({"architecture": {**SMALL, "widths": [4]}}, "differ in length"),
+        ({"frame_settings": [1]}, "must state n_mels and cmn"),
+        ({"frame_settings": {"n_mels": 24}}, "must state n_mels and cmn"),
+        ({"kind": "cat"}, "holds a cat and not a speaker network"),
+        ({"kind": ["speaker network"]}, r"holds a \['speaker network'\] and not a speaker"),
     ],
 )
-def test_metadata_that_make_no_sense(tmp_path, metadata, says):
-    safetensors.torch.save_file(network().state_dict(), tmp_path / "net.safetensors", metadata)
+def test_records_that_make_no_sense(tmp_path, records, says):
+    good = {"architecture": SMALL, "frame_settings": FRAME_SETTINGS, "extra": {}}
+    path = tmp_path / "net.safetensors"
+    write_records(path, network().state_dict(), good)
+    build_network(load_weights(path))
+    if isinstance(records, dict):
+        records = {**good, **records}
+    write_records(path, network().state_dict(), records)
     with pytest.raises(ValueError, match=rf"net\.safetensors.*{says}"):
-        load_weights(tmp_path / "net.safetensors")
+        load_weights(path)
+
+
+@pytest.mark.parametrize("records", ["[]", "null", '"text"', {"kind": None}, {"extra": [1]}])
+def test_records_that_are_not_there(tmp_path, records):
+    write_records(tmp_path / "net.safetensors", network().state_dict(), records)
+    weights = load_weights(tmp_path / "net.safetensors")
+    assert weights.architecture == SMALL and weights.extra == {}
 
 
 @pytest.mark.parametrize("source", ["resnet", "", None, 3, "net.ckpt", ["a"]])
-def test_sources_that_are_neither_name_nor_file(source):
+def test_sources_that_are_neither_name_nor_path(source):
     with pytest.raises(ValueError, match=rf"known: .*{REGISTERED}.*\.onnx, \.pt, \.pth or \.safe"):
         load_weights(source)
 

@@ -1,6 +1,5 @@
-"""Files of voice activity detectors: read back as they were, or refused with a reason."""
+"""Voice activity detectors: read back as they were saved, or refused with a reason."""
 
-import json
 import os
 import pickle
 import re
@@ -9,35 +8,36 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from small_networks import FRAME_SETTINGS as SPEAKER_FRAME_SETTINGS
-from small_networks import SMALL, network
+from small_networks import (
+    FRAME_SETTINGS,
+    SMALL,
+    VAD,
+    VAD_FRAME_SETTINGS,
+    network,
+    unet,
+    write_records,
+)
 
 from sklearn_speechsent.nn import SpeechUNet
 from sklearn_speechsent.pretrained import (
     build_vad,
     load_vad_weights,
     load_weights,
+    registry,
     save_vad_weights,
     save_weights,
 )
 
 NAME = "speechsent-unet-vad"
-ARCHITECTURE = {"n_mels": 12, "widths": (4, 8)}
-FRAME_SETTINGS = {"n_mels": 12, "sample_rate": 8000, "frame_shift": 0.01, "window": "hamming"}
-
-
-def unet(seed=0, **changes):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = SpeechUNet(**{**ARCHITECTURE, **changes})
-        for name, buffer in net.named_buffers():
-            if name.endswith("running_var"):
-                buffer.uniform_(0.5, 2)
-    return net.eval()
+RECORDS = {
+    "kind": "voice activity detector",
+    "architecture": VAD,
+    "frame_settings": VAD_FRAME_SETTINGS,
+}
 
 
 def save(path, net=None, **changes):
-    arguments = {"architecture": ARCHITECTURE, "frame_settings": FRAME_SETTINGS, **changes}
+    arguments = {"architecture": VAD, "frame_settings": VAD_FRAME_SETTINGS, **changes}
     state = arguments.pop("state", None)
     return save_vad_weights(
         path, (net or unet()).state_dict() if state is None else state, **arguments
@@ -54,12 +54,11 @@ def score(net):
 def test_they_read_back_identically(tmp_path):
     extra = {"licence": "CC BY 4.0", "miss": np.float64(0.25)}
     path = save(tmp_path / "new" / "mine.safetensors", extra=extra)
-    checkpoint = load_vad_weights(path)
-    assert checkpoint.architecture == ARCHITECTURE and checkpoint.extra == extra
-    assert checkpoint.frame_settings == {**FRAME_SETTINGS, "cmn": None} and checkpoint.name == str(
-        path
-    )
-    built = build_vad(checkpoint)
+    weights = load_vad_weights(path)
+    assert weights.architecture == VAD and weights.extra == extra
+    assert weights.frame_settings == {**VAD_FRAME_SETTINGS, "cmn": None}
+    assert weights.name == str(path) and len(weights.sha256) == 64
+    built = build_vad(weights)
     assert not built.training and torch.equal(score(built), score(unet()))
     assert os.listdir(path.parent) == ["mine.safetensors"]
     with torch.no_grad():
@@ -79,14 +78,12 @@ def test_files_of_half_the_size_compute_in_float32(tmp_path):
     torch.testing.assert_close(score(built), score(unet()), atol=5e-3, rtol=5e-3)
 
 
-def test_what_ships_fits_the_default_front_end():
-    checkpoint = load_vad_weights(NAME)
-    assert checkpoint.name == NAME and checkpoint.frame_settings["cmn"] is None
-    assert (
-        checkpoint.frame_settings["n_mels"] == 80
-        and checkpoint.frame_settings["sample_rate"] == 16000
-    )
-    assert isinstance(build_vad(checkpoint), SpeechUNet)
+def test_the_shipped_detector_fits_the_default_front_end():
+    weights = load_vad_weights(NAME)
+    assert weights.name == NAME and weights.frame_settings["cmn"] is None
+    assert weights.frame_settings["n_mels"] == 80
+    assert weights.frame_settings["sample_rate"] == 16000
+    assert isinstance(build_vad(weights), SpeechUNet)
 
 
 def test_speaker_networks_and_detectors_are_not_mixed_up(tmp_path):
@@ -94,13 +91,17 @@ def test_speaker_networks_and_detectors_are_not_mixed_up(tmp_path):
         tmp_path / "speaker.safetensors",
         network().state_dict(),
         architecture=SMALL,
-        frame_settings=SPEAKER_FRAME_SETTINGS,
+        frame_settings=FRAME_SETTINGS,
     )
-    with pytest.raises(ValueError, match=r"speaker\.safetensors holds no voice.*speaker network"):
+    with pytest.raises(ValueError, match=r"speaker\.safetensors does not say .*speaker network"):
         load_vad_weights(speaker)
     detector = save(tmp_path / "vad.safetensors")
     with pytest.raises(ValueError, match=r"vad\.safetensors holds a voice activity detector and"):
         load_weights(detector)
+    with pytest.raises(ValueError, match="'speechsent-seresnet' is a speaker network and not a"):
+        load_vad_weights("speechsent-seresnet")
+    with pytest.raises(ValueError, match=f"'{NAME}' is a voice .* known: .*speechsent-seresnet"):
+        load_weights(NAME)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.02, 0.5, 0.999])
@@ -119,39 +120,36 @@ def test_code_in_a_file_does_not_run(tmp_path):
 
     for name in ("evil.safetensors", "evil.pt"):
         (tmp_path / name).write_bytes(pickle.dumps(Payload()))
-        with pytest.raises(ValueError, match=r"cannot be read|no voice activity detector named"):
+        with pytest.raises(ValueError, match=r"cannot be read|no pre-trained weights named"):
             load_vad_weights(tmp_path / name)
     assert not (tmp_path / "it ran").exists()
 
 
 @pytest.mark.parametrize(
-    ("metadata", "says"),
+    ("records", "says"),
     [
-        ({"kind": None}, "holds no voice activity detector, it may be"),
-        ({"kind": None, "architecture": None}, r"holds no voice activity detector\. Pass"),
-        ({"kind": "{"}, "metadata 'kind' is no JSON"),
-        ({"architecture": "{"}, "metadata 'architecture' is no JSON"),
+        ("{", "the metadata 'sklearn_speechsent' are not JSON .*save_vad_weights"),
+        ("[]", "does not say that it holds a voice activity detector"),
+        ({"kind": None}, r"does not say that it holds a voice activity detector.*Pass"),
+        ({"kind": "speaker network"}, "holds a speaker network and not a voice"),
+        ({"kind": {"a": 1}}, r"holds a \{'a': 1\} and not a voice"),
         ({"architecture": None}, "must state n_mels, widths, and nothing else; got None"),
-        ({"architecture": json.dumps({"n_mels": 12})}, "must state n_mels, widths"),
-        ({"architecture": json.dumps({"n_mels": 12, "widths": []})}, "widths must be positive"),
-        ({"architecture": json.dumps({"n_mels": True, "widths": [4]})}, "n_mels must be a pos"),
+        ({"architecture": {"n_mels": 12}}, "must state n_mels, widths"),
+        ({"architecture": {"n_mels": 12, "widths": []}}, "widths must be positive"),
+        ({"architecture": {"n_mels": True, "widths": [4]}}, "n_mels must be a pos"),
         ({"frame_settings": None}, "must state n_mels and cmn"),
-        ({"frame_settings": "[1]"}, "must state n_mels and cmn"),
-        ({"frame_settings": json.dumps({"n_mels": 80})}, "n_mels=80, the network n_mels=12"),
-        ({"frame_settings": json.dumps({"n_mels": 12, "cmn": 3.0})}, "needs levels.*cmn=3.0"),
+        ({"frame_settings": [1]}, "must state n_mels and cmn"),
+        ({"frame_settings": {"n_mels": 80}}, "n_mels=80, the network n_mels=12"),
+        ({"frame_settings": {"n_mels": 12, "cmn": 3.0}}, "needs the loudness.*cmn=3.0"),
     ],
 )
-def test_metadata_that_make_no_sense(tmp_path, metadata, says):
-    good = {
-        "kind": '"voice activity detector"',
-        "architecture": json.dumps(ARCHITECTURE),
-        "frame_settings": json.dumps(FRAME_SETTINGS),
-    }
+def test_records_that_make_no_sense(tmp_path, records, says):
     path = tmp_path / "net.safetensors"
-    safetensors.torch.save_file(unet().state_dict(), path, good)
+    write_records(path, unet().state_dict(), RECORDS)
     build_vad(load_vad_weights(path))
-    changed = {name: text for name, text in {**good, **metadata}.items() if text is not None}
-    safetensors.torch.save_file(unet().state_dict(), path, changed)
+    if isinstance(records, dict):
+        records = {**RECORDS, **records}
+    write_records(path, unet().state_dict(), records)
     with pytest.raises(ValueError, match=rf"net\.safetensors.*{says}"):
         load_vad_weights(path)
 
@@ -159,18 +157,14 @@ def test_metadata_that_make_no_sense(tmp_path, metadata, says):
 def test_tensors_of_another_network_are_not_built(tmp_path):
     huge = {"n_mels": 12, "widths": [4, 10**7]}  # more than any memory
     path = tmp_path / "net.safetensors"
-    metadata = {
-        "kind": '"voice activity detector"',
-        "architecture": json.dumps(huge),
-        "frame_settings": json.dumps(FRAME_SETTINGS),
-    }
-    safetensors.torch.save_file(unet().state_dict(), path, metadata)
-    with pytest.raises(ValueError, match=r"net\.safetensors is not of .*has shape \(8, 4, 1, 5\)"):
+    write_records(path, unet().state_dict(), {**RECORDS, "architecture": huge})
+    says = r"net\.safetensors does not fit .*has shape \(8, 4, 1, 5\).*SpeechUNet\(n_mels=12, wid"
+    with pytest.raises(ValueError, match=says):
         build_vad(load_vad_weights(path))
 
 
-@pytest.mark.parametrize("source", ["unet", "", None, 3, "net.pt", ["a"], "speechsent-seresnet"])
-def test_sources_that_are_neither_name_nor_file(source):
+@pytest.mark.parametrize("source", ["unet", "", None, 3, "net.pt", ["a"]])
+def test_sources_that_are_neither_name_nor_path(source):
     with pytest.raises(ValueError, match=rf"known: {NAME}.*suffix \.safetensors"):
         load_vad_weights(source)
 
@@ -183,9 +177,14 @@ def test_files_that_are_not_there(tmp_path):
         load_vad_weights(str(tmp_path / "net.safetensors"))
 
 
-def test_an_incomplete_installation(tmp_path, monkeypatch):
-    monkeypatch.setattr("sklearn_speechsent.pretrained.vad._FOLDER", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"ships with the package\. Reinstall it"):
+def test_an_incomplete_or_damaged_installation(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_PACKAGE", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"ship with .*Please reinstall the package"):
+        load_vad_weights(NAME)
+    path = registry.weights_path(registry.get_weights(NAME))
+    path.parent.mkdir(parents=True)
+    save(path)
+    with pytest.raises(ValueError, match=r"sha256 .*another one\. Please reinstall the package"):
         load_vad_weights(NAME)
 
 
@@ -197,17 +196,17 @@ def test_an_incomplete_installation(tmp_path, monkeypatch):
         (
             {"architecture": {"n_mels": 12, "widths": (4, 9)}},
             ValueError,
-            r"not that of .*'down.1.0.conv.weight' has shape \(8, 4, 1, 5\), expected \(9, ",
+            r"network_state does not fit .*'down.1.0.conv.weight' has shape \(8, 4, 1, 5\), exp",
         ),
         ({"frame_settings": {"sample_rate": 8000}}, ValueError, "must state n_mels"),
         (
-            {"frame_settings": {**FRAME_SETTINGS, "n_mels": 80}},
+            {"frame_settings": {**VAD_FRAME_SETTINGS, "n_mels": 80}},
             ValueError,
             "n_mels=80, the network n_mels=12",
         ),
-        ({"frame_settings": {**FRAME_SETTINGS, "cmn": "utterance"}}, ValueError, "needs levels"),
+        ({"frame_settings": {**VAD_FRAME_SETTINGS, "cmn": "utterance"}}, ValueError, "loudness"),
         (
-            {"frame_settings": {**FRAME_SETTINGS, "window": object()}},
+            {"frame_settings": {**VAD_FRAME_SETTINGS, "window": object()}},
             TypeError,
             "frame_settings holds a object",
         ),
@@ -215,7 +214,7 @@ def test_an_incomplete_installation(tmp_path, monkeypatch):
         ({"state": {"a": 1}}, ValueError, "has a int under 'a'"),
     ],
 )
-def test_what_cannot_be_saved(tmp_path, changes, error, says):
+def test_detectors_that_cannot_be_saved(tmp_path, changes, error, says):
     changes = dict(changes)
     with pytest.raises(error, match=says):
         save(tmp_path / changes.pop("path", "net.safetensors"), **changes)

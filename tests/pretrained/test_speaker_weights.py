@@ -1,13 +1,20 @@
-"""Checkpoints of every format: read back identically, once, and built only where they fit."""
+"""Speaker networks of every format: read back identically, once, and built only if they fit."""
 
-import json
 import os
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from small_networks import FRAME_SETTINGS, SMALL, SMALL_BLOCKS, embed, network, wespeaker_state
+from small_networks import (
+    FRAME_SETTINGS,
+    SMALL,
+    SMALL_BLOCKS,
+    embed,
+    network,
+    wespeaker_state,
+    write_records,
+)
 
 from sklearn_speechsent import UtteranceFrames
 from sklearn_speechsent.nn import SpeakerBlocks
@@ -16,10 +23,9 @@ from sklearn_speechsent.pretrained import (
     check_frame_settings,
     get_weights,
     load_into,
-    load_state_dict,
     load_weights,
-    readers,
     save_weights,
+    tensors,
     weights_path,
 )
 
@@ -46,14 +52,14 @@ def test_safetensors_read_back_identically(tmp_path, frames, se_ratio):
         frame_settings=FRAME_SETTINGS,
         extra=extra,
     )
-    checkpoint = load_weights(path)
-    assert checkpoint.architecture == {**SMALL, "se_ratio": se_ratio}
-    assert checkpoint.frame_settings == FRAME_SETTINGS and checkpoint.extra == extra
-    assert checkpoint.name == str(path) and len(checkpoint.sha256) == 64 and not checkpoint.folded
-    assert set(checkpoint.state) == set(net.state_dict())
+    weights = load_weights(path)
+    assert weights.architecture == {**SMALL, "se_ratio": se_ratio}
+    assert weights.frame_settings == FRAME_SETTINGS and weights.extra == extra
+    assert weights.name == str(path) and len(weights.sha256) == 64 and not weights.folded
+    assert set(weights.state) == set(net.state_dict())
     for key, tensor in net.state_dict().items():
-        assert torch.equal(checkpoint.state[key], tensor), key
-    assert torch.equal(embed(build_network(checkpoint), frames), embed(net, frames))
+        assert torch.equal(weights.state[key], tensor), key
+    assert torch.equal(embed(build_network(weights), frames), embed(net, frames))
     assert os.listdir(path.parent) == ["mine.safetensors"]
 
 
@@ -63,53 +69,51 @@ def test_state_dicts_of_torch_without_layers_of_the_training(tmp_path, frames, s
     net = network()
     path = tmp_path / f"avg_model{suffix}"
     torch.save(wespeaker_state(net), path, _use_new_zipfile_serialization=zipped)
-    checkpoint = load_weights(str(path))
-    assert checkpoint.architecture == SMALL and not checkpoint.folded
-    assert checkpoint.frame_settings == {**get_weights(NAME).frame_settings, "n_mels": 24}
-    assert list(checkpoint.state) == list(net.state_dict())
-    assert checkpoint.state["bn1.num_batches_tracked"].dtype == torch.int64
+    weights = load_weights(str(path))
+    assert weights.architecture == SMALL and not weights.folded
+    assert weights.frame_settings == {**get_weights(NAME).frame_settings, "n_mels": 24}
+    assert list(weights.state) == list(net.state_dict())
+    assert weights.state["bn1.num_batches_tracked"].dtype == torch.int64
     path.unlink()  # nothing refers to the file any more
-    built = build_network(checkpoint)
+    built = build_network(weights)
     assert not built.training and torch.equal(embed(built, frames), embed(net, frames))
 
 
-def test_safetensors_of_somebody_else(tmp_path):
+def test_safetensors_without_records(tmp_path):
     path = tmp_path / "converted.safetensors"
     safetensors.torch.save_file(wespeaker_state(network()), path)
-    checkpoint = load_weights(path)
-    assert checkpoint.architecture == SMALL and checkpoint.extra == {}
-    assert (
-        checkpoint.frame_settings["window"] == "hamming"
-        and checkpoint.frame_settings["n_mels"] == 24
-    )
+    weights = load_weights(path)
+    assert weights.architecture == SMALL and weights.extra == {}
+    assert weights.frame_settings["window"] == "hamming"
+    assert weights.frame_settings["n_mels"] == 24
 
 
 @pytest.mark.data
 def test_the_registered_network_computes_what_onnxruntime_does(data_home, tmp_path, rng):
     onnxruntime = pytest.importorskip("onnxruntime")
-    checkpoint = load_weights(NAME)
-    assert checkpoint.folded and checkpoint.sha256 == get_weights(NAME).sha256
-    assert checkpoint.architecture["embedding_size"] == 256
-    assert checkpoint.extra["licence"] == "CC BY 4.0"
+    weights = load_weights(NAME)
+    assert weights.folded and weights.sha256 == get_weights(NAME).sha256
+    assert weights.architecture["embedding_size"] == 256
+    assert weights.extra["licence"] == "CC BY 4.0"
     path = weights_path(get_weights(NAME))
     by_path = load_weights(path)
-    assert by_path.architecture == checkpoint.architecture
-    assert by_path.frame_settings == checkpoint.frame_settings and by_path.folded
+    assert by_path.architecture == weights.architecture
+    assert by_path.frame_settings == weights.frame_settings and by_path.folded
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     frames = rng.normal(scale=3, size=(1, 120, 80)).astype(np.float32)
     (expected,) = session.run(["embs"], {"feats": frames})
-    found = embed(build_network(checkpoint), torch.from_numpy(frames))
+    found = embed(build_network(weights), torch.from_numpy(frames))
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
     saved = save_weights(
         tmp_path / "folded.safetensors",
-        checkpoint.state,
-        architecture=checkpoint.architecture,
-        frame_settings=checkpoint.frame_settings,
+        weights.state,
+        architecture=weights.architecture,
+        frame_settings=weights.frame_settings,
     )
     again = load_weights(saved)
-    assert again.folded and again.frame_settings == checkpoint.frame_settings
+    assert again.folded and again.frame_settings == weights.frame_settings
     assert torch.equal(embed(build_network(again), torch.from_numpy(frames)), found)
 
 
@@ -134,8 +138,8 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     path = tmp_path / "net.pt"
     torch.save(network(0).state_dict(), path)
     reads = []
-    read_torch = readers._read_torch
-    monkeypatch.setattr(readers, "_read_torch", lambda p: reads.append(p) or read_torch(p))
+    read_torch = tensors._read_torch
+    monkeypatch.setattr(tensors, "_read_torch", lambda p: reads.append(p) or read_torch(p))
     first, second = load_weights(path), load_weights(str(path))
     assert len(reads) == 1 and first.sha256 == second.sha256
     assert first.state is not second.state
@@ -151,24 +155,24 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     assert len(reads) == 2 and third.sha256 != second.sha256
 
 
-def test_a_built_network_does_not_touch_the_checkpoint(tmp_path):
+def test_a_built_network_has_tensors_of_its_own(tmp_path):
     torch.save(network().state_dict(), tmp_path / "net.pt")
-    checkpoint = load_weights(tmp_path / "net.pt")
-    before = checkpoint.state["seg_1.bias"].clone()
+    weights = load_weights(tmp_path / "net.pt")
+    before = weights.state["seg_1.bias"].clone()
     with torch.no_grad():
-        build_network(checkpoint).seg_1.bias.add_(1)
+        build_network(weights).seg_1.bias.add_(1)
     assert torch.equal(load_weights(tmp_path / "net.pt").state["seg_1.bias"], before)
 
 
 def test_registered_files_without_checksum(register, home):
-    weights = register(path="models/test.pt", architecture=SMALL_BLOCKS, embedding_size=6)
-    path = weights_path(weights)
+    entry = register(path="models/test.pt", architecture=SMALL)
+    path = weights_path(entry)
     path.parent.mkdir()
     torch.save(wespeaker_state(network()), path)
-    checkpoint = load_weights(weights.name)
-    assert checkpoint.name == "test-weights" and checkpoint.architecture == SMALL
-    assert checkpoint.extra == {"licence": "CC BY 4.0", "attribution": "nobody"}
-    assert list(load_state_dict(weights.name)) == list(checkpoint.state)
+    weights = load_weights(entry.name)
+    assert weights.name == "test-weights" and weights.architecture == SMALL
+    assert weights.extra == {"licence": "CC BY 4.0", "attribution": "an author"}
+    assert list(weights.state) == list(network().state_dict())
 
 
 # --- networks that do not fit
@@ -195,30 +199,30 @@ def test_the_first_tensor_that_does_not_fit_is_named(tmp_path, change, says):
     state = dict(network().state_dict())
     change(state)
     torch.save(state, tmp_path / "net.pt")
-    checkpoint = load_weights(tmp_path / "net.pt")
+    weights = load_weights(tmp_path / "net.pt")
     expected = (
         r"SpeakerResNet\(n_mels=24, widths=\(4, 8, 16\), depths=\(2, 1, 1\), se_ratio=None, e"
     )
     with pytest.raises(ValueError, match=rf"net\.pt does not fit .*{says}.*{expected}") as caught:
-        build_network(checkpoint)
+        build_network(weights)
     assert "Missing key" not in str(caught.value)
 
 
 def test_a_recorded_architecture_is_not_built_before_it_fits(tmp_path):
-    huge = json.dumps({**SMALL, "widths": [4, 8, 10**6]})  # more than any memory
+    huge = {**SMALL, "widths": [4, 8, 10**6]}  # more than any memory
     path = tmp_path / "net.safetensors"
-    safetensors.torch.save_file(network().state_dict(), path, {"architecture": huge})
+    write_records(path, network().state_dict(), {"architecture": huge})
     with pytest.raises(ValueError, match=r"'layer3.0.conv1.weight' has shape \(16, 8, 3, 3\), exp"):
         build_network(load_weights(path))
 
 
 def test_another_architecture_than_registered(register, home):
-    weights = register(path="models/test.pt")  # registered as a ResNet34
-    weights_path(weights).parent.mkdir()
-    torch.save(network().state_dict(), weights_path(weights))
+    entry = register(path="models/test.pt")  # registered as a ResNet34
+    weights_path(entry).parent.mkdir()
+    torch.save(network().state_dict(), weights_path(entry))
     says = r"'conv1.weight' has shape \(4, 1, 3, 3\), expected \(32, 1, 3, 3\)"
     with pytest.raises(ValueError, match=rf"test-weights does not fit the network: {says}"):
-        build_network(load_weights(weights.name))
+        build_network(load_weights(entry.name))
 
 
 def test_lower_blocks_take_their_part():
@@ -241,19 +245,19 @@ def test_lower_blocks_take_their_part():
         load_into(linear, net.state_dict(), "net.pt")
 
 
-def test_frames_are_compared_with_a_checkpoint(tmp_path):
+def test_frames_are_compared_with_weights(tmp_path):
     path = tmp_path / "net.safetensors"
     save_weights(path, network().state_dict(), architecture=SMALL, frame_settings=FRAME_SETTINGS)
-    checkpoint = load_weights(path)
+    weights = load_weights(path)
     arrays = [np.zeros((9, 24), np.float32)]
     check_frame_settings(
-        checkpoint, UtteranceFrames.from_arrays(arrays, frame_settings=FRAME_SETTINGS)
+        weights, UtteranceFrames.from_arrays(arrays, frame_settings=FRAME_SETTINGS)
     )
     other = UtteranceFrames.from_arrays(
         arrays, frame_settings={**FRAME_SETTINGS, "sample_rate": 16000}
     )
     with pytest.raises(ValueError, match=r"net\.safetensors.*sample_rate=16000 \(expected 8000"):
-        check_frame_settings(checkpoint, other)
+        check_frame_settings(weights, other)
 
 
 # --- writing
@@ -278,7 +282,7 @@ def test_frames_are_compared_with_a_checkpoint(tmp_path):
         ({"network_state": {"a": 1}}, ValueError, "has a int under 'a'"),
     ],
 )
-def test_what_cannot_be_saved(tmp_path, changes, error, says):
+def test_networks_that_cannot_be_saved(tmp_path, changes, error, says):
     arguments = {
         "path": "net.safetensors",
         "network_state": network().state_dict(),
