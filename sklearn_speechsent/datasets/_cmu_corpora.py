@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from sklearn_speechsent.metrics.levels import round_to_levels
+
 SPLITS = ("train", "valid", "test")
 LEVEL_NAMES = {
     -3.0: "highly negative",
@@ -115,7 +117,8 @@ def describe(corpus: Corpus, rows: pd.DataFrame, joined: str) -> str:
     -------
     str
     """
-    counts = rows["label"].round().value_counts().reindex(list(LEVEL_NAMES), fill_value=0)
+    levels = pd.Series(round_to_levels(rows["label"], list(LEVEL_NAMES)))
+    counts = levels.value_counts().reindex(list(LEVEL_NAMES), fill_value=0)
     splits = rows["split"].value_counts().reindex(SPLITS, fill_value=0)
     text = DESCR.format(
         **vars(corpus),

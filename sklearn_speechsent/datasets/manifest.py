@@ -14,6 +14,7 @@ from sklearn.utils import Bunch
 from sklearn_speechsent.datasets._bunch import make_bunch
 from sklearn_speechsent.datasets._items import audit_items
 from sklearn_speechsent.datasets._tables import numbers, raise_for_rows, read_table
+from sklearn_speechsent.metrics.levels import check_levels, level_index, whole_levels
 
 DESCR = """\
 Speech of {path}
@@ -53,8 +54,8 @@ def load_manifest(
     audio_dir : str or Path, default=None
         Folder of the files; by default that of the table.
     levels : sequence of numbers, default=None
-        The scale in ascending order; by default all whole numbers from the lowest to the highest
-        label, rounded.
+        The scale: two or more numbers in ascending order. By default all whole numbers from the
+        lowest to the highest label, rounded.
     as_frame : bool, default=False
         Whether ``data`` is a DataFrame and ``target`` a Series. For segments ``data`` always is.
     return_X_y : bool, default=False
@@ -128,8 +129,7 @@ def load_manifest(
     scale = _scale(frame, levels, path)
     groups = _name_speakers(frame, path)
     rows, report = audit_items(frame, corpus=path.name, n_jobs=n_jobs)
-    nearest = np.abs(rows["label"].to_numpy()[:, None] - scale).argmin(axis=1)
-    counts = np.bincount(nearest, minlength=len(scale))
+    counts = np.bincount(level_index(rows["label"].to_numpy(), scale), minlength=len(scale))
     return make_bunch(
         rows,
         levels=scale,
@@ -172,13 +172,10 @@ def _scale(frame: pd.DataFrame, levels: Sequence[float] | None, path: Path) -> N
     """Levels, of a type that holds the labels too."""
     labels = frame["label"].dropna()
     if levels is None:
-        ends = (labels.min(), labels.max()) if len(labels) else (0, 0)
-        scale = np.arange(round(ends[0]), round(ends[1]) + 1)
+        scale = whole_levels(labels) if len(labels) else np.array([0])
     else:
+        check_levels(levels)
         scale = np.asarray(levels)
-        ascending = scale.ndim == 1 and scale.dtype.kind in "iuf" and len(scale) > 0
-        if not (ascending and (np.diff(scale.astype(float)) > 0).all()):
-            raise ValueError(f"levels must be numbers in ascending order; got {levels!r}.")
         raise_for_rows(
             np.flatnonzero((frame["label"] < scale[0]) | (frame["label"] > scale[-1])),
             frame,

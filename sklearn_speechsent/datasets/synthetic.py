@@ -14,6 +14,7 @@ from sklearn.utils import Bunch, check_random_state, check_scalar
 
 from sklearn_speechsent.datasets._bunch import make_bunch
 from sklearn_speechsent.datasets._voice import Speaker, speak
+from sklearn_speechsent.metrics.levels import check_levels
 
 DESCR = """\
 Synthetic speech sentiment
@@ -121,7 +122,8 @@ def make_speech_sentiment(
     check_scalar(n_speakers, "n_speakers", Integral, min_val=1)
     check_scalar(n_utterances, "n_utterances", Integral, min_val=1)
     check_scalar(sample_rate, "sample_rate", Integral, min_val=8000)
-    scale = _check_levels(levels)
+    check_levels(levels)
+    scale = np.asarray(levels)
     entropy = check_random_state(random_state).randint(2**32, size=4, dtype=np.uint32)
     root = np.random.SeedSequence(entropy.tolist())
     folder = _make_folder(out_dir)
@@ -157,22 +159,6 @@ def make_speech_sentiment(
         return_X_y=return_X_y,
         out_dir=folder,
     )
-
-
-def _check_levels(levels: Sequence[float]) -> np.ndarray:
-    scale = np.asarray(levels)
-    if (
-        scale.ndim != 1
-        or len(scale) < 2
-        or scale.dtype.kind not in "iuf"
-        or not np.isfinite(scale).all()
-        or not (scale[:-1] < scale[1:]).all()
-    ):
-        raise ValueError(
-            "levels must be two or more different numbers in ascending order, such as "
-            f"(-1, 0, 1); got {levels!r}."
-        )
-    return scale
 
 
 def _make_folder(out_dir: str | Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""Validation shared by the metrics: a pair of value arrays, weights, a set of levels."""
+"""Validation shared by the metrics: pairs of values and their weights."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -6,8 +6,6 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-SENTIMENT_LEVELS = range(-3, 4)
 
 
 def check_values(values: ArrayLike, name: str) -> FloatArray:
@@ -37,18 +35,6 @@ def check_pair(
     weight = check_weights(sample_weight, len(true))
     counted = weight > 0
     return true[counted], pred[counted], weight[counted]
-
-
-def check_levels(levels: ArrayLike | range) -> IntArray:
-    """Return the levels as an int64 array; ValueError unless they are increasing integers."""
-    array = np.asarray(levels)
-    try:
-        result = array.astype(np.int64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"levels must be integers, got {levels!r}.") from error
-    if array.ndim != 1 or len(array) < 2 or np.any(result != array) or np.any(np.diff(result) < 1):
-        raise ValueError(f"levels must be two or more increasing integers, got {levels!r}.")
-    return result
 
 
 def is_constant(values: FloatArray) -> bool:

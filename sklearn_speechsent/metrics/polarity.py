@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, f1_score
 
-from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, FloatArray, check_pair
+from sklearn_speechsent.metrics._checks import FloatArray, check_pair
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS
 from sklearn_speechsent.metrics.probabilistic import check_proba
 
 
@@ -223,7 +224,7 @@ def polarity_from_proba(
     ----------
     proba : array-like of shape (n_samples, n_levels)
         Probability of each level.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The levels of the columns.
 
     Returns
@@ -235,7 +236,7 @@ def polarity_from_proba(
     ------
     ValueError
         If `proba` has not one column per level or its rows are no distributions, or `levels`
-        are not at least two increasing integers.
+        are not two or more numbers in ascending order.
 
     References
     ----------

@@ -8,7 +8,6 @@ from typing import Any
 import sklearn.metrics
 from numpy.typing import ArrayLike
 
-from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_levels
 from sklearn_speechsent.metrics.agreement import (
     concordance_correlation_score,
     kendall_score,
@@ -16,6 +15,7 @@ from sklearn_speechsent.metrics.agreement import (
     spearman_score,
 )
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -37,7 +37,7 @@ Scorer = Callable[..., float]
 class _NegativeRankedProbability:
     """Scorer of predict_proba; a fold that lacks a level has fewer columns, so it aligns them."""
 
-    levels: tuple[int, ...]
+    levels: tuple[float, ...]
 
     def __call__(
         self, estimator: Any, X: Any, y_true: ArrayLike, sample_weight: ArrayLike | None = None
@@ -102,7 +102,7 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     scoring : str or callable
         A name of :func:`get_scorer_names`, else one of scikit-learn's. A callable
         ``scorer(estimator, X, y)`` comes back as it is.
-    levels : array-like of int of shape (n_levels,), default=None
+    levels : array-like of numbers of shape (n_levels,), default=None
         The fixed set of levels, None for -3 … 3. Scorers whose metric has no levels, such as
         ``ccc``, pay no heed to it.
 
@@ -116,7 +116,7 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     ------
     ValueError
         If the name is unknown, if `levels` are given to ``acc5`` or ``acc7``, whose name fixes
-        them, or if they are not at least two increasing integers.
+        them, or if they are not two or more numbers in ascending order.
 
     Examples
     --------

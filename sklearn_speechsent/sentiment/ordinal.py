@@ -38,7 +38,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_speechsent.sentiment.labels import find_levels, nearest_level
+from sklearn_speechsent.sentiment.labels import find_levels, label_index
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
@@ -341,7 +341,7 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         """
         X, y = self._validate(X, y)
         levels = find_levels(y, self.levels)
-        index = nearest_level(y, levels)
+        index = label_index(y, levels)
         if fit_params and routing_enabled():
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         estimator = self._estimator(X.shape[1])
