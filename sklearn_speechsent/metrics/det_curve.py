@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 from sklearn.metrics import DetCurveDisplay, det_curve
 
-from sklearn_speechsent.metrics.verification import check_trials, find_equal_error
+from sklearn_speechsent.metrics._checks import check_trials
+from sklearn_speechsent.metrics.verification import find_equal_error
 
 
 class VerificationDetDisplay(DetCurveDisplay):

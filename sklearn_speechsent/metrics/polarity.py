@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, f1_score
 
-from sklearn_speechsent.metrics._checks import FloatArray, check_pair
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS
-from sklearn_speechsent.metrics.probabilistic import check_proba
+from sklearn_speechsent.metrics._checks import FloatArray, check_pair, check_proba
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
 
 
 def _drop_neutral(
@@ -250,5 +249,6 @@ def polarity_from_proba(
     >>> polarity_from_proba([[0.125, 0.5, 0.375], [0.5, 0.25, 0.25]], levels=[-1, 0, 1])
     array([ 0.25, -0.25])
     """
-    columns, steps = check_proba(proba, levels)
+    steps = check_levels(levels)
+    columns = check_proba(proba, len(steps))
     return columns @ np.sign(steps).astype(np.float64)

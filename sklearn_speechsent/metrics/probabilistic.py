@@ -2,36 +2,10 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 
-from sklearn_speechsent.metrics._checks import FloatArray, IntArray, check_values, check_weights
+from sklearn_speechsent.metrics._checks import check_proba, check_values, check_weights
 from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, level_index
-
-
-def check_proba(
-    proba: ArrayLike, levels: ArrayLike | range
-) -> tuple[FloatArray, IntArray | FloatArray]:
-    """Return probabilities and levels as arrays; ValueError unless each row is a distribution."""
-    steps = check_levels(levels)
-    columns = check_array(proba, dtype=np.float64, input_name="proba")
-    if columns.shape[1] != len(steps):
-        raise ValueError(f"proba has {columns.shape[1]} columns for {len(steps)} levels.")
-    if columns.min() < 0 or not np.allclose(columns.sum(axis=1), 1, atol=1e-3):
-        raise ValueError("Each row of proba must be non-negative and sum to 1.")
-    return columns, steps
-
-
-def align_proba(proba: ArrayLike, classes: ArrayLike, levels: ArrayLike | range) -> FloatArray:
-    """Spread the columns of the classes seen in training over all levels, 0 for the others."""
-    steps, seen = check_levels(levels), np.asarray(classes)
-    columns = check_array(proba, dtype=np.float64, input_name="proba")
-    if columns.shape[1] != len(seen):
-        raise ValueError(f"proba has {columns.shape[1]} columns for {len(seen)} classes.")
-    if not np.isin(seen, steps).all():
-        raise ValueError(f"The classes {seen.tolist()} are not all levels of {steps.tolist()}.")
-    aligned = np.zeros((len(columns), len(steps)))
-    aligned[:, np.searchsorted(steps, seen)] = columns
-    return aligned
 
 
 def ranked_probability_error(
@@ -87,7 +61,8 @@ def ranked_probability_error(
     >>> ranked_probability_error([1, -1], [[0, 0.5, 0.5], [0, 0, 1]], levels=[-1, 0, 1])
     1.125
     """
-    columns, steps = check_proba(proba, levels)
+    steps = check_levels(levels)
+    columns = check_proba(proba, len(steps))
     true = check_values(y_true, "y_true")
     check_consistent_length(true, columns)
     weight = check_weights(sample_weight, len(true))

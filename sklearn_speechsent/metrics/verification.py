@@ -14,41 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import det_curve
 from sklearn.utils import check_random_state, column_or_1d
 
-from sklearn_speechsent.metrics._checks import FloatArray
+from sklearn_speechsent.metrics._checks import BoolArray, FloatArray, check_trials
 
-BoolArray = NDArray[np.bool_]
 RowArray = NDArray[np.intp]
-
-
-def check_trials(y_true: ArrayLike, y_score: ArrayLike) -> tuple[BoolArray, FloatArray]:
-    """Return truth and scores of trials; ValueError unless there are finite ones of both kinds."""
-    truth = column_or_1d(y_true)
-    if truth.dtype == object:
-        truth = np.array(truth.tolist())
-    if truth.dtype.kind not in "biuf" or np.isnan(truth).any():
-        raise ValueError(
-            f"y_true must be true or false (1 or 0) for every trial, got {truth.dtype} values such "
-            f"as {truth[:3].tolist()}. Leave out trials without a truth; compare names first, "
-            "say y_true == 'same'."
-        )
-    same, scores = truth.astype(bool), column_or_1d(y_score, dtype=np.float64)
-    if len(same) != len(scores):
-        raise ValueError(
-            f"y_true has {len(same)} trials, y_score {len(scores)} scores: pass one score for "
-            "each trial."
-        )
-    wrong = np.flatnonzero(~np.isfinite(scores))
-    if len(wrong):
-        raise ValueError(
-            f"y_score contains NaN or infinity: {len(wrong)} score(s), the first in row {wrong[0]} "
-            f"({scores[wrong[0]]}). Leave these trials out of y_true and y_score."
-        )
-    if same.all() or not same.any():
-        raise ValueError(
-            f"y_true has {same.sum()} same-speaker and {(~same).sum()} different-speaker trials: "
-            "error rates need both kinds. make_trials draws both."
-        )
-    return same, scores
 
 
 def find_equal_error(false_alarm: FloatArray, miss: FloatArray) -> float:

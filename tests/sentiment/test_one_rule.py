@@ -110,7 +110,7 @@ def test_loaders_and_splitters_see_the_same_levels(tmp_path, rng):
         assert np.unique(EXPECTED[test], return_counts=True)[1].tolist() == [2, 2, 2, 2]
 
 
-@pytest.mark.parametrize("name", get_scorer_names())
+@pytest.mark.parametrize("name", sorted({*get_scorer_names()} - {"acc5", "acc7"}))
 def test_scorers_take_levels_that_are_not_whole_numbers(name, rng):
     levels = [-1.5, 0, 2]
     y = rng.choice([-1.4, -0.8, -0.6, 0.1, 0.9, 1.1, 2.2], size=30)
@@ -118,8 +118,6 @@ def test_scorers_take_levels_that_are_not_whole_numbers(name, rng):
     model = OrdinalClassifier(levels=levels).fit(X, y)
     np.testing.assert_array_equal(model.classes_, levels)
     np.testing.assert_array_equal(model.predict(X), round_to_levels(y, levels))
-    if name in ("acc5", "acc7"):
-        pytest.skip("their names fix the levels")
     score = get_scorer(name, levels=levels)(model, X, y)
     assert np.isfinite(score)
     if name.startswith(("rounded", "threshold", "within")):  # polarity reads the labels' own sign

@@ -159,9 +159,8 @@ def test_nested_parameters(data):
     model = OrdinalClassifier(LogisticRegression(C=2.0))
     assert model.get_params()["estimator__C"] == 2.0
     assert clone(model).set_params(estimator__C=3.0).estimator.C == 3.0
-    search = GridSearchCV(
-        model, {"estimator__C": [0.01, 1.0]}, scoring=get_scorer("qwk", levels=range(-2, 3)), cv=2
-    ).fit(X, y)
+    scorer = get_scorer("quadratic_weighted_kappa", levels=range(-2, 3))
+    search = GridSearchCV(model, {"estimator__C": [0.01, 1.0]}, scoring=scorer, cv=2).fit(X, y)
     assert search.best_score_ > 0.5
     assert not hasattr(model.estimator, "coef_")
 
