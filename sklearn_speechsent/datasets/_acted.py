@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sklearn_speechsent.datasets._items import audit_items
+from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.utils.files import get_data_home
 
 #: FLAC wins where both are there.
@@ -64,7 +64,7 @@ def audit_release(
     Parameters
     ----------
     frame : DataFrame
-        As :func:`~sklearn_speechsent.datasets._items.audit_items` takes it.
+        As :func:`~sklearn_speechsent.datasets._audit.audit_items` takes it.
     corpus : str
         Name for messages.
     known : set of (str, str)

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
-from sklearn_speechsent.datasets._items import audit_items
 from sklearn_speechsent.datasets._tables import numbers, raise_for_rows, read_table
 from sklearn_speechsent.metrics.levels import check_levels, level_index, whole_levels
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from sklearn_speechsent.datasets import _acted, load_ravdess
-from sklearn_speechsent.datasets._items import audit_items
+from sklearn_speechsent.datasets._audit import audit_items
 
 
 def stems(actor):

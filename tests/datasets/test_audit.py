@@ -10,8 +10,8 @@ import soundfile
 from sklearn_speechsent import audio
 from sklearn_speechsent.audio import io
 from sklearn_speechsent.datasets import _items
+from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
-from sklearn_speechsent.datasets._items import audit_items
 
 
 @pytest.fixture
