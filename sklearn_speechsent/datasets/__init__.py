@@ -1,4 +1,4 @@
-"""Corpora of labelled speech: real ones from the data home, synthetic ones made on the spot."""
+"""Corpora of labelled speech, real ones in the data home and synthetic ones."""
 
 from sklearn_speechsent.datasets.cmu import load_cmu_mosei, load_cmu_mosi
 from sklearn_speechsent.datasets.crema_d import load_crema_d

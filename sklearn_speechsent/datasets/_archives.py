@@ -1,4 +1,4 @@
-"""Corpora from their official archives: verified, unpacked aside, there at once or not at all."""
+"""Download of corpora as official archives, verified and unpacked completely or not at all."""
 
 import shutil
 import tempfile
@@ -24,9 +24,9 @@ class Archive:
     file : str
         Name that the archive gets in the data home.
     urls : tuple of str
-        Public addresses of this very file, tried in turn.
+        Public addresses of this file, tried in this order.
     marker : str
-        Folder that lies right below the corpus's own, by which that is found in the archive.
+        Folder directly below the root of the corpus, by which the root is found in the archive.
     n_files : int
         Recordings of the complete corpus that its loader takes.
     licence : str
@@ -63,7 +63,7 @@ def fetch_archive(
     archive : Archive
         What to download.
     folder : Path
-        Where the corpus is expected. The archive lies beside it, maybe already.
+        Where the corpus is expected. The archive lies next to it, and may be there already.
     count : callable
         Number of the corpus's recordings in a folder.
     checksum : str or None
@@ -71,8 +71,8 @@ def fetch_archive(
     progress : bool
         Whether to show a progress bar.
     keep_archive : bool
-        Whether to leave what was downloaded there after unpacking. An archive that was there
-        before stays in any case.
+        Whether the downloaded archive stays after unpacking. One that was there before always
+        stays.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def fetch_archive(
     Raises
     ------
     FileExistsError
-        If the folder holds something else than the complete corpus.
+        If the folder holds anything but the complete corpus.
     ValueError
         If no checksum is known, the archive has another one, or holds something else.
     ConnectionError
@@ -144,9 +144,9 @@ def _verify(path: Path, expected: str) -> None:
 
 
 def _unpack(path: Path, folder: Path, archive: Archive) -> None:
-    """Unpack beside the folder, then move the whole corpus there in one step."""
+    """Unpack next to the folder, then move the whole corpus there in one step."""
     for left in folder.parent.glob(f".{folder.name}-*"):
-        if time.time() - left.stat().st_mtime > _DAY:  # of a process that was killed
+        if time.time() - left.stat().st_mtime > _DAY:  # of an interrupted process
             shutil.rmtree(left, ignore_errors=True)
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -164,13 +164,13 @@ def _unpack(path: Path, folder: Path, archive: Archive) -> None:
             shutil.rmtree(work, ignore_errors=True)
     except zipfile.BadZipFile as exception:
         raise ValueError(
-            f"{path} is no intact zip file ({exception}), although its checksum is as expected. "
-            f"Check that the checksum is that of {archive.urls[0]}."
+            f"{path} is not an intact zip file ({exception}), although its checksum is as "
+            f"expected. Check that the checksum is that of {archive.urls[0]}."
         ) from exception
     except OSError as exception:
         remedy = (
-            f"unpack {path} by hand so that {folder / archive.marker} is there. Nothing has been "
-            "left behind but the archive, from which the next call goes on."
+            f"unpack {path} by hand so that {folder / archive.marker} is there. Only the archive "
+            "is left; the next call continues from it."
         )
         raise writing_error(exception, archive.corpus, folder, remedy) from exception
 
@@ -187,7 +187,7 @@ def _refuse_outsiders(file: zipfile.ZipFile, path: Path) -> None:
 
 
 def _corpus_root(everything: Path, path: Path, archive: Archive) -> Path:
-    """Folder that holds the marker, however many others the archive wraps it in."""
+    """Folder that holds the marker, at any depth in the archive."""
     found = [member for member in everything.rglob(archive.marker) if member.is_dir()]
     if not found:
         raise ValueError(

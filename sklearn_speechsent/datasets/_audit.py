@@ -1,6 +1,6 @@
 """Audit of the rows of a corpus, before anything is computed from them.
 
-Headers are opened, each file's once; no sample is decoded. Findings are told in one warning and
+The header of each file is read once; no sample is decoded. Findings are counted in one warning and
 listed row by row in a report.
 """
 
@@ -19,14 +19,14 @@ from sklearn_speechsent.audio import MissingRecordingError, Recording, Recording
 
 COLUMNS = ["row", "file", "start", "end", "problem", "detail", "dropped"]
 SHOWN = 3
-#: Rounded times may pass the end of a recording by so many seconds, which reading it tolerates.
+#: Seconds by which rounded times may pass the end of a recording; reading tolerates them.
 END_TOLERANCE = 0.5
 #: Bytes that tell most files of equal size apart, so that few are read to their end.
 HEAD = 2**16
 
 
 class Audit:
-    """The rows still in use, labelled by their position in the frame given, and what was found."""
+    """Rows still in use, indexed by their position in the given frame, and the problems found."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.given = frame.reset_index(drop=True)
@@ -36,7 +36,7 @@ class Audit:
     def add(
         self, rows: Iterable[Any], problem: str, detail: Callable[[Any], str], *, dropped: bool
     ) -> None:
-        """Note a problem of some rows.
+        """Record a problem of some rows.
 
         Parameters
         ----------
@@ -46,7 +46,7 @@ class Audit:
         detail : callable
             Makes the text for a position.
         dropped : bool
-            Whether the rows are left out from here on.
+            Whether the rows are left out from now on.
         """
         rows = list(rows)
         self.found += [
@@ -57,7 +57,7 @@ class Audit:
             self.items = self.items.drop(index=rows)
 
     def segments(self) -> tuple[pd.Series, pd.Series]:
-        """Where the rows lie in their files.
+        """Times of the rows in their files.
 
         Returns
         -------
@@ -69,7 +69,7 @@ class Audit:
         return start, end
 
     def report(self) -> pd.DataFrame:
-        """What was found, by row.
+        """Problems found, by row.
 
         Returns
         -------
@@ -90,9 +90,9 @@ def audit_items(
     min_duration: float = 0.025,
     n_jobs: int | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leave out the rows that cannot be used, mend those that can be, and say so once.
+    """Leave out rows that cannot be used, correct what can be corrected, and warn once.
 
-    A public loader calls it directly, so that the warning points to the loader's caller.
+    A public loader has to call it directly, so that the warning points to the loader's caller.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def audit_items(
     Warns
     -----
     UserWarning
-        If anything was found, with counts and the first few of each kind.
+        If there are problems, with counts and the first few of each kind.
 
     Examples
     --------
@@ -167,12 +167,14 @@ def _check_labels(audit: Audit) -> None:
 
 
 def _check_files(audit: Audit, n_jobs: int | None) -> pd.Series:
-    """Open every header once; seconds of each row's file."""
+    """Read every header once and return the seconds of each row's file."""
     nameless = audit.items.index[audit.items["file"].isna()]
     audit.add(nameless, "missing", lambda row: "the row names no file", dropped=True)
     files = audit.items["file"].drop_duplicates()
-    looks = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(map(joblib.delayed(_look), files))
-    known = dict(zip(files, looks, strict=True))
+    found = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
+        map(joblib.delayed(_read_header), files)
+    )
+    known = dict(zip(files, found, strict=True))
     for problem in ("missing", "unreadable"):
         bad = [row for row, file in audit.items["file"].items() if known[file][0] == problem]
         audit.add(bad, problem, lambda row: known[audit.given["file"][row]][1], dropped=True)
@@ -180,7 +182,7 @@ def _check_files(audit: Audit, n_jobs: int | None) -> pd.Series:
     return pd.Series(seconds, index=audit.items.index, dtype=float)
 
 
-def _look(file: Any) -> tuple[str, str, float]:
+def _read_header(file: Any) -> tuple[str, str, float]:
     """Problem, detail and seconds of a file; no problem is an empty one."""
     recording = Recording(0, os.fspath(file))
     try:
@@ -236,7 +238,7 @@ def _check_durations(audit: Audit, durations: pd.Series, min_duration: float) ->
             return f"it ends at {end[row]:g} s, before it starts"
         return f"it lasts {1000 * seconds[row]:.3g} ms, less than {1000 * min_duration:g} ms"
 
-    # Differences of times carry rounding errors far below any sample.
+    # Differences of times have rounding errors far below one sample.
     short = seconds.index[seconds < min_duration - 1e-9]
     audit.add(short, "too short", detail, dropped=True)
 
@@ -342,7 +344,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _shown(report: pd.DataFrame) -> str:
-    """Counts per problem and the first few of each; what is lost comes first."""
+    """Counts per problem and the first few of each; rows left out come first."""
     report = report.sort_values("dropped", ascending=False, kind="stable")
     lines = []
     for (problem, dropped), rows in report.groupby(["problem", "dropped"], sort=False):
@@ -355,13 +357,13 @@ def _shown(report: pd.DataFrame) -> str:
 
 
 def summary(report: pd.DataFrame, n: int, corpus: str) -> str:
-    """What a person wants to know of a report.
+    """Text of the warning about a report.
 
     Parameters
     ----------
     report : DataFrame
     n : int
-        Rows that were looked at.
+        Number of rows in the audit.
     corpus : str
         Its name.
 
@@ -377,13 +379,13 @@ def summary(report: pd.DataFrame, n: int, corpus: str) -> str:
 
 
 def raise_nothing_left(report: pd.DataFrame, n: int, corpus: str) -> NoReturn:
-    """Say why no row is left.
+    """Raise an error that says why no row is left.
 
     Parameters
     ----------
     report : DataFrame
     n : int
-        Rows that were looked at.
+        Number of rows in the audit.
     corpus : str
         Its name.
 

@@ -84,7 +84,7 @@ ROOM = 5  # further hops for the filters to ring out
 
 @dataclass(frozen=True)
 class Speaker:
-    """The traits that a speaker keeps from one utterance to the next.
+    """Traits of a speaker, the same in all utterances.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Speaker:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Speaker":
-        """Make up a speaker; small tracts go with high voices."""
+        """Draw a speaker at random; small tracts go with high voices."""
         size = rng.uniform()
         return cls(
             pitch=float(95 * (230 / 95) ** size * 2 ** rng.normal(0, 1 / 12)),
@@ -145,12 +145,12 @@ class Speaker:
 def speak(
     speaker: Speaker, feeling: float, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Let a speaker say something meaningless.
+    """Waveform of a random utterance of a speaker.
 
     Parameters
     ----------
     speaker : Speaker
-        Who speaks.
+        Traits of the voice.
     feeling : float
         -1 (very negative) ... 1 (very positive).
     sample_rate : int
@@ -177,13 +177,13 @@ def speak(
     )
     speech = synthesise(articulation, phonation, sample_rate, rng)
     voicing = np.repeat(articulation.voicing, len(speech) // len(articulation.voicing))
-    level = 10 ** (mood["loudness"] / 20)
-    speech *= level / np.sqrt(np.mean(speech[voicing > 0.5 * voicing.max()] ** 2))
+    rms = 10 ** (mood["loudness"] / 20)
+    speech *= rms / np.sqrt(np.mean(speech[voicing > 0.5 * voicing.max()] ** 2))
 
     noise = scipy.signal.lfilter(
         [1.0], [1.0, -speaker.noise_colour], rng.standard_normal(len(speech))
     )
-    noise *= level / np.std(noise) * 10 ** (-(speaker.snr + rng.normal(0, 3)) / 20)
+    noise *= rms / np.std(noise) * 10 ** (-(speaker.snr + rng.normal(0, 3)) / 20)
     recording = speech + noise
     return recording * min(1.0, 0.95 / np.abs(recording).max())
 
@@ -195,14 +195,14 @@ def _bounded(rng: np.random.Generator) -> float:
 
 @dataclass(frozen=True)
 class Articulation:
-    """What the voice does in each frame of 5 ms; all arrays have ``n_frames`` rows.
+    """Tracks of one utterance in frames of 5 ms; all arrays have ``n_frames`` rows.
 
     Parameters
     ----------
     pitch : ndarray of shape (n_frames,)
         Fundamental frequency in Hz, also defined where nothing is voiced.
     formants : ndarray of shape (n_frames, n_formants)
-        Resonances that move, in Hz.
+        Moving resonances in Hz.
     voicing, frication : ndarray of shape (n_frames,)
         Amplitudes of the two sources, 0 ... 1.
     noise_centre, noise_width : ndarray of shape (n_frames,)
@@ -219,7 +219,7 @@ class Articulation:
 
 @dataclass(frozen=True)
 class Phonation:
-    """How the larynx and the vocal tract are set for one utterance.
+    """Settings of larynx and vocal tract for one utterance.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class Phonation:
     tilt : float
         Fall of the spectrum above 1 kHz beyond that of the pulses, in dB per octave.
     fixed_formants : tuple of float
-        Upper resonances that do not move, in Hz.
+        Upper resonances, which do not move, in Hz.
     """
 
     open_quotient: float
@@ -247,7 +247,7 @@ class Phonation:
 def articulate(
     mood: dict[str, float], pitch: float, tract: float, rng: np.random.Generator
 ) -> Articulation:
-    """Say one to three phrases of random syllables.
+    """Tracks of one to three phrases of random syllables.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ def _utterance(mood: dict[str, float], rng: np.random.Generator) -> list[Segment
 def _syllable(mood: dict[str, float], place: float, rng: np.random.Generator) -> list[Segment]:
     """One syllable at a place in its phrase, from 0 (first) to 1 (last)."""
     stress = rng.uniform() < 0.5
-    # The voice sinks along a phrase, rises on stressed syllables, and ends with a movement.
+    # Pitch falls along a phrase, rises on stressed syllables, and moves at the end.
     semitones = mood["pitch"] + mood["range"] * (0.15 + 0.5 * (stress - place))
     end = semitones + (mood["final"] if place == 1 else rng.normal(0, 0.3))
     effort = (1.0 if stress else 0.75) * (1 - 0.3 * place)
@@ -332,7 +332,7 @@ def _syllable(mood: dict[str, float], place: float, rng: np.random.Generator) ->
 def glottal_source(
     pitch: np.ndarray, phonation: Phonation, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Make the derivative of the glottal flow, KLGLOTT88 pulses with aspiration noise.
+    """Derivative of the glottal flow: KLGLOTT88 pulses with aspiration noise.
 
     Parameters
     ----------
@@ -370,14 +370,14 @@ def glottal_source(
 def synthesise(
     articulation: Articulation, phonation: Phonation, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Speak.
+    """Waveform of an articulation.
 
     Parameters
     ----------
     articulation : Articulation
-        What the voice does in each frame.
+        Tracks of the voice.
     phonation : Phonation
-        How larynx and vocal tract are set.
+        Settings of larynx and vocal tract.
     sample_rate : int
         Hz.
     rng : Generator
@@ -435,7 +435,7 @@ def _antiresonance(bins: np.ndarray, centre: np.ndarray, width: np.ndarray) -> n
 def _vocal_tract(bins: np.ndarray, formants: np.ndarray, phonation: Phonation) -> np.ndarray:
     tilt = 10 ** (-phonation.tilt / 40 * np.log2(1 + (bins / 1000) ** 2))
     inverse = (1 / tilt).astype(np.complex64)[np.newaxis]
-    # Those that do not move come first: as long as all frames are alike, one row does.
+    # Fixed formants come first: as long as all frames are equal, one row is enough.
     for formant in (*np.array([phonation.fixed_formants]).T, *formants.T):
         centre = _column(formant)
         inverse = inverse * _antiresonance(bins, centre, _width(centre))

@@ -1,4 +1,4 @@
-"""CMU-MOSEI and CMU-MOSI: opinions in videos, rated from -3 to +3 segment by segment."""
+"""Loaders of CMU-MOSEI and CMU-MOSI, opinions in videos rated segment by segment."""
 
 import textwrap
 import warnings
@@ -64,7 +64,7 @@ the target is their mean, a real number.
 
 @dataclass(frozen=True)
 class Corpus:
-    """What tells one corpus from the other.
+    """Differences between the two corpora.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def load_cmu_mosei(
     below ``Audio/Full`` as in the official archive), as ``Segmented/<video>_<clip>.wav`` (also
     below ``Audio``) or as ``<video>/<clip>.wav``, with or without a folder ``Raw`` above; wav,
     flac or mp3. Whole videos give segments of files, the others one file per segment. Clips are
-    numbered in several ways: where the official ``Transcript/Segmented/Combined`` lies beside
+    numbered in several ways: where the official ``Transcript/Segmented/Combined`` lies next to
     them, files of ``Segmented`` get their labels by time, otherwise by clip_id.
 
     Parameters
@@ -176,7 +176,7 @@ def load_cmu_mosei(
         target_names : list of str
             "highly negative" ... "highly positive".
         report : DataFrame
-            What was wrong with which row: columns ``row`` (of the selected labels, from 0),
+            Problems by row: columns ``row`` (of the selected labels, from 0),
             ``file, start, end, problem, detail, dropped``.
         DESCR : str
             Description, counts, licence and citation.
@@ -191,7 +191,7 @@ def load_cmu_mosei(
     Warns
     -----
     UserWarning
-        If segments are left out or mended, or files do not last as long as their segments.
+        If segments are left out or corrected, or files do not last as long as their segments.
 
     References
     ----------
@@ -271,7 +271,7 @@ def load_cmu_mosi(
     Warns
     -----
     UserWarning
-        If segments are left out or mended, or files do not last as long as their segments.
+        If segments are left out or corrected, or files do not last as long as their segments.
 
     References
     ----------
@@ -309,7 +309,7 @@ def _prepare(
     data_home: str | Path | None,
     split: str | Sequence[str] | None,
 ) -> tuple[pd.DataFrame, str]:
-    """Rows of the wanted folds with their files, and what the files were found by."""
+    """Rows of the selected folds with their files, and what labels and files were joined on."""
     wanted = SPLITS if split is None else (split,) if isinstance(split, str) else tuple(split)
     if not wanted or not set(wanted) <= set(SPLITS):
         raise ValueError(f"split must be one or several of {SPLITS}, or None; got {split!r}.")
@@ -317,8 +317,8 @@ def _prepare(
     home = home.expanduser().resolve() / corpus.folder
     folder = home if audio_dir is None else Path(audio_dir).expanduser().resolve()
     if labels is None:
-        beside = folder / "labels.csv"
-        labels = beside if beside.is_file() else home / "labels.csv"
+        near = folder / "labels.csv"
+        labels = near if near.is_file() else home / "labels.csv"
     table = _read_labels(Path(labels), corpus)
     if split is not None:
         table = table[table["split"].isin(wanted)].reset_index(drop=True)
@@ -393,7 +393,7 @@ def _finish(
 
 
 def _warn_if_misnumbered(rows: pd.DataFrame, corpus: Corpus) -> None:
-    """Compare how long some files last with the times of their labels."""
+    """Warn if the durations of some files do not fit the times of their labels."""
     sample = rows.dropna(subset=["video_start", "video_end"])
     sample = sample.iloc[:: max(1, len(sample) // SAMPLED)]
     lasting = np.array([duration(Recording(0, file)) for file in sample["file"]])
@@ -401,18 +401,18 @@ def _warn_if_misnumbered(rows: pd.DataFrame, corpus: Corpus) -> None:
     apart = np.abs(lasting - wanted)
     if len(apart) and np.median(apart) > SLACK:
         warnings.warn(
-            f"{corpus.name}: files were taken by clip_id, and half of {len(apart)} looked at last "
+            f"{corpus.name}: files were taken by clip_id, and half of {len(apart)} compared last "
             f"more than {np.median(apart):.1f} s longer or shorter than their labels' times. Audio "
             "and labels seem to number the clips differently, and labels would go to the wrong "
-            "files. Put the folder Transcript/Segmented/Combined beside the audio, or use whole "
-            "videos.",
+            "files. Put the folder Transcript/Segmented/Combined next to the audio, or use "
+            "whole videos.",
             UserWarning,
             stacklevel=4,
         )
 
 
 def describe(corpus: Corpus, rows: pd.DataFrame, joined: str) -> str:
-    """Describe what was loaded of a corpus.
+    """Description of the loaded part of a corpus.
 
     Parameters
     ----------

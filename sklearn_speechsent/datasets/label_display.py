@@ -1,4 +1,4 @@
-"""Picture of a corpus's labels. Matplotlib is an optional extra, imported only to draw."""
+"""Display of the distribution of labels, drawn with matplotlib, an optional extra."""
 
 from typing import Any, Self
 
@@ -13,17 +13,17 @@ from sklearn_speechsent.metrics.levels import (
     whole_levels,
 )
 
-#: Bars of the histogram for each level: those of the rounded labels are sums of three.
+#: Bars of the histogram for each level: the count of a whole level is the sum of three.
 BINS_PER_LEVEL = 3
 COLOURS = {"original": "0.45", "rounded": "C0", "sampled": "C2", "test": "C1"}
 
 
 class LabelDistributionDisplay:
-    """Distribution of labels as they are, rounded, as training draws them, and in the test set.
+    """Distribution of labels: original, rounded, as training draws them, and in the test set.
 
-    Labels of sentiment crowd around neutral; sampling by rarity evens the levels out while the
-    test set stays as it is [1]_. Bars are written on, and a level that does not occur keeps its
-    place with a 0. Create it with :meth:`from_labels`.
+    Most labels of sentiment are near neutral. Sampling by rarity balances the levels in training
+    and leaves the test set as it is [1]_. Values are written on the bars; a level that does not
+    occur is shown with a 0. Create it with :meth:`from_labels`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class LabelDistributionDisplay:
 
     See Also
     --------
-    sklearn_speechsent.metrics.LevelConfusionDisplay : What became of the levels in prediction.
+    sklearn_speechsent.metrics.LevelConfusionDisplay : Confusion of the levels in prediction.
 
     References
     ----------
@@ -137,7 +137,7 @@ class LabelDistributionDisplay:
             ax.set(xlabel="Label", xticks=self.levels, xticklabels=ticks)
         else:
             values = getattr(self, name)
-            # By place, not by value: levels may have gaps.
+            # By position, not by value: levels may have gaps.
             bars = ax.bar(np.arange(len(self.levels)), values, 0.8, color=COLOURS[name])
             ax.set(xlabel="Level", xticks=np.arange(len(self.levels)), xticklabels=ticks)
             if name == "sampled":
@@ -149,7 +149,7 @@ class LabelDistributionDisplay:
                 title = {"rounded": "Rounded", "test": "Test, rounded"}[name]
                 ax.set(title=f"{title} (n = {values.sum()})", ylabel="Labels")
             ax.bar_label(bars, written, padding=2, fontsize="small")
-        ax.margins(y=0.12)  # room for what is written on the bars
+        ax.margins(y=0.12)  # room for the values on the bars
         ax.spines[["top", "right"]].set_visible(False)
         return bars
 

@@ -1,4 +1,4 @@
-"""Any corpus that comes with a table of its files and labels."""
+"""Loader of any corpus with a table of files and labels."""
 
 import os
 import warnings
@@ -35,7 +35,7 @@ def load_manifest(
     return_X_y: bool = False,
     n_jobs: int | None = None,
 ) -> Bunch | tuple[Any, Any]:
-    """Load the recordings or segments that a table of one's own lists with their labels.
+    """Load recordings or segments and their labels from a table.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def load_manifest(
         split : ndarray of shape (n_rows,)
             Only if there is such a column.
         report : DataFrame
-            What was wrong with which row: columns ``row`` (of the table, from 0), ``file, start,
+            Problems by row: columns ``row`` (of the table, from 0), ``file, start,
             end, problem, detail, dropped``.
         DESCR : str
             Description with counts.
@@ -96,13 +96,13 @@ def load_manifest(
     ImportError
         If the table is parquet and pyarrow is not installed.
     ValueError
-        If the table is empty or unreadable, a column is missing or misspelt, a value is no number,
-        a label is off the scale, or no row can be used.
+        If the table is empty or unreadable, a column is missing or misspelt, a value is not a
+        number, a label is off the scale, or no row can be used.
 
     Warns
     -----
     UserWarning
-        If rows are left out or mended, or speakers are not known for all rows.
+        If rows are left out or corrected, or speakers are not known for all rows.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def _scale(frame: pd.DataFrame, levels: Sequence[float] | None, path: Path) -> N
 
 
 def _name_speakers(frame: pd.DataFrame, path: Path) -> str:
-    """Fill the column of speakers where it is not known who speaks; say what the groups are."""
+    """Use files as groups where speakers are unknown, and return a description of the groups."""
     known = frame["speaker"] if "speaker" in frame.columns else pd.Series(None, frame.index)
     unknown = known.isna()
     if not unknown.any():
@@ -198,7 +198,7 @@ def _name_speakers(frame: pd.DataFrame, path: Path) -> str:
     warnings.warn(
         f"{path}: the speaker of {int(unknown.sum())} of {len(frame)} rows is not known. Their "
         "files are taken as groups: segments of one recording stay together, but recordings of one "
-        "person may get to both sides of a split, and scores flatter. Fill a column 'speaker'.",
+        "person may get to both sides of a split, and scores flatter. Fill the column 'speaker'.",
         UserWarning,
         stacklevel=3,
     )

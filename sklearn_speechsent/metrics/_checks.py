@@ -30,7 +30,7 @@ def check_weights(sample_weight: ArrayLike | None, n_samples: int) -> FloatArray
 def check_pair(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return truth, prediction and weight of the items that weigh anything."""
+    """Return truth, prediction and weight of the items whose weight is not 0."""
     true, pred = check_values(y_true, "y_true"), check_values(y_pred, "y_pred")
     check_consistent_length(true, pred)
     weight = check_weights(sample_weight, len(true))

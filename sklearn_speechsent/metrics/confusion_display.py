@@ -1,4 +1,4 @@
-"""Pictures of predictions. Matplotlib is an optional extra, imported only when one is drawn."""
+"""Display of the confusion of levels, drawn with matplotlib, an optional extra."""
 
 from typing import Any, Literal, Self
 

@@ -1,6 +1,6 @@
-"""Metrics of levels that have to be hit exactly: Acc-7, Acc-5 and F1-7.
+"""Accuracy and F1 of exact levels: Acc-7, Acc-5 and F1-7.
 
-Truth and prediction are both rounded and clipped to the levels; that is how Acc-5 of a
+Truth and prediction are both rounded and clipped to the levels, which is how Acc-5 of a
 seven-level corpus is defined.
 """
 

@@ -1,7 +1,7 @@
-"""Metrics of the distance between levels, over truth and prediction rounded and clipped to them.
+"""Metrics of the distance between levels, with truth and prediction rounded and clipped to them.
 
-The set is a parameter and never read off the data, so a fold that lacks a rare level keeps the
-same distances and the same meaning.
+The levels are a parameter and never taken from the data, so distances are the same in a fold that
+lacks a rare level.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Polarity: the two readings of Acc-2 and F1-2, by names that cannot be confused.
+"""Accuracy and F1 of polarity, under a name of its own for each of the two readings of Acc-2.
 
-Both read the sign of raw values. Rounding first would turn every prediction between -0.5 and
-0.5 into a neutral one and so into a negative answer.
+Both use the sign of raw values. Rounding first would make every prediction between -0.5 and 0.5
+neutral, which counts as negative.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
 def _drop_neutral(
     true: FloatArray, pred: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Keep the items whose truth is not 0; warn if there are none."""
+    """Return the items whose truth is not 0; warn if there are none."""
     polar = true != 0
     if not polar.any():
         message = "Every true value is 0: polarity is undefined and set to NaN."
@@ -216,8 +216,8 @@ def polarity_from_proba(
     .. math::
         P(y > 0) - P(y < 0)
 
-    The sign answers which side is more probable. A rounded level cannot: it is 0, and so
-    negative, whenever the neutral level wins, however one-sided the rest is.
+    The sign says which side is more probable. A rounded level does not: it is 0, and so
+    negative, whenever the neutral level is the most probable, however one-sided the rest is.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def polarity_from_proba(
     Raises
     ------
     ValueError
-        If `proba` has not one column per level or its rows are no distributions, or `levels`
+        If `proba` has not one column per level or its rows are not distributions, or `levels`
         are not two or more numbers in ascending order.
 
     References

@@ -45,7 +45,7 @@ def ranked_probability_error(
     ------
     ValueError
         If lengths differ, a value is NaN or infinite, weights are negative or all zero,
-        `proba` has not one column per level or its rows are no distributions, or `levels`
+        `proba` has not one column per level or its rows are not distributions, or `levels`
         are not two or more numbers in ascending order.
 
     References

@@ -1,4 +1,4 @@
-"""All numbers of the evaluation protocol in one call."""
+"""Report with all numbers of the evaluation protocol."""
 
 from numpy.typing import ArrayLike
 from sklearn.metrics import mean_absolute_error

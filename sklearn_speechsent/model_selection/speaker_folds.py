@@ -1,7 +1,7 @@
 """Folds over speakers for continuous intensity.
 
-A model that has heard a speaker in training scores far too well on that speaker, and
-scikit-learn's stratified group splitter refuses continuous targets.
+A model scores far too well on speakers it was trained on, and scikit-learn's stratified group
+splitter refuses continuous targets.
 """
 
 import warnings
@@ -101,7 +101,7 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         Returns
         -------
         iterator of (ndarray, ndarray)
-            Train and test rows, for each fold in turn.
+            Train and test rows of each fold.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
                 "folds, or stratify by quantiles with n_bins."
             )
         with warnings.catch_warnings():
-            # "least populated class" and "many unique classes": no harm as long as every level
+            # "least populated class" and "many unique classes" do no harm as long as every level
             # is in every training part, which is checked below
             warnings.simplefilter("ignore", UserWarning)
             tests = [test for _, test in super().split(labels, strata, speakers)]
@@ -183,8 +183,8 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
 def _fill_empty(tests: list[IntArray], speakers: NDArray[Any]) -> None:
     """Move a speaker into each empty test part, in place.
 
-    scikit-learn breaks ties between folds by rounding error and so, with hardly more speakers
-    than folds, leaves one empty now and then.
+    scikit-learn breaks ties between folds by rounding error. With few more speakers than folds
+    this sometimes leaves a fold empty.
     """
     for number, test in enumerate(tests):
         if len(test) == 0:

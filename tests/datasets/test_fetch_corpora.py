@@ -1,4 +1,4 @@
-"""Downloads of corpora from a server on this machine: all of them, verified, or nothing."""
+"""Downloads of corpora from a local server: complete and verified, or not at all."""
 
 import errno
 import hashlib
@@ -104,12 +104,12 @@ def test_a_corpus_that_is_there_is_left_alone(server, home):
     assert len(server.requests) == 1 and left(home) == ["Actor_01", "notes.txt", "ravdess"]
 
 
-def test_an_empty_folder_is_no_corpus(server, home):
+def test_an_empty_folder_is_not_a_corpus(server, home):
     (home / "ravdess").mkdir(parents=True)
     assert len(list(fetch_ravdess(checksum=of(server.content)).rglob("*.wav"))) == 3
 
 
-def test_the_archive_is_kept_if_wanted_and_taken_if_there(server, home):
+def test_the_archive_stays_if_wanted_and_is_used_if_there(server, home):
     path = home / ZIP
     folder = fetch_ravdess(checksum=of(server.content), keep_archive=True)
     assert path.read_bytes() == server.content
@@ -144,7 +144,7 @@ def test_checksums_that_cannot_be_right(server, home, checksum):
     assert server.requests == []
 
 
-def test_a_wrong_archive_is_not_kept(server, home):
+def test_a_wrong_archive_is_removed(server, home):
     with pytest.raises(ValueError, match="another file than expected") as caught:
         fetch_ravdess(checksum="md5:" + "0" * 32)
     assert str(home / ZIP) in str(caught.value) and left(home) == []
@@ -157,7 +157,7 @@ def test_a_cut_connection_is_resumed(server, home):
     assert left(home) == ["Actor_01", "ravdess"]
 
 
-def test_a_later_call_goes_on_where_the_connection_failed(server, home):
+def test_a_later_call_resumes_where_the_connection_failed(server, home):
     server.fault = "always cut"
     with pytest.raises(ConnectionError, match=r"kept in .*24\.zip\.part") as caught:
         fetch_ravdess(checksum=of(server.content))
@@ -184,16 +184,16 @@ def test_members_that_would_lie_outside_are_refused(server, home, tmp_path, name
 @pytest.mark.parametrize("content", [b"no zip file", zipped({"Songs/a.wav": b""})])
 def test_archives_of_something_else(server, home, content):
     server.content = content
-    with pytest.raises(ValueError, match=r"no intact zip file|no folder Actor_01"):
+    with pytest.raises(ValueError, match=r"not an intact zip file|no folder Actor_01"):
         fetch_ravdess(checksum=of(content))
     assert left(home) == [ZIP]
 
 
-def test_damaged_members_are_no_corpus(server, home):
+def test_damaged_members_are_refused(server, home):
     content = bytearray(server.content)
     content[content.index(b"data") + 100] ^= 1  # a sample of the first recording
     server.content = bytes(content)
-    with pytest.raises(ValueError, match=r"no intact zip file .*CRC"):
+    with pytest.raises(ValueError, match=r"not an intact zip file .*CRC"):
         fetch_ravdess(checksum=of(server.content))
     assert left(home) == [ZIP]
 
@@ -239,7 +239,7 @@ def test_a_data_home_that_cannot_be_written_to(server, home, monkeypatch):
         fetch_ravdess(checksum=of(server.content))
 
 
-def test_emodb_has_other_folders_beside_its_recordings(server, home, monkeypatch):
+def test_emodb_has_other_folders_next_to_its_recordings(server, home, monkeypatch):
     members = {"wav/03a01Fa.wav": sound(0), "labsilb/03a01Fa.labsilb": b"", "erklaerung.txt": b""}
     server.content = zipped({f"emodb/{name}": content for name, content in members.items()})
     small = replace(emodb.ARCHIVE, urls=(server.url("/404"), server.url("/emodb")), n_files=1)

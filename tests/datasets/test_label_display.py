@@ -1,4 +1,4 @@
-"""The distribution of labels, its numbers counted a second time, drawn without a screen."""
+"""Distribution of labels, drawn without a screen, its numbers counted a second time."""
 
 import collections
 import subprocess

@@ -1,4 +1,4 @@
-"""The confusion of levels, drawn without a screen."""
+"""Confusion of levels, drawn without a screen."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Rounding to levels and the validation behind every metric."""
+"""The rounding rule and the validation that all metrics share."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ def test_a_scale_with_gaps_takes_the_nearest_level():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_refuses_values_that_are_no_numbers(value):
+def test_refuses_values_that_are_not_numbers(value):
     with pytest.raises(ValueError, match=r"Input y contains"):
         round_to_levels([0.0, value])
     with pytest.raises(ValueError, match=r"Input y_pred contains"):
@@ -40,7 +40,7 @@ def test_refuses_values_that_are_no_numbers(value):
     "levels", [[0], [1, 0], [0, 0, 1], [0, np.inf], ["low", "high"], [[0, 1]], 3, [0, np.nan]]
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
-def test_refuses_levels_that_are_no_scale(levels):
+def test_refuses_levels_that_are_not_a_scale(levels):
     with pytest.raises(ValueError, match="levels must be"):
         round_to_levels([0.0], levels)
 

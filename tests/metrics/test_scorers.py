@@ -1,4 +1,4 @@
-"""Scorers at work inside scikit-learn's searches, on folds that lack a level."""
+"""Scorers inside scikit-learn's searches, on folds that lack a level."""
 
 import pickle
 import re

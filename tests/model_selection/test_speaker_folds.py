@@ -1,4 +1,4 @@
-"""Speakers on one side, levels on both."""
+"""Folds with every speaker on one side and every level on both."""
 
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def test_a_level_that_only_one_fold_has_is_named():
         list(StratifiedSpeakerKFold(3, n_bins=6).split(y, y, speakers))
 
 
-def test_few_utterances_of_a_level_are_no_cause_for_a_warning():
+def test_few_utterances_of_a_level_do_not_warn():
     y, speakers = np.tile([-1, 0, 0, 1], 6), np.repeat(np.arange(6), 4)
     y[[0, 4]] = 3
     list(StratifiedSpeakerKFold(6).split(y, y, speakers))
