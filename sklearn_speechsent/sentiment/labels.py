@@ -51,7 +51,7 @@ def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
     scale = np.unique(np.asarray(levels))
     if len(scale) < 2 or scale.dtype.kind not in "iuf" or not np.isfinite(scale).all():
         raise ValueError(
-            "levels must be at least two distinct numbers, all finite; got "
+            "levels must be finite and at least two distinct numbers, got "
             f"{np.asarray(levels).tolist()}."
         )
     if y.dtype.kind not in "iufb":
