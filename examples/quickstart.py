@@ -168,7 +168,7 @@ def main():
     search = GridSearchCV(
         light,
         grid,
-        scoring=get_scorer("qwk", levels=corpus.levels),
+        scoring=get_scorer("quadratic_weighted_kappa", levels=corpus.levels),
         cv=GroupKFold(3),
         n_jobs=2,
         verbose=1,

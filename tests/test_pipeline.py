@@ -226,7 +226,7 @@ def test_grid_search_over_a_net(speech, tmp_path):
     search = GridSearchCV(
         pipeline,
         {"cmn__window": [None, 1.0], "net__lr": [1e-3, 1e-2]},
-        scoring=get_scorer("neg_mae"),
+        scoring=get_scorer("neg_mean_absolute_error"),
         cv=StratifiedSpeakerKFold(2),
         n_jobs=2,
     )
@@ -240,7 +240,7 @@ def test_grid_search_over_a_step(speech, tmp_path):
     search = GridSearchCV(
         small(memory=str(tmp_path)),
         {"vad": ["passthrough", VoiceActivityDetector()], "cmn": ["passthrough", SlidingCMN()]},
-        scoring=get_scorer("qwk", levels=[-1, 0, 1]),
+        scoring=get_scorer("quadratic_weighted_kappa", levels=[-1, 0, 1]),
         cv=StratifiedSpeakerKFold(2),
     )
     search.fit(speech.data, speech.target, groups=speech.groups)
@@ -250,7 +250,12 @@ def test_grid_search_over_a_step(speech, tmp_path):
 def test_cross_validation_with_several_scorers(speech, tmp_path):
     scoring = {
         name: get_scorer(name, levels=[-1, 0, 1])
-        for name in ("neg_mae", "ccc", "threshold_accuracy", "neg_rps")
+        for name in (
+            "neg_mean_absolute_error",
+            "concordance_correlation",
+            "threshold_accuracy",
+            "neg_ranked_probability_error",
+        )
     }
     result = cross_validate(
         small(memory=str(tmp_path), levels=[-1, 0, 1]),
@@ -282,7 +287,7 @@ def test_groups_reach_splitter_and_net(speech, monkeypatch):
             speech.target,
             params={"groups": speech.groups},
             cv=StratifiedSpeakerKFold(2),
-            scoring=get_scorer("ccc"),
+            scoring=get_scorer("concordance_correlation"),
         )
     assert np.isfinite(result["test_score"]).all()
     assert sorted(map(len, fits)) == [2, 2] and not fits[0] & fits[1]

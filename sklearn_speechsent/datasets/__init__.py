@@ -1,9 +1,9 @@
-"""Corpora of labelled speech: real ones from the data home, synthetic ones made on the spot."""
+"""Corpora of labelled speech, real ones in the data home and synthetic ones."""
 
 from sklearn_speechsent.datasets.cmu import load_cmu_mosei, load_cmu_mosi
 from sklearn_speechsent.datasets.crema_d import load_crema_d
-from sklearn_speechsent.datasets.display import LabelDistributionDisplay
 from sklearn_speechsent.datasets.emodb import fetch_emodb, load_emodb
+from sklearn_speechsent.datasets.label_display import LabelDistributionDisplay
 from sklearn_speechsent.datasets.manifest import load_manifest
 from sklearn_speechsent.datasets.ravdess import fetch_ravdess, load_ravdess
 from sklearn_speechsent.datasets.segments import from_segment_index, to_segment_index

@@ -1,4 +1,4 @@
-"""What the loaders of acted corpora share: files named by a code, and what is known of them.
+"""Shared parts of the loaders of acted corpora, whose files are named by a code.
 
 An actor was asked for an emotion; the labels follow from it and are a proxy for sentiment.
 """
@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sklearn_speechsent.datasets._items import audit_items
+from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.utils.files import get_data_home
 
-#: FLAC wins where both are there.
+#: FLAC is taken if both are there.
 SUFFIXES = (".flac", ".wav")
 LEVEL_NAMES = {
     -2: "very negative",
@@ -46,7 +46,7 @@ def recordings_in(folder: Path, pattern: str) -> list[tuple[Path, re.Match[str]]
 def warn_if_incomplete(
     frame: pd.DataFrame, folder: Path, *, corpus: str, n_files: int, detail: str
 ) -> None:
-    """Say that recordings of the original release are not there; called by a public loader."""
+    """Warn that recordings of the original release are missing; called by a public loader."""
     if len(frame) < n_files:
         warnings.warn(
             f"{corpus} in {folder} is incomplete: {len(frame)} of {n_files} recordings are there; "
@@ -64,7 +64,7 @@ def audit_release(
     Parameters
     ----------
     frame : DataFrame
-        As :func:`~sklearn_speechsent.datasets._items.audit_items` takes it.
+        As :func:`~sklearn_speechsent.datasets._audit.audit_items` takes it.
     corpus : str
         Name for messages.
     known : set of (str, str)
@@ -75,7 +75,7 @@ def audit_release(
     rows, report : DataFrame
         As `audit_items` returns them.
     """
-    # What the audit has to tell is known only when it has told it.
+    # Whether there is anything new is known only after the audit has warned.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         rows, report = audit_items(frame, corpus=corpus)
@@ -88,6 +88,6 @@ def audit_release(
 
 
 def level_counts(frame: pd.DataFrame, levels: np.ndarray) -> str:
-    """Levels and how many recordings have them, in words."""
+    """Levels and numbers of their recordings as text."""
     counts = frame["label"].value_counts().reindex(levels, fill_value=0)
     return ", ".join(f"{level:+d}: {count}" for level, count in counts.items()).replace("+0:", "0:")

@@ -82,7 +82,7 @@ def fetch_archive(
     Raises
     ------
     FileExistsError
-        If the folder holds something else than the complete corpus.
+        If the folder holds anything but the complete corpus.
     ValueError
         If no checksum is known, the archive has another one, or holds something else.
     ConnectionError

@@ -1,4 +1,4 @@
-"""The one shape in which every loader hands over its corpus."""
+"""Bunch that every loader returns."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def make_bunch(
     """
     data: Any
     if {"start", "end"} <= set(frame.columns):
-        data = frame[["file", "start", "end"]]  # an array would turn seconds into text
+        data = frame[["file", "start", "end"]]  # an array would make text of seconds
     elif as_frame:
         data = frame[["file"]]
     else:

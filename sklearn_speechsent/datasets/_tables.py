@@ -1,4 +1,4 @@
-"""Tables of labels that people wrote: read with the patience they need, refused with a remedy."""
+"""Tables of labels: reading, numbers in text, and errors that name row and remedy."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = (".parquet", ".pq")
 MISSING = {"", "na", "nan", "none", "null", "<na>"}
 SHOWN = 5
-#: What the columns are called elsewhere.
+#: Other names of the columns.
 ALIASES: Mapping[str, Sequence[str]] = {
     "file": ("path", "filepath", "file_path", "filename", "file_name", "wav", "audio", "recording"),
     "label": ("sentiment", "score", "target", "rating", "valence", "y"),
@@ -30,7 +30,7 @@ ALIASES: Mapping[str, Sequence[str]] = {
 def read_table(
     path: Path, *, required: Sequence[str], optional: Sequence[str] = (), text: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Read a table and make sure that its columns are named as they should be.
+    """Read a table and check the names of its columns.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def read_table(
                 sep=SEPARATORS[path.suffix.lower()],
                 dtype=dict.fromkeys(text, "str"),
                 encoding="utf-8-sig",
-                # A speaker may be called NA; numbers are looked at one by one later.
+                # A speaker may be called NA; numbers are parsed one by one later.
                 keep_default_na=False,
                 na_values=[""],
             )
@@ -107,7 +107,7 @@ def numbers(table: pd.DataFrame, column: str, where: str, label_of: str) -> NDAr
     Raises
     ------
     ValueError
-        If values are no finite numbers; the first few are named.
+        If values are not finite numbers; the first few are named.
     """
     values = table[column]
     if values.dtype.kind == "m":
@@ -120,7 +120,7 @@ def numbers(table: pd.DataFrame, column: str, where: str, label_of: str) -> NDAr
         column,
         where=where,
         label_of=label_of,
-        remedy="is no number. Write numbers, or leave it empty for none",
+        remedy="is not a number. Write numbers, or leave it empty for none",
     )
     return np.array(parsed, dtype=float)
 
@@ -139,7 +139,7 @@ def raise_for_rows(
     Parameters
     ----------
     rows : sequence of int
-        Positions of the bad values; none are no error.
+        Positions of the bad values; if empty, nothing is raised.
     table : DataFrame
     column : str
     where : str
@@ -167,7 +167,7 @@ def raise_for_rows(
 
 
 def _number(value: Any) -> float | None:
-    """Number, NaN for a missing one, None for something else."""
+    """Return a number, NaN if it is missing, None if it is not a number."""
     if value is None or value is pd.NA or str(value).strip().lower() in MISSING:
         return np.nan
     try:
@@ -206,7 +206,7 @@ def _check_columns(
             f"{path} lacks {_quoted(lacking)}; its columns are {_quoted(columns)}. "
             f"{' '.join([*hints, 'Rename or add them.'])}"
         )
-    # A column that is not understood may be a misspelt 'start', and whole files would be read.
+    # An unknown column may be a misspelt 'start', without which whole files would be read.
     for name in optional:
         near = [] if name in columns else _near(name, spare, 0.8)
         if near:
@@ -217,7 +217,7 @@ def _check_columns(
 
 
 def _near(name: str, columns: Iterable[str], likeness: float) -> list[str]:
-    """Columns that may be meant by a name."""
+    """Columns with a similar or equivalent name."""
     lowered = {column.strip().lower().replace(" ", "_"): column for column in columns}
     known = [lowered[alias] for alias in (name, *ALIASES[name]) if alias in lowered]
     like = difflib.get_close_matches(name, lowered, cutoff=likeness)

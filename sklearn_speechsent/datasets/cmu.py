@@ -1,7 +1,9 @@
-"""CMU-MOSEI and CMU-MOSI: opinions in videos, rated from -3 to +3 segment by segment."""
+"""Loaders of CMU-MOSEI and CMU-MOSI, opinions in videos rated segment by segment."""
 
+import textwrap
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +12,108 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from sklearn_speechsent.audio import Recording, duration
+from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
-from sklearn_speechsent.datasets._cmu_corpora import (
-    LEVEL_NAMES,
-    MOSEI,
-    MOSI,
-    SPLITS,
-    Corpus,
-    describe,
-)
-from sklearn_speechsent.datasets._cmu_layouts import assign_files, find_layout
-from sklearn_speechsent.datasets._items import audit_items
+from sklearn_speechsent.datasets._cmu_files import assign_files, find_layout
 from sklearn_speechsent.datasets._tables import numbers, raise_for_rows, read_table
+from sklearn_speechsent.metrics.levels import round_to_levels
 from sklearn_speechsent.utils.files import get_data_home
 
 #: Files whose durations are compared with the labels' times, and by how much they may differ (s).
 SAMPLED, SLACK = 200, 1.0
+SPLITS = ("train", "valid", "test")
+LEVEL_NAMES = {
+    -3.0: "highly negative",
+    -2.0: "negative",
+    -1.0: "weakly negative",
+    0.0: "neutral",
+    1.0: "weakly positive",
+    2.0: "positive",
+    3.0: "highly positive",
+}
+JOINS = {
+    "video": "whole videos and the times of the labels",
+    "time": "one file per segment; its number was looked up in the transcripts by time",
+    "clip_id": (
+        "one file per segment, taken by clip_id as no transcripts were found: right only if "
+        "audio and labels number the clips alike"
+    ),
+}
+DESCR = """\
+{name}
+{underline}
+
+Segments of monologues from {origin}, who give their opinions.
+Each was rated for sentiment by several people from -3 (highly negative) to +3 (highly positive);
+the target is their mean, a real number.
+
+:Rows: {n_rows} of {n_videos} videos ({splits})
+:Levels and counts (nearest level): {counts}
+:Audio: {joined}
+:Groups: videos. Who speaks is not known: one person may speak in several videos
+:Split: the official folds
+:Known traits: {traits}
+:Licence: for research; neither audio nor labels may be passed on, and none come with this package
+:Source: {source}
+
+.. rubric:: References
+
+{reference}
+"""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Differences between the two corpora.
+
+    Parameters
+    ----------
+    name : str
+    folder : str
+        Of the data home.
+    origin, traits, source, reference : str
+        Parts of the description.
+    """
+
+    name: str
+    folder: str
+    origin: str
+    traits: str
+    source: str
+    reference: str
+
+
+MOSEI = Corpus(
+    name="CMU-MOSEI",
+    folder="cmu_mosei",
+    origin="about 1000 speakers on YouTube",
+    traits=(
+        "consecutive segments of a video overlap; 223 start below 0 s (0 is taken); 6 lack times; "
+        "two test videos have no labels; one training video is in no official fold; the times of "
+        "some videos are known not to fit their sound"
+    ),
+    source="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
+    reference=(
+        "Zadeh A, Liang PP, Poria S, Cambria E, Morency LP (2018). Multimodal Language Analysis\n"
+        "in the Wild: CMU-MOSEI Dataset and Interpretable Dynamic Fusion Graph. ACL, 2236-2246.\n"
+        "https://doi.org/10.18653/v1/P18-1208"
+    ),
+)
+MOSI = Corpus(
+    name="CMU-MOSI",
+    folder="cmu_mosi",
+    origin="89 speakers in 93 videos on YouTube",
+    traits=(
+        "one segment has no length; two segments are labelled twice, unlike (whole videos leave "
+        "these five rows out)"
+    ),
+    source="http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/",
+    reference=(
+        "Zadeh A, Zellers R, Pincus E, Morency LP (2016). Multimodal Sentiment Intensity Analysis\n"
+        "in Videos: Facial Gestures and Verbal Messages. IEEE Intelligent Systems 31(6), 82-88.\n"
+        "https://doi.org/10.1109/MIS.2016.94"
+    ),
+)
 
 
 def load_cmu_mosei(
@@ -44,7 +132,7 @@ def load_cmu_mosei(
     below ``Audio/Full`` as in the official archive), as ``Segmented/<video>_<clip>.wav`` (also
     below ``Audio``) or as ``<video>/<clip>.wav``, with or without a folder ``Raw`` above; wav,
     flac or mp3. Whole videos give segments of files, the others one file per segment. Clips are
-    numbered in several ways: where the official ``Transcript/Segmented/Combined`` lies beside
+    numbered in several ways: where the official ``Transcript/Segmented/Combined`` lies next to
     them, files of ``Segmented`` get their labels by time, otherwise by clip_id.
 
     Parameters
@@ -88,7 +176,7 @@ def load_cmu_mosei(
         target_names : list of str
             "highly negative" ... "highly positive".
         report : DataFrame
-            What was wrong with which row: columns ``row`` (of the selected labels, from 0),
+            Problems by row: columns ``row`` (of the selected labels, from 0),
             ``file, start, end, problem, detail, dropped``.
         DESCR : str
             Description, counts, licence and citation.
@@ -103,7 +191,7 @@ def load_cmu_mosei(
     Warns
     -----
     UserWarning
-        If segments are left out or mended, or files do not last as long as their segments.
+        If segments are left out or corrected, or files do not last as long as their segments.
 
     References
     ----------
@@ -183,7 +271,7 @@ def load_cmu_mosi(
     Warns
     -----
     UserWarning
-        If segments are left out or mended, or files do not last as long as their segments.
+        If segments are left out or corrected, or files do not last as long as their segments.
 
     References
     ----------
@@ -221,7 +309,7 @@ def _prepare(
     data_home: str | Path | None,
     split: str | Sequence[str] | None,
 ) -> tuple[pd.DataFrame, str]:
-    """Rows of the wanted folds with their files, and what the files were found by."""
+    """Rows of the selected folds with their files, and what labels and files were joined on."""
     wanted = SPLITS if split is None else (split,) if isinstance(split, str) else tuple(split)
     if not wanted or not set(wanted) <= set(SPLITS):
         raise ValueError(f"split must be one or several of {SPLITS}, or None; got {split!r}.")
@@ -229,8 +317,8 @@ def _prepare(
     home = home.expanduser().resolve() / corpus.folder
     folder = home if audio_dir is None else Path(audio_dir).expanduser().resolve()
     if labels is None:
-        beside = folder / "labels.csv"
-        labels = beside if beside.is_file() else home / "labels.csv"
+        near = folder / "labels.csv"
+        labels = near if near.is_file() else home / "labels.csv"
     table = _read_labels(Path(labels), corpus)
     if split is not None:
         table = table[table["split"].isin(wanted)].reset_index(drop=True)
@@ -305,7 +393,7 @@ def _finish(
 
 
 def _warn_if_misnumbered(rows: pd.DataFrame, corpus: Corpus) -> None:
-    """Compare how long some files last with the times of their labels."""
+    """Warn if the durations of some files do not fit the times of their labels."""
     sample = rows.dropna(subset=["video_start", "video_end"])
     sample = sample.iloc[:: max(1, len(sample) // SAMPLED)]
     lasting = np.array([duration(Recording(0, file)) for file in sample["file"]])
@@ -313,11 +401,42 @@ def _warn_if_misnumbered(rows: pd.DataFrame, corpus: Corpus) -> None:
     apart = np.abs(lasting - wanted)
     if len(apart) and np.median(apart) > SLACK:
         warnings.warn(
-            f"{corpus.name}: files were taken by clip_id, and half of {len(apart)} looked at last "
+            f"{corpus.name}: files were taken by clip_id, and half of {len(apart)} compared last "
             f"more than {np.median(apart):.1f} s longer or shorter than their labels' times. Audio "
             "and labels seem to number the clips differently, and labels would go to the wrong "
-            "files. Put the folder Transcript/Segmented/Combined beside the audio, or use whole "
-            "videos.",
+            "files. Put the folder Transcript/Segmented/Combined next to the audio, or use "
+            "whole videos.",
             UserWarning,
             stacklevel=4,
         )
+
+
+def describe(corpus: Corpus, rows: pd.DataFrame, joined: str) -> str:
+    """Description of the loaded part of a corpus.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    rows : DataFrame
+        Columns ``label, split, video_id``.
+    joined : str
+        What labels and files were joined on: a key of ``JOINS``.
+
+    Returns
+    -------
+    str
+    """
+    levels = pd.Series(round_to_levels(rows["label"], list(LEVEL_NAMES)))
+    counts = levels.value_counts().reindex(list(LEVEL_NAMES), fill_value=0)
+    splits = rows["split"].value_counts().reindex(SPLITS, fill_value=0)
+    text = DESCR.format(
+        **vars(corpus),
+        underline="=" * len(corpus.name),
+        n_rows=len(rows),
+        n_videos=rows["video_id"].nunique(),
+        splits=", ".join(f"{name}: {n}" for name, n in splits.items()),
+        counts=", ".join(f"{level:g}: {n}" for level, n in counts.items()),
+        joined=JOINS[joined],
+    )
+    lines = [textwrap.fill(line, 100, subsequent_indent="    ") for line in text.splitlines()]
+    return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""CREMA-D, acted emotional speech of many actors, read as an ordinal scale of valence."""
+"""Loader of CREMA-D, emotional speech of many actors as an ordinal scale of valence."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ INTENSITIES = {
     "X": ("unspecified", 1),
 }
 STEM = rf"(10\d\d)_([A-Z]{{3}})_({'|'.join(EMOTIONS)})_({'|'.join(INTENSITIES)})"
-#: Without sound in the original release, which headers need not tell.
+#: Without sound in the original release; its header may not show it.
 SILENT = "1076_MTI_SAD_XX"
 KNOWN_FAULTS = {(problem, SILENT) for problem in ("silent", "unreadable", "too short")}
 

@@ -1,4 +1,4 @@
-"""Emo-DB, acted emotional speech in German, read as an ordinal scale of valence."""
+"""Loader of Emo-DB, acted emotional speech in German as an ordinal scale of valence."""
 
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ def fetch_emodb(
 
     The archive comes from the site of its authors and is free for research, with the paper cited.
     The corpus appears under its name only once it is verified and unpacked completely; one that is
-    there is never overwritten. If the connection fails, the next call goes on where it left off.
+    there is never overwritten. If the connection fails, the next call resumes the download.
     An archive that lies in the data home already, as ``emodb.zip``, is verified and unpacked
     without network.
 
@@ -217,7 +217,7 @@ def fetch_emodb(
     data_home : str or Path, default=None
         Folder that is to hold the folder ``emodb``; by default that of :func:`get_data_home`.
     checksum : str, default=None
-        What the archive must have: ``"sha256:..."`` or ``"md5:..."``, in hexadecimal. Needed,
+        Checksum of the archive: ``"sha256:..."`` or ``"md5:..."``, in hexadecimal. Required,
         since none could be verified for this package, and the site offers no encryption.
     progress : bool, default=False
         Whether to show a progress bar.

@@ -1,4 +1,4 @@
-"""Any corpus that comes with a table of its files and labels."""
+"""Loader of any corpus with a table of files and labels."""
 
 import os
 import warnings
@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
-from sklearn_speechsent.datasets._items import audit_items
 from sklearn_speechsent.datasets._tables import numbers, raise_for_rows, read_table
+from sklearn_speechsent.metrics.levels import check_levels, level_index, whole_levels
 
 DESCR = """\
 Speech of {path}
@@ -34,7 +35,7 @@ def load_manifest(
     return_X_y: bool = False,
     n_jobs: int | None = None,
 ) -> Bunch | tuple[Any, Any]:
-    """Load the recordings or segments that a table of one's own lists with their labels.
+    """Load recordings or segments and their labels from a table.
 
     Parameters
     ----------
@@ -53,8 +54,8 @@ def load_manifest(
     audio_dir : str or Path, default=None
         Folder of the files; by default that of the table.
     levels : sequence of numbers, default=None
-        The scale in ascending order; by default all whole numbers from the lowest to the highest
-        label, rounded.
+        The scale: two or more numbers in ascending order. By default all whole numbers from the
+        lowest to the highest label, rounded.
     as_frame : bool, default=False
         Whether ``data`` is a DataFrame and ``target`` a Series. For segments ``data`` always is.
     return_X_y : bool, default=False
@@ -83,7 +84,7 @@ def load_manifest(
         split : ndarray of shape (n_rows,)
             Only if there is such a column.
         report : DataFrame
-            What was wrong with which row: columns ``row`` (of the table, from 0), ``file, start,
+            Problems by row: columns ``row`` (of the table, from 0), ``file, start,
             end, problem, detail, dropped``.
         DESCR : str
             Description with counts.
@@ -95,13 +96,13 @@ def load_manifest(
     ImportError
         If the table is parquet and pyarrow is not installed.
     ValueError
-        If the table is empty or unreadable, a column is missing or misspelt, a value is no number,
-        a label is off the scale, or no row can be used.
+        If the table is empty or unreadable, a column is missing or misspelt, a value is not a
+        number, a label is off the scale, or no row can be used.
 
     Warns
     -----
     UserWarning
-        If rows are left out or mended, or speakers are not known for all rows.
+        If rows are left out or corrected, or speakers are not known for all rows.
 
     Examples
     --------
@@ -128,8 +129,7 @@ def load_manifest(
     scale = _scale(frame, levels, path)
     groups = _name_speakers(frame, path)
     rows, report = audit_items(frame, corpus=path.name, n_jobs=n_jobs)
-    nearest = np.abs(rows["label"].to_numpy()[:, None] - scale).argmin(axis=1)
-    counts = np.bincount(nearest, minlength=len(scale))
+    counts = np.bincount(level_index(rows["label"].to_numpy(), scale), minlength=len(scale))
     return make_bunch(
         rows,
         levels=scale,
@@ -172,13 +172,10 @@ def _scale(frame: pd.DataFrame, levels: Sequence[float] | None, path: Path) -> N
     """Levels, of a type that holds the labels too."""
     labels = frame["label"].dropna()
     if levels is None:
-        ends = (labels.min(), labels.max()) if len(labels) else (0, 0)
-        scale = np.arange(round(ends[0]), round(ends[1]) + 1)
+        scale = whole_levels(labels) if len(labels) else np.array([0])
     else:
+        check_levels(levels)
         scale = np.asarray(levels)
-        ascending = scale.ndim == 1 and scale.dtype.kind in "iuf" and len(scale) > 0
-        if not (ascending and (np.diff(scale.astype(float)) > 0).all()):
-            raise ValueError(f"levels must be numbers in ascending order; got {levels!r}.")
         raise_for_rows(
             np.flatnonzero((frame["label"] < scale[0]) | (frame["label"] > scale[-1])),
             frame,
@@ -192,7 +189,7 @@ def _scale(frame: pd.DataFrame, levels: Sequence[float] | None, path: Path) -> N
 
 
 def _name_speakers(frame: pd.DataFrame, path: Path) -> str:
-    """Fill the column of speakers where it is not known who speaks; say what the groups are."""
+    """Use files as groups where speakers are unknown, and return a description of the groups."""
     known = frame["speaker"] if "speaker" in frame.columns else pd.Series(None, frame.index)
     unknown = known.isna()
     if not unknown.any():
@@ -201,7 +198,7 @@ def _name_speakers(frame: pd.DataFrame, path: Path) -> str:
     warnings.warn(
         f"{path}: the speaker of {int(unknown.sum())} of {len(frame)} rows is not known. Their "
         "files are taken as groups: segments of one recording stay together, but recordings of one "
-        "person may get to both sides of a split, and scores flatter. Fill a column 'speaker'.",
+        "person may get to both sides of a split, and scores flatter. Fill the column 'speaker'.",
         UserWarning,
         stacklevel=3,
     )

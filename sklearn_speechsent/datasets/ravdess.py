@@ -1,4 +1,4 @@
-"""RAVDESS, acted emotional speech, read as an ordinal scale of valence."""
+"""Loader of RAVDESS, acted emotional speech as an ordinal scale of valence."""
 
 import itertools
 from pathlib import Path
@@ -40,7 +40,7 @@ ARCHIVE = Archive(
     marker="Actor_01",
     n_files=N_ACTORS * FILES_PER_ACTOR,
     licence="CC BY-NC-SA 4.0",
-    lookup="Zenodo shows an md5 beside the file's name at https://zenodo.org/records/1188976.",
+    lookup="Zenodo shows an md5 next to the file's name at https://zenodo.org/records/1188976.",
 )
 
 DESCR = """\
@@ -194,7 +194,7 @@ def fetch_ravdess(
     The archive (about 200 MB) comes from Zenodo under CC BY-NC-SA 4.0, which asks for attribution
     and excludes commercial use. The corpus appears under its name only once it is verified and
     unpacked completely; one that is there is never overwritten. If the connection fails, the next
-    call goes on where it left off. An archive that lies in the data home already, under its
+    call resumes the download. An archive that lies in the data home already, under its
     official name ``Audio_Speech_Actors_01-24.zip``, is verified and unpacked without network.
 
     Parameters
@@ -202,8 +202,8 @@ def fetch_ravdess(
     data_home : str or Path, default=None
         Folder that is to hold the folder ``ravdess``; by default that of :func:`get_data_home`.
     checksum : str, default=None
-        What the archive must have: ``"md5:..."`` or ``"sha256:..."``, in hexadecimal. Needed,
-        since none could be verified for this package; Zenodo shows an md5 beside the file.
+        Checksum of the archive: ``"md5:..."`` or ``"sha256:..."``, in hexadecimal. Required,
+        since none could be verified for this package; Zenodo shows an md5 next to the file.
     progress : bool, default=False
         Whether to show a progress bar.
     keep_archive : bool, default=False

@@ -1,4 +1,4 @@
-"""Segments of recordings as audformat's index, and back."""
+"""Conversion between rows of segments and audformat's index."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-LEVELS = ["file", "start", "end"]
+NAMES = ["file", "start", "end"]
 
 
 def from_segment_index(obj: pd.Index | pd.Series | pd.DataFrame) -> pd.DataFrame:
-    """Turn an index of segments as audformat writes it into rows that a Pipeline takes as X.
+    """Convert audformat's index of segments to rows that a Pipeline takes as X.
 
     Parameters
     ----------
     obj : MultiIndex, Index, Series or DataFrame
         A MultiIndex with the levels ``file, start, end``, the times being timedeltas and a missing
         end that of the file; an Index of whole files called ``file``; or a Series or DataFrame
-        with such an index, whose values are not looked at.
+        with such an index, whose values are ignored.
 
     Returns
     -------
@@ -28,13 +28,13 @@ def from_segment_index(obj: pd.Index | pd.Series | pd.DataFrame) -> pd.DataFrame
     Raises
     ------
     TypeError
-        If it is none of these, or the times are no timedeltas.
+        If it is none of these, or the times are not timedeltas.
     ValueError
         If the levels have other names.
 
     See Also
     --------
-    to_segment_index : The way back.
+    to_segment_index : The inverse.
 
     References
     ----------
@@ -62,7 +62,7 @@ def from_segment_index(obj: pd.Index | pd.Series | pd.DataFrame) -> pd.DataFrame
         )
     if not isinstance(index, pd.MultiIndex) and index.name == "file":
         return pd.DataFrame({"file": index.astype(str), "start": 0.0, "end": np.nan})
-    if list(index.names) != LEVELS:
+    if list(index.names) != NAMES:
         raise ValueError(
             "An index of segments has the levels 'file', 'start' and 'end', one of whole files is "
             f"called 'file'; got {list(index.names)}. Use rename or set_names."
@@ -78,13 +78,13 @@ def from_segment_index(obj: pd.Index | pd.Series | pd.DataFrame) -> pd.DataFrame
 
 
 def to_segment_index(frame: pd.DataFrame) -> pd.MultiIndex:
-    """Turn rows of X into an index of segments as audformat has it.
+    """Convert rows of X to audformat's index of segments.
 
     Parameters
     ----------
     frame : DataFrame
         Column ``file`` and, for segments, ``start`` and ``end`` in seconds; a missing start is 0,
-        a missing end that of the file. Other columns are not looked at.
+        a missing end that of the file. Other columns are ignored.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def to_segment_index(frame: pd.DataFrame) -> pd.MultiIndex:
 
     See Also
     --------
-    from_segment_index : The way back.
+    from_segment_index : The inverse.
 
     References
     ----------
@@ -123,7 +123,7 @@ def to_segment_index(frame: pd.DataFrame) -> pd.MultiIndex:
             _timedeltas(frame, frame.get("start", whole).fillna(0.0)),
             _timedeltas(frame, frame.get("end", whole)),
         ],
-        names=LEVELS,
+        names=NAMES,
     )
 
 
@@ -136,7 +136,7 @@ def _seconds(index: pd.MultiIndex, level: str) -> NDArray[np.float64]:
             f"The level {level!r} of an index of segments holds timedeltas, got {times.dtype}. "
             "Use pandas.to_timedelta(..., unit='s')."
         )
-    # One rounding only, so that the nanoseconds come back.
+    # A single rounding, so that the nanoseconds come back.
     nanoseconds = times.to_numpy(dtype="timedelta64[ns]").astype(np.int64)
     return np.where(times.isna(), np.nan, nanoseconds / 1e9)
 

@@ -1,4 +1,4 @@
-"""A synthetic corpus: voices without words whose melody, effort and tempo follow the label."""
+"""Synthetic corpus of wordless voices whose melody, effort and tempo follow the label."""
 
 import io
 import tempfile
@@ -14,6 +14,7 @@ from sklearn.utils import Bunch, check_random_state, check_scalar
 
 from sklearn_speechsent.datasets._bunch import make_bunch
 from sklearn_speechsent.datasets._voice import Speaker, speak
+from sklearn_speechsent.metrics.levels import check_levels
 from sklearn_speechsent.utils.files import atomic_write
 
 DESCR = """\
@@ -21,7 +22,7 @@ Synthetic speech sentiment
 ==========================
 
 Not speech: {n_recordings} recordings of {n_speakers} made-up voices that say meaningless syllables.
-Melody, effort, tempo and voice quality follow the label, each speaker in an own way and with
+Melody, effort, tempo and voice quality follow the label, differently for each speaker and with
 noise, so that methods can be tried and tested without a corpus. Scores on this data say nothing
 about real recordings.
 
@@ -44,10 +45,10 @@ def make_speech_sentiment(
 ) -> Bunch | tuple[Any, Any]:
     """Write a synthetic corpus of speech-like WAV files with ordinal sentiment labels.
 
-    Each speaker has an own pitch, vocal tract, tempo, loudness, voice quality and background
+    Each speaker has its own pitch, vocal tract, tempo, loudness, voice quality and background
     noise, and expresses feelings more or less strongly. The feeling moves pitch, loudness, tempo
-    and brightness, but less than speakers differ, and not all cues tell its sign. It is a
-    stand-in to try code on, not a substitute for speech.
+    and brightness, but less than speakers differ, and not all cues depend on its sign. It is
+    meant for trying code and does not replace speech.
 
     Parameters
     ----------
@@ -56,11 +57,11 @@ def make_speech_sentiment(
     n_utterances : int, default=10
         Number of utterances of each speaker, 1.5 to 3.5 s long.
     levels : sequence of numbers, default=(-3, -2, -1, 0, 1, 2, 3)
-        The scale: two or more numbers in ascending order. They are shared out as evenly as
-        possible, within each speaker and in all.
+        The scale: two or more numbers in ascending order. They occur as evenly as possible,
+        within each speaker and in total.
     out_dir : str or Path, default=None
-        Folder to write to, made if need be. Files of the same names are replaced, others left
-        alone. With None a fresh temporary folder is made, which is the caller's to remove.
+        Folder to write to, made if it does not exist. Files of the same names are replaced, others
+        are left alone. None makes a new temporary folder, which the caller has to remove.
     sample_rate : int, default=16000
         Hz, 8000 or more.
     return_X_y : bool, default=False
@@ -122,12 +123,13 @@ def make_speech_sentiment(
     check_scalar(n_speakers, "n_speakers", Integral, min_val=1)
     check_scalar(n_utterances, "n_utterances", Integral, min_val=1)
     check_scalar(sample_rate, "sample_rate", Integral, min_val=8000)
-    scale = _check_levels(levels)
+    check_levels(levels)
+    scale = np.asarray(levels)
     entropy = check_random_state(random_state).randint(2**32, size=4, dtype=np.uint32)
     root = np.random.SeedSequence(entropy.tolist())
     folder = _make_folder(out_dir)
 
-    # Dealing the levels out in turn keeps their counts even, in all and within each speaker.
+    # Levels are dealt out like cards, so that counts are even in total and within each speaker.
     deck = np.random.default_rng(root).permutation(scale)
     feelings = dict(zip(scale, np.interp(scale, scale[[0, -1]], [-1, 1]), strict=True))
     rows = []
@@ -135,8 +137,8 @@ def make_speech_sentiment(
         own_seed, *seeds = seed.spawn(1 + n_utterances)
         rng = np.random.default_rng(own_seed)
         speaker = Speaker.draw(rng)
-        turns = np.arange(number * n_utterances, (number + 1) * n_utterances) % len(deck)
-        labels = rng.permutation(deck[turns])
+        cards = np.arange(number * n_utterances, (number + 1) * n_utterances) % len(deck)
+        labels = rng.permutation(deck[cards])
         for utterance, (label, utterance_seed) in enumerate(zip(labels, seeds, strict=True)):
             name = f"spk{number:02}_utt{utterance:02}_level{label:+g}.wav"
             path = folder / f"speaker_{number:02}" / name
@@ -160,22 +162,6 @@ def make_speech_sentiment(
     )
 
 
-def _check_levels(levels: Sequence[float]) -> np.ndarray:
-    scale = np.asarray(levels)
-    if (
-        scale.ndim != 1
-        or len(scale) < 2
-        or scale.dtype.kind not in "iuf"
-        or not np.isfinite(scale).all()
-        or not (scale[:-1] < scale[1:]).all()
-    ):
-        raise ValueError(
-            "levels must be two or more different numbers in ascending order, such as "
-            f"(-1, 0, 1); got {levels!r}."
-        )
-    return scale
-
-
 def _make_folder(out_dir: str | Path | None) -> Path:
     if out_dir is None:
         return Path(tempfile.mkdtemp(prefix="speech_sentiment_")).resolve()
@@ -194,6 +180,7 @@ def _make_folder(out_dir: str | Path | None) -> Path:
 
 
 def _write(path: Path, recording: np.ndarray, sample_rate: int) -> None:
+    """Write a WAV file atomically."""
     path.parent.mkdir(exist_ok=True)
     content = io.BytesIO()
     soundfile.write(content, recording, sample_rate, subtype="PCM_16", format="WAV")

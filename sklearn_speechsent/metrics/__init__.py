@@ -6,8 +6,8 @@ from sklearn_speechsent.metrics.agreement import (
     pearson_score,
     spearman_score,
 )
-from sklearn_speechsent.metrics.det_curve import VerificationDetDisplay
-from sklearn_speechsent.metrics.displays import LevelConfusionDisplay
+from sklearn_speechsent.metrics.confusion_display import LevelConfusionDisplay
+from sklearn_speechsent.metrics.det_display import VerificationDetDisplay
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
 from sklearn_speechsent.metrics.levels import round_to_levels
 from sklearn_speechsent.metrics.ordinal import (

@@ -1,13 +1,12 @@
-"""Validation shared by the metrics: a pair of value arrays, weights, a set of levels."""
+"""Validation shared by the metrics: values, weights, probabilities, trials."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
+BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-SENTIMENT_LEVELS = range(-3, 4)
 
 
 def check_values(values: ArrayLike, name: str) -> FloatArray:
@@ -31,7 +30,7 @@ def check_weights(sample_weight: ArrayLike | None, n_samples: int) -> FloatArray
 def check_pair(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return truth, prediction and weight of the items that weigh anything."""
+    """Return truth, prediction and weight of the items whose weight is not 0."""
     true, pred = check_values(y_true, "y_true"), check_values(y_pred, "y_pred")
     check_consistent_length(true, pred)
     weight = check_weights(sample_weight, len(true))
@@ -39,16 +38,45 @@ def check_pair(
     return true[counted], pred[counted], weight[counted]
 
 
-def check_levels(levels: ArrayLike | range) -> IntArray:
-    """Return the levels as an int64 array; ValueError unless they are increasing integers."""
-    array = np.asarray(levels)
-    try:
-        result = array.astype(np.int64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"levels must be integers, got {levels!r}.") from error
-    if array.ndim != 1 or len(array) < 2 or np.any(result != array) or np.any(np.diff(result) < 1):
-        raise ValueError(f"levels must be two or more increasing integers, got {levels!r}.")
-    return result
+def check_proba(proba: ArrayLike, n_levels: int) -> FloatArray:
+    """Return probabilities as an array; ValueError unless each row is a distribution."""
+    columns = check_array(proba, dtype=np.float64, input_name="proba")
+    if columns.shape[1] != n_levels:
+        raise ValueError(f"proba has {columns.shape[1]} columns for {n_levels} levels.")
+    if columns.min() < 0 or not np.allclose(columns.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("Each row of proba must be non-negative and sum to 1.")
+    return columns
+
+
+def check_trials(y_true: ArrayLike, y_score: ArrayLike) -> tuple[BoolArray, FloatArray]:
+    """Return truth and scores of trials; ValueError unless there are finite ones of both kinds."""
+    truth = column_or_1d(y_true)
+    if truth.dtype == object:
+        truth = np.array(truth.tolist())
+    if truth.dtype.kind not in "biuf" or np.isnan(truth).any():
+        raise ValueError(
+            f"y_true must be true or false (1 or 0) for every trial, got {truth.dtype} values such "
+            f"as {truth[:3].tolist()}. Leave out trials without a truth; compare names first, "
+            "say y_true == 'same'."
+        )
+    same, scores = truth.astype(bool), column_or_1d(y_score, dtype=np.float64)
+    if len(same) != len(scores):
+        raise ValueError(
+            f"y_true has {len(same)} trials, y_score {len(scores)} scores: pass one score for "
+            "each trial."
+        )
+    wrong = np.flatnonzero(~np.isfinite(scores))
+    if len(wrong):
+        raise ValueError(
+            f"y_score contains NaN or infinity: {len(wrong)} score(s), the first in row {wrong[0]} "
+            f"({scores[wrong[0]]}). Leave these trials out of y_true and y_score."
+        )
+    if same.all() or not same.any():
+        raise ValueError(
+            f"y_true has {same.sum()} same-speaker and {(~same).sum()} different-speaker trials: "
+            "error rates need both kinds. make_trials draws both."
+        )
+    return same, scores
 
 
 def is_constant(values: FloatArray) -> bool:

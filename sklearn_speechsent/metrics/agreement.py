@@ -1,7 +1,7 @@
-"""Agreement of raw, unrounded intensities: correlations and concordance.
+"""Correlation and concordance of raw, unrounded intensities.
 
-A constant truth or prediction carries no information on order, so every score here is defined
-as 0.0 for it, without a warning; a dead network and a one-level fold then stay comparable.
+A constant truth or prediction says nothing about order. Every score here is then 0.0, without a
+warning, so that a network that predicts a constant and a fold of one level stay comparable.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
-"""Metrics of levels that have to be hit exactly: Acc-7, Acc-5 and F1-7.
+"""Accuracy and F1 of exact levels: Acc-7, Acc-5 and F1-7.
 
-Truth and prediction are both rounded and clipped to the levels; that is how Acc-5 of a
+Truth and prediction are both rounded and clipped to the levels, which is how Acc-5 of a
 seven-level corpus is defined.
 """
 
@@ -9,8 +9,8 @@ from typing import Literal
 from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score, f1_score
 
-from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_pair
-from sklearn_speechsent.metrics.levels import round_to_levels
+from sklearn_speechsent.metrics._checks import check_pair
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, level_index
 
 
 def rounded_accuracy_score(
@@ -35,7 +35,7 @@ def rounded_accuracy_score(
         True intensities; rounded and clipped to the levels.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of levels.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item.
@@ -49,7 +49,7 @@ def rounded_accuracy_score(
     ------
     ValueError
         If lengths differ, a value is NaN or infinite, weights are negative or all zero, or
-        `levels` are not at least two increasing integers.
+        `levels` are not two or more numbers in ascending order.
 
     References
     ----------
@@ -65,10 +65,9 @@ def rounded_accuracy_score(
     1.0
     """
     true, pred, weight = check_pair(y_true, y_pred, sample_weight)
+    steps = check_levels(levels)
     return float(
-        accuracy_score(
-            round_to_levels(true, levels), round_to_levels(pred, levels), sample_weight=weight
-        )
+        accuracy_score(level_index(true, steps), level_index(pred, steps), sample_weight=weight)
     )
 
 
@@ -93,7 +92,7 @@ def rounded_f1_score(
         True intensities; rounded and clipped to the levels.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of levels.
     average : {"weighted", "macro", "micro"}, default="weighted"
         Mean over levels weighted by their true frequency, plain mean, or F1 of the pooled
@@ -110,7 +109,7 @@ def rounded_f1_score(
     ------
     ValueError
         If lengths differ, a value is NaN or infinite, weights are negative or all zero,
-        `levels` are not at least two increasing integers, or `average` is none of the three.
+        `levels` are not two or more numbers in ascending order, or `average` is none of the three.
 
     References
     ----------
@@ -127,10 +126,11 @@ def rounded_f1_score(
     if average not in ("weighted", "macro", "micro"):
         raise ValueError(f"average must be 'weighted', 'macro' or 'micro', got {average!r}.")
     true, pred, weight = check_pair(y_true, y_pred, sample_weight)
+    steps = check_levels(levels)
     return float(
         f1_score(
-            round_to_levels(true, levels),
-            round_to_levels(pred, levels),
+            level_index(true, steps),
+            level_index(pred, steps),
             average=average,
             sample_weight=weight,
             zero_division=0,

@@ -1,15 +1,15 @@
-"""Metrics of the distance between levels, over truth and prediction rounded and clipped to them.
+"""Metrics of the distance between levels, with truth and prediction rounded and clipped to them.
 
-The set is a parameter and never read off the data, so a fold that lacks a rare level keeps the
-same distances and the same meaning.
+The levels are a parameter and never taken from the data, so distances are the same in a fold that
+lacks a rare level.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_levels, check_pair
+from sklearn_speechsent.metrics._checks import check_pair
 from sklearn_speechsent.metrics.agreement import concordance_correlation_score
-from sklearn_speechsent.metrics.levels import level_ranks, round_to_levels
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, level_index
 
 
 def macro_mean_absolute_error(
@@ -33,7 +33,7 @@ def macro_mean_absolute_error(
         True intensities; rounded and clipped to the levels.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of levels.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item within its level.
@@ -47,7 +47,7 @@ def macro_mean_absolute_error(
     ------
     ValueError
         If lengths differ, a value is NaN or infinite, weights are negative or all zero, or
-        `levels` are not at least two increasing integers.
+        `levels` are not two or more numbers in ascending order.
 
     References
     ----------
@@ -61,11 +61,12 @@ def macro_mean_absolute_error(
     1.0
     """
     true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    error = np.abs(round_to_levels(true, levels) - round_to_levels(pred, levels))
-    ranks = level_ranks(true, levels)
-    weight_of_level = np.bincount(ranks, weight)
+    steps = check_levels(levels)
+    index = level_index(true, steps)
+    error = np.abs(steps[index] - steps[level_index(pred, steps)])
+    weight_of_level = np.bincount(index, weight)
     occurs = weight_of_level > 0
-    error_of_level = np.bincount(ranks, weight * error)
+    error_of_level = np.bincount(index, weight * error)
     return float(np.mean(error_of_level[occurs] / weight_of_level[occurs]))
 
 
@@ -91,7 +92,7 @@ def quadratic_weighted_kappa_score(
         True intensities; rounded and clipped to the levels.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of levels; the distance of two levels is their difference in position.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item.
@@ -105,7 +106,7 @@ def quadratic_weighted_kappa_score(
     ------
     ValueError
         If lengths differ, a value is NaN or infinite, weights are negative or all zero, or
-        `levels` are not at least two increasing integers.
+        `levels` are not two or more numbers in ascending order.
 
     References
     ----------
@@ -123,8 +124,10 @@ def quadratic_weighted_kappa_score(
     >>> quadratic_weighted_kappa_score([-1, 0, 1, 3], [0, 0, 0, 0])
     0.0
     """
+    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
+    steps = check_levels(levels)
     return concordance_correlation_score(
-        level_ranks(y_true, levels), level_ranks(y_pred, levels), sample_weight=sample_weight
+        level_index(true, steps), level_index(pred, steps), sample_weight=weight
     )
 
 
@@ -151,7 +154,7 @@ def threshold_accuracy_score(
         True intensities; rounded and clipped to the levels.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of K levels; distances are counted in levels.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item.
@@ -165,7 +168,7 @@ def threshold_accuracy_score(
     ------
     ValueError
         If lengths differ, a value is NaN or infinite, weights are negative or all zero, or
-        `levels` are not at least two increasing integers.
+        `levels` are not two or more numbers in ascending order.
 
     References
     ----------
@@ -180,8 +183,9 @@ def threshold_accuracy_score(
     0.875
     """
     true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    distance = np.abs(level_ranks(true, levels) - level_ranks(pred, levels))
-    return float(1 - np.average(distance, weights=weight) / (len(check_levels(levels)) - 1))
+    steps = check_levels(levels)
+    distance = np.abs(level_index(true, steps) - level_index(pred, steps))
+    return float(1 - np.average(distance, weights=weight) / (len(steps) - 1))
 
 
 def within_one_accuracy_score(
@@ -204,7 +208,7 @@ def within_one_accuracy_score(
         True intensities; rounded and clipped to the levels.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of levels.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item.
@@ -218,7 +222,7 @@ def within_one_accuracy_score(
     ------
     ValueError
         If lengths differ, a value is NaN or infinite, weights are negative or all zero, or
-        `levels` are not at least two increasing integers.
+        `levels` are not two or more numbers in ascending order.
 
     References
     ----------
@@ -232,5 +236,6 @@ def within_one_accuracy_score(
     0.75
     """
     true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    distance = np.abs(level_ranks(true, levels) - level_ranks(pred, levels))
+    steps = check_levels(levels)
+    distance = np.abs(level_index(true, steps) - level_index(pred, steps))
     return float(np.average(distance <= 1, weights=weight))

@@ -1,7 +1,7 @@
-"""Polarity: the two readings of Acc-2 and F1-2, by names that cannot be confused.
+"""Accuracy and F1 of polarity, under a name of its own for each of the two readings of Acc-2.
 
-Both read the sign of raw values. Rounding first would turn every prediction between -0.5 and
-0.5 into a neutral one and so into a negative answer.
+Both use the sign of raw values. Rounding first would make every prediction between -0.5 and 0.5
+neutral, which counts as negative.
 """
 
 import warnings
@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, f1_score
 
-from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, FloatArray, check_pair
-from sklearn_speechsent.metrics.probabilistic import check_proba
+from sklearn_speechsent.metrics._checks import FloatArray, check_pair, check_proba
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
 
 
 def _drop_neutral(
     true: FloatArray, pred: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Keep the items whose truth is not 0; warn if there are none."""
+    """Return the items whose truth is not 0; warn if there are none."""
     polar = true != 0
     if not polar.any():
         message = "Every true value is 0: polarity is undefined and set to NaN."
@@ -216,14 +216,14 @@ def polarity_from_proba(
     .. math::
         P(y > 0) - P(y < 0)
 
-    The sign answers which side is more probable. A rounded level cannot: it is 0, and so
-    negative, whenever the neutral level wins, however one-sided the rest is.
+    The sign says which side is more probable. A rounded level does not: it is 0, and so
+    negative, whenever the neutral level is the most probable, however one-sided the rest is.
 
     Parameters
     ----------
     proba : array-like of shape (n_samples, n_levels)
         Probability of each level.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The levels of the columns.
 
     Returns
@@ -234,8 +234,8 @@ def polarity_from_proba(
     Raises
     ------
     ValueError
-        If `proba` has not one column per level or its rows are no distributions, or `levels`
-        are not at least two increasing integers.
+        If `proba` has not one column per level or its rows are not distributions, or `levels`
+        are not two or more numbers in ascending order.
 
     References
     ----------
@@ -249,5 +249,6 @@ def polarity_from_proba(
     >>> polarity_from_proba([[0.125, 0.5, 0.375], [0.5, 0.25, 0.25]], levels=[-1, 0, 1])
     array([ 0.25, -0.25])
     """
-    columns, steps = check_proba(proba, levels)
+    steps = check_levels(levels)
+    columns = check_proba(proba, len(steps))
     return columns @ np.sign(steps).astype(np.float64)

@@ -1,11 +1,12 @@
-"""All numbers of the evaluation protocol in one call."""
+"""Report with all numbers of the evaluation protocol."""
 
 from numpy.typing import ArrayLike
 from sklearn.metrics import mean_absolute_error
 
-from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_pair
+from sklearn_speechsent.metrics._checks import check_pair
 from sklearn_speechsent.metrics.agreement import concordance_correlation_score, spearman_score
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -32,7 +33,7 @@ def ordinal_report(
         True intensities.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, continuous or levels.
-    levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of K levels.
 
     Returns
@@ -44,8 +45,8 @@ def ordinal_report(
     Raises
     ------
     ValueError
-        If lengths differ, a value is NaN or infinite, or `levels` are not at least two
-        increasing integers.
+        If lengths differ, a value is NaN or infinite, or `levels` are not two or more
+        numbers in ascending order.
 
     References
     ----------

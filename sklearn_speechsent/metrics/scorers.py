@@ -1,14 +1,15 @@
-"""Scorers by name, for ``scoring=`` of GridSearchCV, cross_validate and their kin."""
+"""Scorers by name, for ``scoring=`` of GridSearchCV, cross_validate and similar functions."""
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import sklearn.metrics
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array
 
-from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_levels
 from sklearn_speechsent.metrics.agreement import (
     concordance_correlation_score,
     kendall_score,
@@ -16,6 +17,7 @@ from sklearn_speechsent.metrics.agreement import (
     spearman_score,
 )
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -28,48 +30,49 @@ from sklearn_speechsent.metrics.polarity import (
     polarity_accuracy_score,
     polarity_f1_score,
 )
-from sklearn_speechsent.metrics.probabilistic import align_proba, ranked_probability_error
+from sklearn_speechsent.metrics.probabilistic import ranked_probability_error
 
 Scorer = Callable[..., float]
 
 
 @dataclass(frozen=True)
 class _NegativeRankedProbability:
-    """Scorer of predict_proba; a fold that lacks a level has fewer columns, so it aligns them."""
+    """Scorer of predict_proba, which has fewer columns in a fold that lacks a level."""
 
-    levels: tuple[int, ...]
+    levels: tuple[float, ...]
 
     def __call__(
         self, estimator: Any, X: Any, y_true: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
-        proba = align_proba(estimator.predict_proba(X), estimator.classes_, self.levels)
+        proba = _align_proba(estimator.predict_proba(X), estimator.classes_, self.levels)
         return -ranked_probability_error(y_true, proba, self.levels, sample_weight=sample_weight)
 
     def _accept_sample_weight(self) -> bool:  # a search asks this of every scorer of a dict
         return True
 
 
-# name: (function, greater is better, bound parameters)
+#: The only scorer that needs probabilities.
+_PROBABILISTIC = "neg_ranked_probability_error"
+#: name: (function, greater is better, bound parameters)
 _METRICS: dict[str, tuple[Callable[..., float], bool, dict[str, Any]]] = {
     "acc5": (rounded_accuracy_score, True, {"levels": range(-2, 3)}),
     "acc7": (rounded_accuracy_score, True, {"levels": range(-3, 4)}),
-    "ccc": (concordance_correlation_score, True, {}),
+    "concordance_correlation": (concordance_correlation_score, True, {}),
     "kendall": (kendall_score, True, {}),
-    "neg_macro_mae": (macro_mean_absolute_error, False, {}),
-    "neg_mae": (sklearn.metrics.mean_absolute_error, False, {}),
+    "neg_macro_mean_absolute_error": (macro_mean_absolute_error, False, {}),
     "nonnegative_accuracy": (nonnegative_accuracy_score, True, {}),
     "nonnegative_f1": (nonnegative_f1_score, True, {}),
     "pearson": (pearson_score, True, {}),
     "polarity_accuracy": (polarity_accuracy_score, True, {}),
     "polarity_f1": (polarity_f1_score, True, {}),
-    "qwk": (quadratic_weighted_kappa_score, True, {}),
+    "quadratic_weighted_kappa": (quadratic_weighted_kappa_score, True, {}),
     "rounded_accuracy": (rounded_accuracy_score, True, {}),
     "rounded_f1_macro": (rounded_f1_score, True, {"average": "macro"}),
     "rounded_f1_micro": (rounded_f1_score, True, {"average": "micro"}),
     "rounded_f1_weighted": (rounded_f1_score, True, {"average": "weighted"}),
     "spearman": (spearman_score, True, {}),
     "threshold_accuracy": (threshold_accuracy_score, True, {}),
-    "within_one": (within_one_accuracy_score, True, {}),
+    "within_one_accuracy": (within_one_accuracy_score, True, {}),
 }
 
 
@@ -79,32 +82,34 @@ def get_scorer_names() -> list[str]:
     Returns
     -------
     list of str
-        Sorted names for :func:`get_scorer`, which knows those of scikit-learn besides.
+        Sorted names for :func:`get_scorer`, which also knows those of scikit-learn.
 
     Examples
     --------
     >>> from sklearn_speechsent.metrics import get_scorer_names
-    >>> "ccc" in get_scorer_names()
+    >>> "concordance_correlation" in get_scorer_names()
     True
     """
-    return sorted([*_METRICS, "neg_rps"])
+    return sorted([*_METRICS, _PROBABILISTIC])
 
 
 def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -> Scorer:
     """Scorer by name, with the levels of the corpus bound to it.
 
-    Greater is better for every scorer; errors are negated and named ``neg_…``. They serve
-    regressors and classifiers of levels alike, also in a fold without some level. ``neg_rps``
-    needs `predict_proba` and `classes_`, all others `predict`.
+    A scorer is named after its metric, without ``_score`` at the end; errors are negated, with
+    ``neg_`` in front, so that greater is always better. ``"acc7"`` and ``"acc5"`` are
+    ``"rounded_accuracy"`` on -3 … 3 and -2 … 2. All take regressors and classifiers of levels, also
+    in a fold that lacks a level. ``"neg_ranked_probability_error"`` needs `predict_proba` and
+    `classes_`, the others `predict`.
 
     Parameters
     ----------
     scoring : str or callable
-        A name of :func:`get_scorer_names`, else one of scikit-learn's. A callable
-        ``scorer(estimator, X, y)`` comes back as it is.
-    levels : array-like of int of shape (n_levels,), default=None
+        A name of :func:`get_scorer_names`, or one of scikit-learn's. A callable
+        ``scorer(estimator, X, y)`` is returned as it is.
+    levels : array-like of numbers of shape (n_levels,), default=None
         The fixed set of levels, None for -3 … 3. Scorers whose metric has no levels, such as
-        ``ccc``, pay no heed to it.
+        ``"pearson"``, ignore it.
 
     Returns
     -------
@@ -116,7 +121,7 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     ------
     ValueError
         If the name is unknown, if `levels` are given to ``acc5`` or ``acc7``, whose name fixes
-        them, or if they are not at least two increasing integers.
+        them, or if they are not two or more numbers in ascending order.
 
     Examples
     --------
@@ -132,7 +137,7 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     if callable(scoring):
         return scoring
     steps = None if levels is None else tuple(check_levels(levels).tolist())
-    if scoring == "neg_rps":
+    if scoring == _PROBABILISTIC:
         return _NegativeRankedProbability(steps or tuple(SENTIMENT_LEVELS))
     if scoring not in _METRICS:
         return _sklearn_scorer(scoring)
@@ -142,6 +147,21 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     if steps and "levels" in inspect.signature(metric).parameters:
         bound = {**bound, "levels": steps}
     return sklearn.metrics.make_scorer(metric, greater_is_better=greater_is_better, **bound)
+
+
+def _align_proba(
+    proba: ArrayLike, classes: ArrayLike, levels: ArrayLike | range
+) -> NDArray[np.float64]:
+    """Spread the columns of the classes seen in training over all levels, 0 for the others."""
+    steps, seen = check_levels(levels), np.asarray(classes)
+    columns = check_array(proba, dtype=np.float64, input_name="proba")
+    if columns.shape[1] != len(seen):
+        raise ValueError(f"proba has {columns.shape[1]} columns for {len(seen)} classes.")
+    if not np.isin(seen, steps).all():
+        raise ValueError(f"The classes {seen.tolist()} are not all levels of {steps.tolist()}.")
+    aligned = np.zeros((len(columns), len(steps)))
+    aligned[:, np.searchsorted(steps, seen)] = columns
+    return aligned
 
 
 def _sklearn_scorer(scoring: str) -> Scorer:

@@ -1,4 +1,4 @@
-"""Speaker verification: are two utterances of one speaker? Its trials and its error rates.
+"""Trials and error rates of speaker verification.
 
 A trial is a pair of utterances with a similarity score. Accepting every trial whose score reaches
 a threshold misses some same-speaker trials and raises false alarms on some different-speaker ones.
@@ -14,41 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import det_curve
 from sklearn.utils import check_random_state, column_or_1d
 
-from sklearn_speechsent.metrics._checks import FloatArray
+from sklearn_speechsent.metrics._checks import BoolArray, FloatArray, check_trials
 
-BoolArray = NDArray[np.bool_]
 RowArray = NDArray[np.intp]
-
-
-def check_trials(y_true: ArrayLike, y_score: ArrayLike) -> tuple[BoolArray, FloatArray]:
-    """Return truth and scores of trials; ValueError unless there are finite ones of both kinds."""
-    truth = column_or_1d(y_true)
-    if truth.dtype == object:
-        truth = np.array(truth.tolist())
-    if truth.dtype.kind not in "biuf" or np.isnan(truth).any():
-        raise ValueError(
-            f"y_true must be true or false (1 or 0) for every trial, got {truth.dtype} values such "
-            f"as {truth[:3].tolist()}. Leave out trials without a truth; compare names first, "
-            "say y_true == 'same'."
-        )
-    same, scores = truth.astype(bool), column_or_1d(y_score, dtype=np.float64)
-    if len(same) != len(scores):
-        raise ValueError(
-            f"y_true has {len(same)} trials, y_score {len(scores)} scores: pass one score for "
-            "each trial."
-        )
-    wrong = np.flatnonzero(~np.isfinite(scores))
-    if len(wrong):
-        raise ValueError(
-            f"y_score contains NaN or infinity: {len(wrong)} score(s), the first in row {wrong[0]} "
-            f"({scores[wrong[0]]}). Leave these trials out of y_true and y_score."
-        )
-    if same.all() or not same.any():
-        raise ValueError(
-            f"y_true has {same.sum()} same-speaker and {(~same).sum()} different-speaker trials: "
-            "error rates need both kinds. make_trials draws both."
-        )
-    return same, scores
 
 
 def find_equal_error(false_alarm: FloatArray, miss: FloatArray) -> float:
@@ -134,8 +102,8 @@ def equal_error_rate(
     eer = find_equal_error(false_alarm, miss)
     if not return_threshold:
         return eer
-    # On the line through the crossing the mean of the rates is the farther from the EER, the more
-    # they differ. Rejecting all (at infinity) differs most and comes last, so it is never taken.
+    # The more the rates differ, the farther is their mean from the EER. They differ most where all
+    # trials are rejected (at infinity); that comes last, so it is never taken.
     nearest = thresholds[np.abs(miss - false_alarm).argmin()]
     dtype = np.asarray(y_score).dtype
     return eer, _midway(scores, nearest, dtype if dtype.kind == "f" else np.dtype(np.float64))
@@ -236,7 +204,7 @@ def make_trials(
     speakers : array-like of shape (n_utterances,)
         Speaker of each utterance, names or numbers. Every speaker has two utterances or more.
     n_trials : int, default=None
-        None makes all n (n - 1) / 2 pairs. Otherwise at most so many, at least 2, drawn without
+        None makes all n (n - 1) / 2 pairs. Otherwise at most this number, at least 2, drawn without
         replacement from two strata, because same-speaker pairs are rare in a large corpus:
         ``n_trials // 2`` of the same-speaker pairs (all, if there are fewer), and the rest of
         the different-speaker pairs (again all, if there are fewer; the total is then smaller).
@@ -280,8 +248,8 @@ def make_trials(
     if n_trials is None:
         first, second = np.triu_indices(len(codes), k=1)
         return first, second, codes[first] == codes[second]
-    # With utterances sorted by speaker, the partners of each that stand behind it are one run up
-    # to the end of its speaker's block and one from there: any pair is found by its number alone.
+    # With utterances sorted by speaker, those after each one are of the same speaker up to the end
+    # of its block and of others from there: a pair follows from its number.
     rng = check_random_state(random_state)
     order = np.argsort(codes, kind="stable")
     ends, n = np.repeat(np.cumsum(counts), counts), len(codes)
@@ -327,7 +295,7 @@ def _draw_pairs(starts: RowArray, stops: RowArray, size: int, rng: RandomState) 
     n_pairs = int(up_to[-1])
     if 2 * size >= n_pairs:
         drawn = rng.permutation(n_pairs)[:size]
-    else:  # redraw what came up twice; memory is that of the result, however many pairs there are
+    else:  # draw again what came up twice; memory does not depend on the number of pairs
         drawn = np.empty(0, dtype=np.int64)
         while len(drawn) < size:
             drawn = np.append(drawn, rng.randint(n_pairs, size=size, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Splitters that keep every speaker on one side."""
+"""Splitters of data without speakers on both sides."""
 
 from sklearn_speechsent.model_selection.speaker_folds import StratifiedSpeakerKFold
 

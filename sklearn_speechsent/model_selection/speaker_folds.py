@@ -1,7 +1,7 @@
 """Folds over speakers for continuous intensity.
 
-A model that has heard a speaker in training scores far too well on that speaker, and
-scikit-learn's stratified group splitter refuses continuous targets.
+A model scores far too well on speakers it was trained on, and scikit-learn's stratified group
+splitter refuses continuous targets.
 """
 
 import warnings
@@ -16,13 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
+from sklearn_speechsent.metrics.levels import check_levels, level_index, round_to_integers
+
 IntArray = NDArray[np.intp]
 
 
 class StratifiedSpeakerKFold(StratifiedGroupKFold):
     """K folds in which no speaker is on both sides and levels are spread evenly.
 
-    Each utterance falls in the stratum of its rounded label, or of its quantile bin, and
+    Each utterance falls in the stratum of its level, or of its quantile bin, and
     :class:`~sklearn.model_selection.StratifiedGroupKFold` distributes whole speakers so that
     every fold has about the same share of each stratum [1]_.
 
@@ -30,9 +32,12 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
     ----------
     n_splits : int, default=5
         Number of folds, at least 2 and at most the number of speakers.
+    levels : array-like of numbers of shape (n_levels,), default=None
+        The scale, to whose levels labels are rounded and clipped as by
+        :func:`~sklearn_speechsent.metrics.round_to_levels`. None rounds to the nearest integer.
     n_bins : int, default=None
-        Number of quantile bins of the labels to stratify by, for scales whose integers mean
-        nothing. None stratifies by the label rounded to the nearest integer.
+        Number of quantile bins of the labels to stratify by, for labels without levels; an error
+        next to `levels`. None stratifies by level.
     shuffle : bool, default=False
         Whether speakers of similar label counts are assigned in random order.
     random_state : int or RandomState instance, default=None
@@ -61,6 +66,7 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         self,
         n_splits: int = 5,
         *,
+        levels: ArrayLike | range | None = None,
         n_bins: int | None = None,
         shuffle: bool = False,
         random_state: int | RandomState | None = None,
@@ -68,6 +74,14 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         super().__init__(n_splits=n_splits, shuffle=shuffle, random_state=random_state)
         if n_bins is not None and not (isinstance(n_bins, Integral) and n_bins >= 2):
             raise ValueError(f"n_bins must be None or an integer of at least 2, got {n_bins!r}.")
+        if levels is not None:
+            check_levels(levels)
+            if n_bins is not None:
+                raise ValueError(
+                    "levels and n_bins are two ways to stratify: pass one of them, levels for a "
+                    "scale that is known."
+                )
+        self.levels = levels
         self.n_bins = n_bins
 
     def split(
@@ -87,7 +101,7 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         Returns
         -------
         iterator of (ndarray, ndarray)
-            Train and test rows, for each fold in turn.
+            Train and test rows of each fold.
 
         Raises
         ------
@@ -124,7 +138,7 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
                 "folds, or stratify by quantiles with n_bins."
             )
         with warnings.catch_warnings():
-            # "least populated class" and "many unique classes": no harm as long as every level
+            # "least populated class" and "many unique classes" do no harm as long as every level
             # is in every training part, which is checked below
             warnings.simplefilter("ignore", UserWarning)
             tests = [test for _, test in super().split(labels, strata, speakers)]
@@ -135,9 +149,11 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         return iter(folds)
 
     def _strata(self, labels: NDArray[np.float64]) -> IntArray:
-        """Return the stratum of each utterance: its rounded level or its quantile bin."""
+        """Return the stratum of each utterance: its level or its quantile bin."""
+        if self.levels is not None:
+            return level_index(labels, check_levels(self.levels)).astype(np.intp)
         if self.n_bins is None:
-            return np.rint(labels).astype(np.intp)
+            return round_to_integers(labels).astype(np.intp)
         edges = np.quantile(labels, np.linspace(0, 1, self.n_bins + 1)[1:-1])
         return np.digitize(labels, np.unique(edges))
 
@@ -150,11 +166,12 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         for number, (train, _) in enumerate(folds):
             for stratum in np.setdiff1d(strata, strata[train]):
                 members = labels[strata == stratum]
-                name = (
-                    f"Level {stratum}"
-                    if self.n_bins is None
-                    else f"The bin of labels {members.min():g} to {members.max():g}"
-                )
+                if self.n_bins is not None:
+                    name = f"The bin of labels {members.min():g} to {members.max():g}"
+                elif self.levels is not None:
+                    name = f"Level {check_levels(self.levels)[stratum]:g}"
+                else:
+                    name = f"Level {stratum}"
                 warnings.warn(
                     f"{name} is absent from the training part of fold {number}: "
                     "its speakers are all in the test part.",
@@ -166,8 +183,8 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
 def _fill_empty(tests: list[IntArray], speakers: NDArray[Any]) -> None:
     """Move a speaker into each empty test part, in place.
 
-    scikit-learn breaks ties between folds by rounding error and so, with hardly more speakers
-    than folds, leaves one empty now and then.
+    scikit-learn breaks ties between folds by rounding error. With few more speakers than folds
+    this sometimes leaves a fold empty.
     """
     for number, test in enumerate(tests):
         if len(test) == 0:

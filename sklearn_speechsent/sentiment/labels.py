@@ -1,4 +1,4 @@
-"""Labels on an ordinal scale: which levels there are, and which one a label is."""
+"""Levels of the labels that an estimator is trained on, with errors and warnings about them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
-
-def round_labels(y: NDArray[Any]) -> NDArray[Any]:
-    """Nearest integers, halves to even, of real labels; others as they are."""
-    if y.dtype.kind == "f":
-        return np.rint(y) + 0.0  # no negative zero among the levels
-    return y
+from sklearn_speechsent.metrics.levels import level_index, observed_levels
 
 
 def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
@@ -23,9 +18,10 @@ def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
     Parameters
     ----------
     y : ndarray of shape (n,)
-        Labels; real ones count as their nearest integer.
+        Labels.
     levels : array-like of numbers or None
-        The scale, if it is known beforehand; None takes the levels that occur.
+        The scale, if it is known beforehand. None takes the labels that occur, real ones rounded
+        to whole numbers.
 
     Returns
     -------
@@ -34,7 +30,7 @@ def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If there are less than two levels, or a label lies off the scale (the message names the
+        If there are fewer than two levels, or a label lies off the scale (the message names the
         row).
 
     Warns
@@ -43,10 +39,9 @@ def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
         If a level of the scale does not occur in ``y``; the message names it.
     """
     if levels is None:
-        rounded = round_labels(y)
-        if rounded.dtype.kind == "O":
-            check_classification_targets(rounded)
-        found = np.unique(rounded)
+        if y.dtype.kind == "O":
+            check_classification_targets(y)
+        found = observed_levels(y) if y.dtype.kind in "iuf" else np.unique(y)
         if len(found) < 2:
             raise ValueError(
                 f"y has only one class, level {found.tolist()[0]!r}: nothing can be learned from "
@@ -54,9 +49,10 @@ def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
             )
         return found
     scale = np.unique(np.asarray(levels))
-    if len(scale) < 2 or scale.dtype.kind not in "iuf":
+    if len(scale) < 2 or scale.dtype.kind not in "iuf" or not np.isfinite(scale).all():
         raise ValueError(
-            f"levels must be at least two distinct numbers, got {np.asarray(levels).tolist()}."
+            "levels must be finite and at least two distinct numbers, got "
+            f"{np.asarray(levels).tolist()}."
         )
     if y.dtype.kind not in "iufb":
         raise ValueError(
@@ -69,7 +65,7 @@ def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
             f"Label {y[row]} in row {row} lies off the scale {scale.tolist()}. Correct it or pass "
             "other levels."
         )
-    counts = np.bincount(nearest_level(y, scale), minlength=len(scale))
+    counts = np.bincount(label_index(y, scale), minlength=len(scale))
     if np.count_nonzero(counts) < 2:
         raise ValueError(
             f"y has only one class, level {scale[counts.argmax()]}: nothing can be learned from it."
@@ -84,31 +80,29 @@ def find_levels(y: NDArray[Any], levels: ArrayLike | None) -> NDArray[Any]:
     return scale
 
 
-def nearest_level(y: NDArray[Any], levels: NDArray[Any]) -> NDArray[np.int64]:
-    """Index of the level that each label is nearest to.
+def label_index(y: NDArray[Any], levels: NDArray[Any]) -> NDArray[np.int64]:
+    """Position of each label's level.
+
+    Numbers follow the rule of :mod:`sklearn_speechsent.metrics.levels`; text has to be equal.
 
     Parameters
     ----------
     y : ndarray of shape (n,)
     levels : ndarray of shape (n_levels,)
-        In ascending order.
+        As :func:`find_levels` returns them.
 
     Returns
     -------
     ndarray of int of shape (n,)
-        Halves between integer levels go to the even one, as numpy rounds.
 
     Raises
     ------
     ValueError
-        If labels are no numbers and one of them is not among the levels.
+        If the levels are not numbers and a label is not among them.
     """
-    if levels.dtype.kind not in "iuf":
-        index = np.searchsorted(levels, y).clip(0, len(levels) - 1)
-        if (levels[index] != y).any():
-            raise ValueError(f"y holds labels that are not among the levels {levels.tolist()}.")
-        return index
-    if np.array_equal(levels, np.rint(levels)):
-        y = np.rint(y)
-    midpoints = (levels[1:].astype(float) + levels[:-1]) / 2
-    return np.searchsorted(midpoints, y, side="left").astype(np.int64)
+    if levels.dtype.kind in "iuf":
+        return level_index(y, levels)
+    index = np.searchsorted(levels, y).clip(0, len(levels) - 1)
+    if (levels[index] != y).any():
+        raise ValueError(f"y holds labels that are not among the levels {levels.tolist()}.")
+    return index

@@ -17,11 +17,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import DataLoader
 
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.metrics.levels import sampling_weights
+from sklearn_speechsent.metrics.levels import level_index, round_to_integers, sampling_weights
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
 from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights
-from sklearn_speechsent.sentiment.labels import nearest_level, round_labels
+from sklearn_speechsent.sentiment.labels import label_index
 from sklearn_speechsent.training.checks import (
     TRAINING_CONSTRAINTS,
     check_training_data,
@@ -349,8 +349,10 @@ class SpeechSentimentNet(UtteranceNet):
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if "ordinal" in self._heads():
-            return nearest_level(y, self.levels_)
-        return np.unique(round_labels(y), return_inverse=True)[1]
+            return label_index(y, self.levels_)
+        if self.levels is not None:
+            return level_index(y, np.unique(self.levels))
+        return np.unique(round_to_integers(y), return_inverse=True)[1]
 
     def _dataset(
         self, frames: UtteranceFrames, y: NDArray[Any], weight: NDArray[np.float32]
@@ -359,7 +361,7 @@ class SpeechSentimentNet(UtteranceNet):
         if "regression" in self._heads():
             targets["regression"] = y.astype(np.float32)
         if "ordinal" in self._heads():
-            targets["ordinal"] = nearest_level(y, self.levels_)
+            targets["ordinal"] = label_index(y, self.levels_)
         return UtteranceDataset(frames, y, targets=targets)
 
     # -- hooks of skorch -------------------------------------------------------------------------

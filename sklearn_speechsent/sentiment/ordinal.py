@@ -1,4 +1,4 @@
-"""Ordinal classification by thresholds, for any binary classifier."""
+"""Ordinal classification with one binary classifier per threshold."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_speechsent.sentiment.labels import find_levels, nearest_level
+from sklearn_speechsent.sentiment.labels import find_levels, label_index
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
@@ -48,12 +48,16 @@ from sklearn_speechsent.utils.sklearn_compat import (
     routing_enabled,
 )
 
-#: A matrix of more bytes is not made: that of 16,384 rows has so many.
+#: Defaults of the classifier's C and gamma.
+_C, _GAMMA = 10.0, 0.25
+#: Bytes of the largest kernel that is shared, which has 16,384 rows.
 _LARGEST = 2**31
-#: A linear classifier keeps its coefficients, which one of precomputed kernels would not have.
+#: Rows that are predicted at a time with a shared kernel: 16,384 columns of them take 128 MiB.
+_ROWS = 1024
+#: Not linear: a precomputed kernel would leave a linear classifier without coefficients.
 _KERNELS = ("rbf", "poly", "sigmoid")
-#: Steps that pay no attention to the labels, and so are the same for all thresholds.
-_BLIND = (
+#: Steps that ignore the labels, and so are the same for all thresholds.
+_UNSUPERVISED = (
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
@@ -64,10 +68,10 @@ _BLIND = (
 )
 
 
-class TrainingKernel(TransformerMixin, BaseEstimator):
-    """Kernel between rows and those of the training set, for ``SVC(kernel="precomputed")``.
+class _TrainingKernel(TransformerMixin, BaseEstimator):
+    """Kernel between rows and the training set, for ``SVC(kernel="precomputed")``.
 
-    One product of matrices in double precision, where libsvm takes pair by pair.
+    It is one product of matrices in double precision, where libsvm computes pair by pair.
 
     Parameters
     ----------
@@ -105,8 +109,8 @@ class TrainingKernel(TransformerMixin, BaseEstimator):
         self.coef0 = coef0
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> TrainingKernel:
-        """Keep the training set.
+    def fit(self, X: Any, y: Any = None) -> _TrainingKernel:
+        """Store the training set.
 
         Parameters
         ----------
@@ -126,7 +130,7 @@ class TrainingKernel(TransformerMixin, BaseEstimator):
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float64]:
-        """Keep the training set, and give its kernel with itself.
+        """Store the training set and return its kernel with itself.
 
         Parameters
         ----------
@@ -141,7 +145,7 @@ class TrainingKernel(TransformerMixin, BaseEstimator):
         return self.fit(X).transform(self.rows_)
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Give the kernel with the training set.
+        """Kernel with the training set.
 
         Parameters
         ----------
@@ -165,8 +169,8 @@ class TrainingKernel(TransformerMixin, BaseEstimator):
         )
 
 
-def split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, SVC]] | None:
-    """Cut a classifier in two, so that the first part is the same for all thresholds.
+def _split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, SVC]] | None:
+    """Split a classifier into steps that all thresholds share and one that learns each threshold.
 
     Parameters
     ----------
@@ -179,13 +183,13 @@ def split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, SVC]] 
     shared : Pipeline
         From rows to their kernel with the training set.
     last : tuple of str and SVC
-        Name of the last step, and what learns from the kernel. Both parts are yet to be fitted.
+        Name of the last step, and the classifier on the kernel. Neither part is fitted.
 
     Notes
     -----
-    It is None, instead of the two, for all but a :class:`~sklearn.svm.SVC` with a curved kernel,
-    on its own or behind scalers in a Pipeline; for sparse rows, and for so many that their kernel
-    would take more than 2 GiB.
+    None is returned, instead of the two, unless the classifier is a :class:`~sklearn.svm.SVC` with
+    a kernel that is not linear, alone or after scalers in a Pipeline; for sparse rows; and where
+    the kernel would take more than 2 GiB.
     """
     steps = estimator.steps if type(estimator) is Pipeline else [("svc", estimator)]
     *scalers, (name, svc) = steps
@@ -193,28 +197,24 @@ def split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, SVC]] 
         return None
     if not isinstance(X, np.ndarray) or 8 * len(X) ** 2 > _LARGEST:
         return None
-    if not all(type(step) in _BLIND or step in ("passthrough", None) for _, step in scalers):
+    if not all(type(step) in _UNSUPERVISED or step in ("passthrough", None) for _, step in scalers):
         return None
-    kernel = TrainingKernel(svc.kernel, gamma=svc.gamma, degree=svc.degree, coef0=svc.coef0)
+    kernel = _TrainingKernel(svc.kernel, gamma=svc.gamma, degree=svc.degree, coef0=svc.coef0)
     shared = clone(Pipeline([*scalers, ("trainingkernel", kernel)]))
     return shared, (name, clone(svc).set_params(kernel="precomputed"))
-
-
-#: Rows that are predicted at a time where a kernel is shared: one of 16,384 columns has 128 MiB.
-_ROWS = 1024
 
 
 def _fit_threshold(
     estimator: Any, X: NDArray[Any], above: NDArray[np.bool_], fit_params: dict[str, Any]
 ) -> Any:
-    """Classifier of "above the threshold"; a constant where nothing or all lies above it."""
+    """Fit a classifier of "above the threshold"; a constant one if all labels are on one side."""
     if above.all() or not above.any():
         return DummyClassifier(strategy="constant", constant=bool(above[0])).fit(X, above)
     return clone(estimator).fit(X, above, **fit_params)
 
 
 def _gives_distances(estimator: Any) -> bool:
-    """Whether scores are signed distances; else they are probabilities."""
+    """Whether scores are signed distances and not probabilities."""
     return hasattr(estimator, "decision_function")
 
 
@@ -224,7 +224,7 @@ def _scores(estimator: Any, X: NDArray[Any]) -> NDArray[Any]:
         return np.ravel(estimator.decision_function(X))
     if hasattr(estimator, "predict_proba"):
         proba = estimator.predict_proba(X)
-        # A constant classifier knows one class only.
+        # A constant classifier has one class only.
         above = np.flatnonzero(estimator.classes_)
         return proba[:, above[0]] if len(above) else np.zeros(len(proba))
     return np.asarray(estimator.predict(X), dtype=float)
@@ -242,14 +242,19 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
 
     For K levels, K - 1 clones of ``estimator`` each learn whether the level lies above one
     threshold, after Frank and Hall [1]_; the predicted level is the number of thresholds that are
-    exceeded. It is the non-neural twin of the CORAL head.
+    exceeded. It is the counterpart of the CORAL head without a network.
 
     Parameters
     ----------
     estimator : classifier, optional
         Binary classifier. By default standardised features and a class-balanced support vector
-        classifier with a smooth kernel (radial, ``C=10``, gamma a quarter of one over the number of
-        features), which does well on pooled maps of a speaker network.
+        classifier with a radial kernel, which does well on pooled maps of a speaker network.
+    C : float, default=10.0
+        Inverse strength of regularisation of the default estimator. With ``estimator``, set its own
+        (``estimator__C``): another value here is an error.
+    gamma : float, default=0.25
+        Width of the radial kernel of the default estimator, in units of one over the number of
+        features: ``SVC(gamma=gamma / n_features)``. An error next to ``estimator``, like ``C``.
     levels : array-like of numbers, optional
         The scale. By default the levels that occur in ``y``; pass it where a fold may lack one.
     n_jobs : int, optional
@@ -257,25 +262,28 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
 
     Attributes
     ----------
+    levels_ : ndarray of shape (n_levels,)
+        Levels in ordinal order.
     classes_ : ndarray of shape (n_levels,)
-        Levels in ascending order.
+        Levels in ascending order, as in the columns of ``predict_proba``; for numbers the same as
+        ``levels_``.
     estimators_ : list of classifiers
-        One per threshold.
-    shared_ : Pipeline or None
-        Steps that the Pipelines in ``estimators_`` have in common, from features to a kernel.
+        Fitted clones of ``estimator``, one per threshold, from the lowest to the highest.
     n_features_in_ : int
+        Number of features.
     feature_names_in_ : ndarray of str
-        Only if ``X`` had string column names.
+        Names of the features, only if ``X`` had string column names.
 
     Notes
     -----
-    Real labels count as the nearest level, halves to even.
+    Real labels count as the nearest level, see
+    :func:`~sklearn_speechsent.metrics.round_to_levels`.
 
-    Support vector classifiers with a curved kernel (:class:`~sklearn.svm.SVC` alone, or behind
-    scalers of :mod:`sklearn.preprocessing` in a Pipeline) compute it once for all thresholds, when
-    they are fitted and when they predict: ``estimators_`` are then Pipelines that end in an ``SVC``
-    of precomputed kernels. Decisions are the same; eight bytes for each pair of rows have to fit
-    into memory. Above 16,384 rows (2 GiB), for sparse rows, and if ``fit`` is given anything but
+    Support vector classifiers with a kernel that is not linear (:class:`~sklearn.svm.SVC` alone, or
+    after scalers of :mod:`sklearn.preprocessing` in a Pipeline) compute it once for all thresholds,
+    in ``fit`` and in ``predict``: ``estimators_`` are then Pipelines that end in an ``SVC`` of
+    precomputed kernels. Decisions are the same; the kernel takes eight bytes of memory for each
+    pair of rows. Above 16,384 rows (2 GiB), for sparse rows, and if ``fit`` is given anything but
     ``X`` and ``y``, each classifier computes its own.
 
     References
@@ -298,23 +306,46 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
 
     _parameter_constraints: dict[str, list[Any]] = {
         "estimator": [HasMethods(["fit", "predict"]), None],
+        "C": [Interval(Real, 0.0, None, closed="neither")],
+        "gamma": [Interval(Real, 0.0, None, closed="neither")],
         "levels": ["array-like", None],
         "n_jobs": [Integral, None],
     }
 
     def __init__(
-        self, estimator: Any = None, *, levels: Any = None, n_jobs: int | None = None
+        self,
+        estimator: Any = None,
+        *,
+        C: float = _C,
+        gamma: float = _GAMMA,
+        levels: Any = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
+        self.C = C
+        self.gamma = gamma
         self.levels = levels
         self.n_jobs = n_jobs
 
     def _estimator(self, n_features: int = 1) -> Any:
         if self.estimator is not None:
             return self.estimator
-        # The seed changes nothing; without one, fit would advance NumPy's global generator.
-        svc = SVC(C=10.0, gamma=0.25 / n_features, class_weight="balanced", random_state=0)
+        # The seed changes nothing, but without one, fit would advance NumPy's global generator.
+        svc = SVC(C=self.C, gamma=self.gamma / n_features, class_weight="balanced", random_state=0)
         return make_pipeline(StandardScaler(), svc)
+
+    def _check_estimator(self) -> None:
+        """Refuse parameters of the default estimator next to another one."""
+        given = {"C": (self.C, _C), "gamma": (self.gamma, _GAMMA)}
+        changed = [
+            f"{name}={value}" for name, (value, default) in given.items() if value != default
+        ]
+        if self.estimator is not None and changed:
+            raise ValueError(
+                f"{' and '.join(changed)} would be ignored: C and gamma belong to the default "
+                f"estimator, and estimator={self.estimator!r} was given. Set its own parameters "
+                "(estimator__… in set_params and searches), or leave out estimator."
+            )
 
     @reports_fit()
     # The binary classifiers are checked by their own fit.
@@ -337,28 +368,30 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         Raises
         ------
         ValueError
-            If ``y`` has a single level, or a label off the given ``levels``.
+            If ``y`` has a single level or a label off the given ``levels``, or if ``C`` or
+            ``gamma`` is changed next to ``estimator``.
         """
+        self._check_estimator()
         X, y = self._validate(X, y)
         levels = find_levels(y, self.levels)
-        index = nearest_level(y, levels)
+        index = label_index(y, levels)
         if fit_params and routing_enabled():
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         estimator = self._estimator(X.shape[1])
-        # Weights of zero confuse the numbers of support vectors, by which kernels are looked up.
-        split = None if fit_params else split_at_kernel(estimator, X)
-        self.shared_ = None
+        # Rows of weight zero change the numbers of support vectors, which index the kernel.
+        split = None if fit_params else _split_at_kernel(estimator, X)
+        self._shared_ = None
         if split is not None:
-            self.shared_, (name, estimator) = split
-            X = self.shared_.fit_transform(X)
+            self._shared_, (name, estimator) = split
+            X = self._shared_.fit_transform(X)
         fitted = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
             joblib.delayed(_fit_threshold)(estimator, X, index > k, fit_params)
             for k in range(len(levels) - 1)
         )
-        if self.shared_ is not None:
-            fitted = [Pipeline([*self.shared_.steps, (name, last)]) for last in fitted]
+        if self._shared_ is not None:
+            fitted = [Pipeline([*self._shared_.steps, (name, last)]) for last in fitted]
         self.estimators_ = fitted
-        self.classes_ = levels
+        self.levels_ = self.classes_ = levels
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -371,18 +404,18 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         Returns
         -------
         ndarray of shape (n,)
-            Values of ``classes_``.
+            Values of ``levels_``.
         """
         scores, bounds = self._threshold_scores(X)
-        return self.classes_[(scores > bounds).sum(axis=1)]
+        return self.levels_[(scores > bounds).sum(axis=1)]
 
     @available_if(_soft)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probability of each level.
 
-        Differences of the thresholds' probabilities, which independent classifiers need not put in
-        order: they are rearranged to decrease [2]_, which leaves the number of those above one
-        half, and so the predicted level, as it is. Signed distances ``d`` of a classifier without
+        Differences of the thresholds' probabilities. Independent classifiers need not keep these in
+        order: they are sorted to decrease [2]_, which does not change the number of those above
+        one half, and so the predicted level. Signed distances ``d`` of a classifier without
         probabilities count as ``1 / (1 + exp(-2 d))``, which ranks well but is not calibrated;
         wrap the classifier in :class:`~sklearn.calibration.CalibratedClassifierCV` for more.
 
@@ -408,11 +441,11 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         X = self._validate(X, reset=False)
         estimators = self.estimators_
         bounds = np.array([0.0 if _gives_distances(e) else 0.5 for e in estimators])
-        if self.shared_ is None:
+        if self._shared_ is None:
             return self._scores(estimators, X), bounds
         last_steps = [pipeline[-1] for pipeline in estimators]
         blocks = [
-            self._scores(last_steps, self.shared_.transform(X[rows]))
+            self._scores(last_steps, self._shared_.transform(X[rows]))
             for rows in gen_batches(len(X), _ROWS)
         ]
         return np.concatenate(blocks), bounds

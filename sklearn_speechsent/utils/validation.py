@@ -1,4 +1,4 @@
-"""Checks that more than one room needs."""
+"""Validation that several rooms need."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 
 def check_labels(y: Any, n: int) -> None:
-    """Look at labels before long work starts: length, missing values, number of levels.
+    """Check labels before long work starts: length, missing values, number of levels.
 
     Parameters
     ----------

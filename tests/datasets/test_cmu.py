@@ -1,4 +1,4 @@
-"""Nothing of the real labels is in here: videos and times are made up, counts are public."""
+"""CMU-MOSEI and CMU-MOSI from made-up videos and times; the counts are public."""
 
 import os
 
@@ -166,7 +166,7 @@ def test_videos_need_not_be_sorted_to_be_joined_by_time(home, write, labels):
 @pytest.mark.parametrize("place", ["cmu_mosi", "cmu_mosi/Raw"])
 def test_folder_per_video(home, write, place):
     write_clips(write, home / "cmu_mosi" / "Raw", "{video}/{clip}.wav")
-    # Not asked: the clips were numbered by those who cut them.
+    # Transcripts are not used: the files have the numbers of their own labels.
     (home / "cmu_mosi" / "Raw" / "Transcript" / "Segmented" / "Combined").mkdir(parents=True)
     bunch = load_cmu_mosi(home / place, data_home=home)
     folder = home / "cmu_mosi" / "Raw"
@@ -245,7 +245,7 @@ def test_missing_videos_are_reported(home, write):
         ("WAV_16000/{video}.m4a", "WAV_16000/*.m4a"),
     ],
 )
-def test_films_are_no_audio(home, name, stars):
+def test_films_are_not_audio(home, name, stars):
     for video, clip, *_ in ROWS:
         path = home / "cmu_mosi" / name.format(video=video, clip=clip)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -382,13 +382,13 @@ def test_real_labels_of_mosi(real_labels, tmp_path):
 
 def test_labels_lie_with_the_audio_or_in_the_data_home(tmp_path):
     row = {"video_id": "abc", "clip_id": 1, "split": "test", "start": 0.0, "end": 1.0}
-    home, beside = tmp_path / "home", tmp_path / "audio"
-    for folder, sentiment in ((home / "cmu_mosi", 1.0), (beside, 2.0)):
+    home, near = tmp_path / "home", tmp_path / "audio"
+    for folder, sentiment in ((home / "cmu_mosi", 1.0), (near, 2.0)):
         folder.mkdir(parents=True)
         pd.DataFrame([{**row, "sentiment": sentiment}]).to_csv(folder / "labels.csv", index=False)
-    (beside / "WAV_16000").mkdir()
+    (near / "WAV_16000").mkdir()
     tone = np.sin(np.arange(32000) / 10)
-    soundfile.write(beside / "WAV_16000" / "abc.wav", tone, 16000)
-    assert load_cmu_mosi(beside, data_home=home).target.tolist() == [2.0]
-    (beside / "labels.csv").unlink()
-    assert load_cmu_mosi(beside, data_home=home).target.tolist() == [1.0]
+    soundfile.write(near / "WAV_16000" / "abc.wav", tone, 16000)
+    assert load_cmu_mosi(near, data_home=home).target.tolist() == [2.0]
+    (near / "labels.csv").unlink()
+    assert load_cmu_mosi(near, data_home=home).target.tolist() == [1.0]

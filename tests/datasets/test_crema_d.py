@@ -1,4 +1,4 @@
-"""CREMA-D from a tiny stand-in that has the names of the original release."""
+"""CREMA-D from a small folder with the names of the original release."""
 
 import itertools
 import re
@@ -45,7 +45,7 @@ def complete(tmp_path_factory):
     names = [stem for actor in range(1001, 1092) for stem in stems(actor)][:7442]
     for name in names:
         record(home, name, ".flac" if name.startswith("1002") else ".wav")
-    record(home, names[0], ".flac")  # beside its WAV
+    record(home, names[0], ".flac")  # next to its WAV
     for other in ["1000_DFA_ANG_XX", "1092_DFA_ANG_XX", "1001_DFA_SUR_XX", "1001_DFA_ANG_YY"]:
         record(home, other)
     soundfile.write(home / "crema_d" / "AudioWAV" / f"{SILENT}.wav", np.zeros(480), 16000)

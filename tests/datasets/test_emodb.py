@@ -1,4 +1,4 @@
-"""Emo-DB from a tiny stand-in with its file names."""
+"""Emo-DB from a small folder with its file names."""
 
 import re
 import warnings

@@ -1,4 +1,4 @@
-"""The distribution of labels, its numbers counted a second time, drawn without a screen."""
+"""Distribution of labels, drawn without a screen, its numbers counted a second time."""
 
 import collections
 import subprocess
@@ -96,6 +96,14 @@ def test_levels_with_gaps_stand_side_by_side():
     assert display.rounded.tolist() == [1, 0, 1, 1]
 
 
+def test_levels_between_whole_numbers():
+    display = LabelDistributionDisplay.from_labels([0, 0.1, 0.24, 0.5], levels=[0, 0.25, 0.5])
+    assert [tick.get_text() for tick in display.axes_[1].get_xticklabels()] == ["0", "0.25", "0.5"]
+    assert display.rounded.tolist() == [2, 1, 1]
+    np.testing.assert_allclose(display.bin_edges, np.linspace(-0.125, 0.625, 10))
+    assert display.original.sum() == 4
+
+
 def test_without_a_test_set_there_are_three_views():
     display = LabelDistributionDisplay.from_labels([1, 1, 1])
     assert display.test is None and len(display.axes_) == 3 and "test" not in display.bars_
@@ -123,7 +131,7 @@ def test_draws_on_given_axes_and_again(pyplot):
         ([0, np.nan], {}, "NaN"),
         ([0, np.inf], {}, "infinity"),
         ([], {}, "minimum of 1"),
-        ([0, 1], {"levels": [1]}, "two or more increasing integers"),
+        ([0, 1], {"levels": [1]}, "two or more different numbers"),
         ([0, 1], {"y_test": [np.nan]}, "y_test contains NaN"),
         ([0, 1], {"sampling_exponent": -1}, "sampling_exponent must be 0 or more, got -1"),
     ],

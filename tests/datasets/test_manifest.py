@@ -1,3 +1,5 @@
+"""Tables of files and labels: what is read, reported and refused."""
+
 import builtins
 import re
 from pathlib import Path
@@ -104,7 +106,7 @@ def test_real_valued_labels_and_levels(folder):
     with pytest.raises(ValueError, match=r"1\.4 in row 1 .*b\.wav.*off the scale from -1 to 1"):
         load_manifest(path, levels=(-1, 0, 1))
     for levels in [(1, 0), (), "low", [[0, 1]], (0, np.nan)]:
-        with pytest.raises(ValueError, match="levels must be numbers in ascending order"):
+        with pytest.raises(ValueError, match="numbers in ascending order"):
             load_manifest(path, levels=levels)
 
 
@@ -169,7 +171,7 @@ def test_missing_audio_folder(folder):
         ('file,label\na,"1\n', "cannot be read as a table"),
         (
             "file,label,speaker\na,good,s\nb,1,s\nc,inf,s\n",
-            r"column 'label': 'good' in row 0 \(a\), 'inf' in row 2 \(c\) is no number",
+            r"column 'label': 'good' in row 0 \(a\), 'inf' in row 2 \(c\) is not a number",
         ),
         ("file,label,speaker,start,end\na,1,s,soon,2\n", r"column 'start': 'soon' in row 0 \(a\)"),
     ],
@@ -185,7 +187,7 @@ def test_tables_that_are_not_understood(folder, text, message):
 def test_many_bad_labels_are_counted(folder):
     rows = "".join(f"f{k},bad,s\n" for k in range(9))
     (folder / "m.csv").write_text("file,label,speaker\n" + rows)
-    with pytest.raises(ValueError, match=r"in row 4 \(f4\) and 4 more is no number"):
+    with pytest.raises(ValueError, match=r"in row 4 \(f4\) and 4 more is not a number"):
         load_manifest(folder / "m.csv")
 
 
@@ -195,7 +197,7 @@ def test_other_columns_may_be_called_anything(folder):
     assert set(more) <= set(bunch.frame.columns)
 
 
-def test_files_that_are_no_tables(folder):
+def test_files_that_are_not_tables(folder):
     with pytest.raises(FileNotFoundError, match=r"no\.csv: there is no such table"):
         load_manifest(folder / "no.csv")
     (folder / "m.xlsx").touch()

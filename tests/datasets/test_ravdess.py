@@ -1,3 +1,5 @@
+"""RAVDESS from a small folder with the names of the original release."""
+
 import re
 import warnings
 import zlib
@@ -9,7 +11,7 @@ import pytest
 import soundfile
 
 from sklearn_speechsent.datasets import _acted, load_ravdess
-from sklearn_speechsent.datasets._items import audit_items
+from sklearn_speechsent.datasets._audit import audit_items
 
 
 def stems(actor):
@@ -40,7 +42,7 @@ def complete(tmp_path_factory):
             write(home, stem, ".flac" if actor % 3 else ".wav")
         for ignored in ["03-01-08-01-01-01", "03-02-03-01-01-01", "01-01-03-01-01-01"]:
             write(home, f"{ignored}-{actor:02}")
-    write(home, "03-01-03-01-01-01-02", ".wav")  # beside its FLAC
+    write(home, "03-01-03-01-01-01-02", ".wav")  # next to its FLAC
     write(home, "03-01-01-02-01-01-02")  # strong neutral does not exist
     write(home, "03-01-03-01-01-01-25")
     write(home, "03-01-03-01-01-01-05", folder="Actor_04")

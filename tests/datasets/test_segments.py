@@ -1,3 +1,5 @@
+"""Rows of segments to audformat's index and back."""
+
 import numpy as np
 import pandas as pd
 import pytest

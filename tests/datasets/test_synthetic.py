@@ -1,3 +1,5 @@
+"""The synthetic corpus: files, labels, speakers, seeds."""
+
 import os
 from pathlib import Path
 

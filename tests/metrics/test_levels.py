@@ -1,10 +1,11 @@
-"""Rounding to levels and the validation behind every metric."""
+"""The rounding rule and the validation that all metrics share."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sklearn_speechsent.metrics import round_to_levels, rounded_accuracy_score
+from sklearn_speechsent.metrics.levels import level_index, observed_levels
 
 
 def test_rounds_half_to_even_and_clips():
@@ -28,7 +29,7 @@ def test_a_scale_with_gaps_takes_the_nearest_level():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_refuses_values_that_are_no_numbers(value):
+def test_refuses_values_that_are_not_numbers(value):
     with pytest.raises(ValueError, match=r"Input y contains"):
         round_to_levels([0.0, value])
     with pytest.raises(ValueError, match=r"Input y_pred contains"):
@@ -36,10 +37,10 @@ def test_refuses_values_that_are_no_numbers(value):
 
 
 @pytest.mark.parametrize(
-    "levels", [[0], [1, 0], [0, 0, 1], [0, 0.5, 1], ["low", "high"], [[0, 1]], 3, [0, np.nan]]
+    "levels", [[0], [1, 0], [0, 0, 1], [0, np.inf], ["low", "high"], [[0, 1]], 3, [0, np.nan]]
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
-def test_refuses_levels_that_are_no_scale(levels):
+def test_refuses_levels_that_are_not_a_scale(levels):
     with pytest.raises(ValueError, match="levels must be"):
         round_to_levels([0.0], levels)
 
@@ -58,3 +59,24 @@ def test_refuses_lengths_that_differ_and_nothing_at_all():
         rounded_accuracy_score([0, 1], [0])
     with pytest.raises(ValueError, match="0 sample"):
         rounded_accuracy_score([], [])
+
+
+@pytest.mark.parametrize("levels", [[-1.5, 0, 2], [0, 0.1, 0.3], [1, 10, 100], [-0.5, 0.5, 1.5]])
+def test_any_increasing_numbers_are_levels(levels):
+    y = np.random.default_rng(0).uniform(levels[0] - 1, levels[-1] + 1, 200)
+    expected = [min(levels, key=lambda level: (abs(value - level), level)) for value in y]
+    rounded = round_to_levels(y, levels)
+    assert rounded.tolist() == expected
+    assert rounded.dtype == (np.int64 if levels[-1] == 100 else np.float64)
+    assert rounded_accuracy_score(y, rounded, levels) == 1
+    middle = (np.array(levels[1:]) + levels[:-1]) / 2
+    np.testing.assert_array_equal(round_to_levels(middle, levels), levels[:-1])
+
+
+def test_observed_levels_all_have_a_label():
+    assert observed_levels(np.array([-2.2, 0.9, 1.2])).tolist() == [-2, 1]
+    assert observed_levels(np.float32([1.5, 1, 0.5])).tolist() == [0, 1, 2]
+    gap = np.array([-3, 1, 1.5])  # no label is nearer to 2 than to 1
+    assert observed_levels(gap).tolist() == [-3, 1]
+    assert level_index(gap, observed_levels(gap)).tolist() == [0, 1, 1]
+    assert observed_levels(np.uint8([200, 255, 200])).dtype == np.uint8

@@ -147,7 +147,7 @@ def test_probabilities_have_to_be_distributions(proba, message):
 
 @pytest.mark.data
 def test_constant_predictors_of_cmu_mosei(data_home):
-    """What always answering 0 scores on the test set, as published beside every result."""
+    """Scores of always answering 0 on the test set, as published next to every result."""
     table = pd.read_csv(data_home / "cmu_mosei" / "labels.csv")
     true = table.loc[table["split"] == "test", "sentiment"].to_numpy()
     zeros, ones = np.zeros(len(true)), np.ones(len(true))

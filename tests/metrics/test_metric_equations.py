@@ -1,4 +1,4 @@
-"""Every metric a second time, from its equation, in plain loops over items, levels and pairs."""
+"""Every metric from its equation, in plain loops over items, levels and pairs."""
 
 import math
 from itertools import combinations

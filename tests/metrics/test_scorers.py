@@ -1,6 +1,7 @@
-"""Scorers at work inside scikit-learn's searches, on folds that lack a level."""
+"""Scorers inside scikit-learn's searches, on folds that lack a level."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from sklearn_speechsent import metrics
 from sklearn_speechsent.metrics import get_scorer, get_scorer_names
 
 NAMES = get_scorer_names()
-PREDICT_NAMES = [name for name in NAMES if name != "neg_rps"]
+PROBABILITY = "neg_ranked_probability_error"
+PREDICT_NAMES = [name for name in NAMES if name != PROBABILITY]
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +34,21 @@ def corpus():
 def test_names():
     assert NAMES == sorted(NAMES)
     assert {
-        *("acc5", "acc7", "ccc", "kendall", "neg_macro_mae", "neg_mae", "neg_rps"),
-        *("nonnegative_accuracy", "nonnegative_f1", "pearson", "polarity_accuracy"),
-        *("polarity_f1", "qwk", "rounded_accuracy", "rounded_f1_macro", "rounded_f1_micro"),
-        *("rounded_f1_weighted", "spearman", "threshold_accuracy", "within_one"),
+        *("acc5", "acc7", "concordance_correlation", "kendall", "neg_macro_mean_absolute_error"),
+        *("neg_ranked_probability_error", "nonnegative_accuracy", "nonnegative_f1", "pearson"),
+        *("polarity_accuracy", "polarity_f1", "quadratic_weighted_kappa", "rounded_accuracy"),
+        *("rounded_f1_macro", "rounded_f1_micro", "rounded_f1_weighted", "spearman"),
+        *("threshold_accuracy", "within_one_accuracy"),
     } == set(NAMES)
     assert not set(NAMES) & set(sklearn.metrics.get_scorer_names())
+
+
+def test_scorers_are_named_after_their_metrics():
+    """As in scikit-learn: without ``_score``, errors with ``neg_``; an average comes last."""
+    for name in set(NAMES) - {"acc5", "acc7"}:
+        plain = re.sub("_(macro|micro|weighted)$", "", name.removeprefix("neg_"))
+        suffix = "" if name.startswith("neg_") else "_score"
+        assert plain + suffix in metrics.__all__
 
 
 @pytest.mark.parametrize("name", PREDICT_NAMES)
@@ -56,10 +67,18 @@ def test_scorer_values_are_those_of_the_functions(corpus):
     model = Ridge().fit(X, y)
     pred = model.predict(X)
     report = metrics.ordinal_report(y, pred)
-    for name in ("ccc", "qwk", "spearman", "polarity_accuracy", "within_one"):
-        assert get_scorer(name)(model, X, y) == report[name]
-    assert get_scorer("neg_macro_mae")(model, X, y) == -report["macro_mae"]
-    assert get_scorer("neg_mae")(model, X, y) == -report["mae"]
+    keys = {
+        "concordance_correlation": "ccc",
+        "quadratic_weighted_kappa": "qwk",
+        "spearman": "spearman",
+        "polarity_accuracy": "polarity_accuracy",
+        "within_one_accuracy": "within_one",
+    }
+    for name, key in keys.items():
+        assert get_scorer(name)(model, X, y) == report[key]
+    error = get_scorer("neg_macro_mean_absolute_error")(model, X, y)
+    assert error == -report["macro_mae"]
+    assert get_scorer("neg_mean_absolute_error")(model, X, y) == -report["mae"]
     assert get_scorer("acc7")(model, X, y) == report["accuracy"]
     expected = metrics.rounded_accuracy_score(y, pred, range(-2, 3))
     assert get_scorer("acc5")(model, X, y) == expected
@@ -71,7 +90,8 @@ def test_levels_are_bound(corpus):
     for levels in (range(-2, 3), np.array([-2, -1, 0, 1, 2])):
         result = get_scorer("threshold_accuracy", levels=levels)(model, X, y)
         assert result == metrics.threshold_accuracy_score(y, model.predict(X), range(-2, 3))
-    assert get_scorer("ccc", levels=range(-2, 3))(model, X, y) == get_scorer("ccc")(model, X, y)
+    with_levels = get_scorer("pearson", levels=range(-2, 3))(model, X, y)
+    assert with_levels == get_scorer("pearson")(model, X, y)
     assert get_scorer("r2", levels=range(-2, 3))(model, X, y) == model.score(X, y)
 
 
@@ -83,17 +103,20 @@ def test_names_that_fix_their_levels_take_no_others(name):
 
 def test_levels_are_checked():
     with pytest.raises(ValueError, match="levels must be"):
-        get_scorer("qwk", levels=[1, 0])
+        get_scorer("quadratic_weighted_kappa", levels=[1, 0])
 
 
 def test_callables_and_scikit_learns_names_pass_through():
-    scorer = get_scorer("qwk")
+    scorer = get_scorer("quadratic_weighted_kappa")
     assert get_scorer(scorer) is scorer
     assert repr(get_scorer("r2")) == repr(sklearn.metrics.get_scorer("r2"))
 
 
 def test_unknown_name_lists_the_names():
-    with pytest.raises(ValueError, match=r"Unknown scorer 'kappa'.*'ccc'.*'within_one'"):
+    with pytest.raises(
+        ValueError,
+        match=r"Unknown scorer 'kappa'.*'concordance_correlation'.*'within_one_accuracy'",
+    ):
         get_scorer("kappa")
 
 
@@ -108,7 +131,7 @@ def test_scorers_pickle_and_clone(name, corpus):
 
 def test_ranked_probability_aligns_the_classes_of_the_fold(corpus):
     X, y = corpus
-    scorer = get_scorer("neg_rps", levels=range(-3, 4))
+    scorer = get_scorer(PROBABILITY, levels=range(-3, 4))
     scores = cross_val_score(LogisticRegression(), X, y, scoring=scorer, cv=KFold(3))
     assert np.isfinite(scores).all()
 
@@ -126,31 +149,32 @@ def test_ranked_probability_aligns_the_classes_of_the_fold(corpus):
 def test_ranked_probability_refuses_classes_off_the_scale(corpus):
     model = DummyClassifier().fit(*corpus)
     with pytest.raises(ValueError, match="not all levels"):
-        get_scorer("neg_rps", levels=range(-1, 2))(model, *corpus)
+        get_scorer(PROBABILITY, levels=range(-1, 2))(model, *corpus)
 
 
 def test_ranked_probability_refuses_columns_without_a_class(corpus):
     model = DummyClassifier(strategy="prior").fit(*corpus)
     model.classes_ = model.classes_[1:]
     with pytest.raises(ValueError, match=r"columns for \d classes"):
-        get_scorer("neg_rps")(model, *corpus)
+        get_scorer(PROBABILITY)(model, *corpus)
 
 
 def test_grid_search_by_several_scorers_with_weights(corpus):
     X, y = corpus
-    scoring = {name: get_scorer(name) for name in ("qwk", "neg_rps", "neg_macro_mae")}
+    kappa, error = "quadratic_weighted_kappa", "neg_macro_mean_absolute_error"
+    scoring = {name: get_scorer(name) for name in (kappa, PROBABILITY, error)}
     model = LogisticRegression(max_iter=1000)
-    search = GridSearchCV(model, {"C": [1e-6, 1.0]}, scoring=scoring, refit="qwk", cv=KFold(3))
+    search = GridSearchCV(model, {"C": [1e-6, 1.0]}, scoring=scoring, refit=kappa, cv=KFold(3))
     search.fit(X, y, sample_weight=np.ones(60))
     assert search.best_params_ == {"C": 1.0}
-    assert np.isfinite(search.cv_results_["mean_test_neg_rps"]).all()
+    assert np.isfinite(search.cv_results_[f"mean_test_{PROBABILITY}"]).all()
 
 
 def test_weights_are_routed_when_requested(corpus):
     X, y = corpus
     weight = np.random.default_rng(0).random(60)
     with sklearn.config_context(enable_metadata_routing=True):
-        scorer = get_scorer("qwk").set_score_request(sample_weight=True)
+        scorer = get_scorer("quadratic_weighted_kappa").set_score_request(sample_weight=True)
         model = Ridge().set_fit_request(sample_weight=False)
         result = cross_validate(
             model,

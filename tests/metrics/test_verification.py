@@ -62,7 +62,7 @@ def test_eer_follows_its_equation(trials):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
-def test_eer_threshold_is_the_better_of_the_two_beside_the_crossing(trials, dtype):
+def test_eer_threshold_is_the_better_of_the_two_around_the_crossing(trials, dtype):
     same, scores = trials[0], trials[1].astype(dtype)
     eer, threshold = equal_error_rate(same, scores, return_threshold=True)
     assert eer == equal_error_rate(same, scores)
@@ -71,9 +71,9 @@ def test_eer_threshold_is_the_better_of_the_two_beside_the_crossing(trials, dtyp
     # compared as a user does, in the precision of the scores
     accepted = scores >= threshold
     point = 1 - accepted[same].mean(), accepted[~same].mean()
-    beside = neighbours(same, scores.astype(float))
-    assert any(point == pytest.approx([float(rate) for rate in other]) for other in beside)
-    best = min(abs(float(sum(other)) / 2 - eer) for other in beside)
+    around = neighbours(same, scores.astype(float))
+    assert any(point == pytest.approx([float(rate) for rate in other]) for other in around)
+    best = min(abs(float(sum(other)) / 2 - eer) for other in around)
     assert abs(sum(point) / 2 - eer) == pytest.approx(best, abs=1e-12)
 
 
@@ -95,7 +95,7 @@ def test_eer_of_normal_scores():
     assert threshold == pytest.approx(1, abs=1e-2)
 
 
-def test_eer_keeps_to_the_order_of_scores(trials):
+def test_eer_depends_only_on_the_order_of_scores(trials):
     same, scores = trials
     eer = equal_error_rate(same, scores)
     assert equal_error_rate(same, np.exp(scores)) == pytest.approx(eer)
@@ -104,7 +104,7 @@ def test_eer_keeps_to_the_order_of_scores(trials):
 
 
 @pytest.mark.parametrize("kind", [bool, int, float, object])
-def test_truth_is_whatever_is_true(kind):
+def test_truth_may_be_of_any_type(kind):
     same = np.array([True, False, True, False]).astype(kind)
     scores = [0.9, 0.4, 0.3, 0.1]
     assert equal_error_rate(same, scores) == 0.5
@@ -251,7 +251,7 @@ def test_seed_makes_the_same_trials():
 
 
 @pytest.mark.parametrize("n_rare", [2, 11_500, 20_000])
-def test_pairs_of_a_large_corpus_are_never_all_made(n_rare):
+def test_pairs_of_a_large_corpus_are_not_all_made(n_rare):
     """23,000 utterances make 264 million pairs, whose row numbers alone fill 4 GB."""
     speakers = np.zeros(23_000, dtype=int)
     speakers[-n_rare:] = 1 + np.arange(n_rare) % max(n_rare // 200, 1)
@@ -277,7 +277,7 @@ def test_pairs_of_a_large_corpus_are_never_all_made(n_rare):
     ],
 )
 @pytest.mark.parametrize("n_trials", [None, 4])
-def test_speakers_who_make_no_trials(speakers, message, n_trials):
+def test_speakers_that_make_no_trials(speakers, message, n_trials):
     with pytest.raises(ValueError, match=message):
         make_trials(speakers, n_trials=n_trials)
 

@@ -1,4 +1,4 @@
-"""Speakers on one side, levels on both."""
+"""Folds with every speaker on one side and every level on both."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_validate
 
+from sklearn_speechsent.metrics import round_to_levels
 from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
 
 
@@ -97,7 +98,7 @@ def test_a_level_that_only_one_fold_has_is_named():
         list(StratifiedSpeakerKFold(3, n_bins=6).split(y, y, speakers))
 
 
-def test_few_utterances_of_a_level_are_no_cause_for_a_warning():
+def test_few_utterances_of_a_level_do_not_warn():
     y, speakers = np.tile([-1, 0, 0, 1], 6), np.repeat(np.arange(6), 4)
     y[[0, 4]] = 3
     list(StratifiedSpeakerKFold(6).split(y, y, speakers))
@@ -134,9 +135,31 @@ def test_n_splits_is_checked_by_scikit_learn():
 
 
 def test_repr_names_every_parameter():
-    assert repr(StratifiedSpeakerKFold(4, n_bins=3)) == (
-        "StratifiedSpeakerKFold(n_bins=3, n_splits=4, random_state=None, shuffle=False)"
+    assert " ".join(repr(StratifiedSpeakerKFold(4, n_bins=3)).split()) == (
+        "StratifiedSpeakerKFold(levels=None, n_bins=3, n_splits=4, random_state=None, "
+        "shuffle=False)"
     )
+
+
+def test_levels_are_strata():
+    """Labels of ±0.3 on a scale without zero are two levels, where rounding sees one."""
+    speakers = np.repeat(np.arange(6), 4)
+    y = np.tile([-0.3, -0.3, 0.3, 0.3], 6) * np.where(np.arange(24) < 12, 1, 5)
+    levels = [-2, -1, 1, 2]
+    ours = StratifiedSpeakerKFold(3, levels=levels).split(y, y, speakers)
+    theirs = StratifiedGroupKFold(3).split(y, round_to_levels(y, levels), speakers)
+    for (_, test), (_, expected) in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(test, expected)
+    y[0] = 9
+    with pytest.warns(UserWarning, match=r"Level 3 is absent from the training part"):
+        list(StratifiedSpeakerKFold(3, levels=[-1.5, 0, 3]).split(y, y.clip(0, 9), speakers))
+
+
+def test_levels_are_checked():
+    with pytest.raises(ValueError, match="levels must be two or more"):
+        StratifiedSpeakerKFold(levels=[1, 0])
+    with pytest.raises(ValueError, match="pass one of them"):
+        StratifiedSpeakerKFold(levels=[0, 1], n_bins=2)
 
 
 @pytest.mark.parametrize("routing", [False, True])

@@ -1,4 +1,4 @@
-"""OrdinalClassifier against a hand-written loop, and inside scikit-learn."""
+"""OrdinalClassifier compared with a loop by hand, and inside scikit-learn."""
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import SVC
 
 from sklearn_speechsent import OrdinalClassifier
 from sklearn_speechsent.metrics import get_scorer
@@ -46,7 +49,7 @@ def test_probabilities_by_hand(data):
     for row, proba in zip(above, model.predict_proba(X), strict=True):
         expected, left = [], 1.0
         for p in row:
-            p = min(p, left)  # thresholds that cross are put in order from below
+            p = min(p, left)  # the probability of a higher threshold may not be larger
             expected.append(left - p)
             left = p
         np.testing.assert_allclose(proba, [*expected, left], atol=1e-12)
@@ -159,11 +162,48 @@ def test_nested_parameters(data):
     model = OrdinalClassifier(LogisticRegression(C=2.0))
     assert model.get_params()["estimator__C"] == 2.0
     assert clone(model).set_params(estimator__C=3.0).estimator.C == 3.0
-    search = GridSearchCV(
-        model, {"estimator__C": [0.01, 1.0]}, scoring=get_scorer("qwk", levels=range(-2, 3)), cv=2
-    ).fit(X, y)
+    scorer = get_scorer("quadratic_weighted_kappa", levels=range(-2, 3))
+    search = GridSearchCV(model, {"estimator__C": [0.01, 1.0]}, scoring=scorer, cv=2).fit(X, y)
     assert search.best_score_ > 0.5
     assert not hasattr(model.estimator, "coef_")
+
+
+def test_search_over_the_defaults(data):
+    X, y = data
+    grid = {"C": [0.01, 10.0], "gamma": [0.25, 25.0]}
+    search = GridSearchCV(OrdinalClassifier(), grid, cv=3).fit(X, y)
+    assert len(set(search.cv_results_["mean_test_score"])) > 1
+    best = search.best_params_
+    svc = SVC(C=best["C"], gamma=best["gamma"] / 3, class_weight="balanced", random_state=0)
+    by_hand = OrdinalClassifier(make_pipeline(StandardScaler(), svc)).fit(X, y)
+    np.testing.assert_array_equal(search.predict_proba(X), by_hand.predict_proba(X))
+
+    pipeline = Pipeline([("scale", MinMaxScaler()), ("net", OrdinalClassifier())])
+    grid = {f"net__{name}": values for name, values in grid.items()}
+    assert GridSearchCV(pipeline, grid, cv=3).fit(X, y).best_params_.keys() == grid.keys()
+    assert clone(OrdinalClassifier(C=3.0, gamma=0.5)).get_params()["gamma"] == 0.5
+
+
+@pytest.mark.parametrize("params", [{"C": 1.0}, {"gamma": 0.5}, {"C": 1.0, "gamma": 0.5}], ids=str)
+def test_parameters_of_the_default_next_to_an_estimator(data, params):
+    model = OrdinalClassifier(LogisticRegression(), **params)
+    named = " and ".join(f"{name}={value}" for name, value in params.items())
+    with pytest.raises(ValueError, match=f"^{named} would be ignored.*estimator__"):
+        model.fit(*data)
+    model.set_params(C=10.0, gamma=0.25).fit(*data)
+    model.set_params(estimator=None, **params).fit(*data)
+
+
+@pytest.mark.parametrize("params", [{"C": 0}, {"gamma": -1.0}, {"gamma": "scale"}], ids=str)
+def test_parameters_of_the_default_are_checked(data, params):
+    with pytest.raises(ValueError, match=f"'{next(iter(params))}' parameter of OrdinalClassifier"):
+        OrdinalClassifier(**params).fit(*data)
+
+
+def test_levels_are_in_ordinal_order(data):
+    X, y = data
+    model = OrdinalClassifier(levels=[2, 1, 0, -1, -2]).fit(X, y)
+    assert model.levels_.tolist() == model.classes_.tolist() == [-2, -1, 0, 1, 2]
 
 
 def test_jobs_change_nothing(data):

@@ -1,4 +1,4 @@
-"""Support vector classifiers of all thresholds over one kernel, against each with its own."""
+"""Support vector classifiers of all thresholds with one kernel, compared with one kernel each."""
 
 import io
 import pickle
@@ -17,18 +17,18 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
 from sklearn_speechsent import OrdinalClassifier
-from sklearn_speechsent.sentiment import _shared_kernel, ordinal
+from sklearn_speechsent.sentiment import ordinal
 
 LEVELS = (-2, -1, 0, 1, 2)
 
 
 class OtherSVC(SVC):
-    """A classifier that might do anything."""
+    """A subclass, whose methods may differ."""
 
 
 @pytest.fixture
 def data(rng):
-    """Noisy levels, as features of an utterance come: many of them, in single precision."""
+    """Noisy levels with many features in single precision, as those of utterances are."""
     y = rng.choice(LEVELS, size=90, p=[0.3, 0.3, 0.2, 0.1, 0.1])
     return (0.3 * y[:, None] + rng.normal(size=(90, 30))).astype(np.float32), y
 
@@ -55,7 +55,7 @@ def by_hand(estimator, X, y, **fit_params):
 def test_decisions_are_those_of_a_loop(data, estimator, dtype):
     X, y = data[0].astype(dtype), data[1]
     model = OrdinalClassifier(estimator).fit(X, y)
-    assert isinstance(model.shared_, Pipeline)
+    assert isinstance(model._shared_, Pipeline)
     expected = by_hand(estimator, X, y)
     found = np.stack([each.decision_function(X) for each in model.estimators_], axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
@@ -82,17 +82,17 @@ def test_the_default_shares_its_kernel(data):
     ],
     ids=["linear", "a function", "a subclass", "supervised selection"],
 )
-def test_what_keeps_its_own_kernel(data, estimator):
+def test_classifiers_that_do_not_share_a_kernel(data, estimator):
     X, y = data
     model = OrdinalClassifier(estimator).fit(X, y)
-    assert model.shared_ is None
+    assert model._shared_ is None
     np.testing.assert_array_equal(model.predict(X), -2 + (by_hand(estimator, X, y) > 0).sum(axis=1))
 
 
-def test_sparse_rows_keep_their_own_kernel(data):
+def test_sparse_rows_do_not_share_a_kernel(data):
     X, y = data
     model = OrdinalClassifier(SVC()).fit(scipy.sparse.csr_array(X), y)
-    assert model.shared_ is None
+    assert model._shared_ is None
 
 
 @pytest.mark.parametrize("lowest", [0, 1])
@@ -118,9 +118,9 @@ def test_a_threshold_that_nothing_exceeds(data):
 def test_a_kernel_that_is_too_large(data, monkeypatch):
     X, y = data
     shared = OrdinalClassifier().fit(X, y)
-    monkeypatch.setattr(_shared_kernel, "_LARGEST", 8 * 90**2 - 1)
+    monkeypatch.setattr(ordinal, "_LARGEST", 8 * 90**2 - 1)
     plain = OrdinalClassifier().fit(X, y)
-    assert shared.shared_ is not None and plain.shared_ is None
+    assert shared._shared_ is not None and plain._shared_ is None
     np.testing.assert_allclose(plain.predict_proba(X), shared.predict_proba(X), atol=1e-9)
 
 
@@ -133,7 +133,7 @@ def test_rows_are_predicted_block_by_block(data, monkeypatch):
 
 
 @pytest.mark.parametrize("module", [pickle, joblib])
-def test_the_training_set_is_kept_once(data, module):
+def test_the_training_set_is_pickled_once(data, module):
     X, y = data
     model = OrdinalClassifier().fit(X, y)
     content = io.BytesIO()
@@ -142,7 +142,7 @@ def test_the_training_set_is_kept_once(data, module):
     content.seek(0)
     again = module.load(content)
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    assert again.estimators_[0][-2] is again.estimators_[1][-2] is again.shared_[-1]
+    assert again.estimators_[0][-2] is again.estimators_[1][-2] is again._shared_[-1]
 
 
 def test_search_over_the_parameters_of_the_classifier(data):
@@ -153,7 +153,7 @@ def test_search_over_the_parameters_of_the_classifier(data):
         {"estimator__svc__C": [0.1, 10.0], "estimator__svc__gamma": ["scale", 1e-3]},
         cv=2,
     ).fit(X, y)
-    assert search.best_estimator_.shared_ is not None
+    assert search.best_estimator_._shared_ is not None
     assert len(set(search.cv_results_["mean_test_score"])) > 1
     assert estimator["svc"].kernel == "rbf"
 

@@ -194,7 +194,9 @@ def test_trap_11_a_regressor_has_no_probabilities(net_params):
     assert is_classifier(classifier) and hasattr(classifier, "predict_proba")
 
 
-@pytest.mark.parametrize("scoring", ["neg_mean_absolute_error", get_scorer("ccc")])
+@pytest.mark.parametrize(
+    "scoring", ["neg_mean_absolute_error", get_scorer("concordance_correlation")]
+)
 def test_trap_11_scoring_callbacks(net, data, scoring):
     X, y = data
     callback = EpochScoring(scoring, name="score", lower_is_better=False)
@@ -310,6 +312,6 @@ def test_trap_28_scorers_with_a_fixed_scale(data, net_params):
     y = np.repeat([-1, 0, 1], [5, 5, 2])
     net = SpeechSentimentClassifier(**net_params, levels=[-1, 0, 1])
     fold = net.fit(X, y)
-    scorer = get_scorer("neg_rps", levels=[-1, 0, 1])
+    scorer = get_scorer("neg_ranked_probability_error", levels=[-1, 0, 1])
     assert np.isfinite(scorer(fold, X[:5], y[:5]))
     assert fold.predict_proba(X[:5]).shape == (5, 3)

@@ -1,3 +1,5 @@
+"""Problems of the rows of a corpus, each kind made on purpose."""
+
 import os
 from pathlib import Path
 
@@ -9,9 +11,9 @@ import soundfile
 
 from sklearn_speechsent import audio
 from sklearn_speechsent.audio import io
-from sklearn_speechsent.datasets import _items
+from sklearn_speechsent.datasets import _audit
+from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
-from sklearn_speechsent.datasets._items import audit_items
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_missing_unreadable_and_unlabelled_files(write, tmp_path):
     assert files[1] in message
 
 
-def test_times_are_mended_or_refused(write):
+def test_times_are_corrected_or_refused(write):
     frame = segments(
         write("a.wav", 10),
         (0, 1, 0),
@@ -172,7 +174,7 @@ def test_same_content(write, tmp_path, monkeypatch):
     Path(twin).write_bytes(content)
     Path(other).write_bytes(content[:-2] + b"\0\1")  # equal in size and beginning only
     opened = []
-    monkeypatch.setattr(_items, "_head_digest", spy(_items._head_digest, opened))
+    monkeypatch.setattr(_audit, "_head_digest", spy(_audit._head_digest, opened))
     frame = pd.DataFrame({"file": [first, other, lone, twin], "label": [1, 1, 1, 2]})
     rows, report, _ = audit_with_warning(frame.assign(speaker="s", split="train"))
     assert len(rows) == 4

@@ -1,4 +1,4 @@
-"""Where CMU-MOSEI and CMU-MOSI keep their audio on a disk, and which file a label belongs to."""
+"""Folder layouts of CMU-MOSEI and CMU-MOSI, and the file that each label belongs to."""
 
 import os
 from collections.abc import Hashable
@@ -24,7 +24,7 @@ PATTERNS = (
     "{video}/{clip}",
 )
 TRANSCRIPTS = "Transcript/Segmented/Combined"
-#: Times of labels and of transcripts are the same numbers but for their rounding.
+#: Largest difference in seconds of a time in labels and transcripts, which only rounding makes.
 TOLERANCE = 0.02
 
 
@@ -126,7 +126,7 @@ def _videos(layout: Layout) -> set[str]:
 def _files(
     root: Path, pattern: str, videos: set[str], suffixes: tuple[str, ...]
 ) -> dict[str | tuple[str, str], str]:
-    """Files of known videos by video, or by video and clip; earlier suffixes win."""
+    """Files of known videos by video, or by video and clip; earlier suffixes are preferred."""
     parent, _, name = pattern.rpartition("/")
     if parent == "{video}":
         folders = {video: root / video for video in _entries(root) if video in videos}
@@ -156,7 +156,7 @@ def _entries(folder: Path) -> list[str]:
 def assign_files(labels: pd.DataFrame, layout: Layout) -> tuple[list[str], str]:
     """Name the file of every label.
 
-    Clips are numbered in more than one way, so their times decide where transcripts tell those.
+    Clips are numbered in more than one way. Where transcripts give their times, these decide.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def assign_files(labels: pd.DataFrame, layout: Layout) -> tuple[list[str], str]:
     Returns
     -------
     files : list of str
-        Where a label has none, a path that is not there and says what was looked for.
+        For a label without a file, the path that was looked for.
     joined : str
         What labels and files were joined on: ``"video"``, ``"time"`` or ``"clip_id"``.
     """
@@ -198,7 +198,7 @@ def assign_files(labels: pd.DataFrame, layout: Layout) -> tuple[list[str], str]:
 def _transcripts(layout: Layout) -> Path | None:
     """Folder of the transcripts that number clips as the files do."""
     if layout.pattern == "{video}/{clip}":
-        return None  # cut by others, numbered as their labels are
+        return None  # cut by other people, numbered as their labels are
     for root in (layout.root, layout.root.parent):
         if (root / TRANSCRIPTS).is_dir():
             return root / TRANSCRIPTS
@@ -206,7 +206,7 @@ def _transcripts(layout: Layout) -> Path | None:
 
 
 def _read_transcript(path: Path) -> tuple[list[str], np.ndarray]:
-    """Numbers of the clips and their starts and ends in seconds; none if it is not there."""
+    """Numbers of the clips and their starts and ends in seconds; empty without a transcript."""
     clips, times = [], []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -214,7 +214,7 @@ def _read_transcript(path: Path) -> tuple[list[str], np.ndarray]:
             try:
                 clip, start, end = parts[1], float(parts[2]), float(parts[3])
             except (IndexError, ValueError):
-                continue  # a text may go on in further lines
+                continue  # a text may continue on further lines
             clips.append(clip)
             times.append((start, end))
     return clips, np.array(times).reshape(-1, 2)

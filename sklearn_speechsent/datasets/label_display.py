@@ -1,4 +1,4 @@
-"""Picture of a corpus's labels. Matplotlib is an optional extra, imported only to draw."""
+"""Display of the distribution of labels, drawn with matplotlib, an optional extra."""
 
 from typing import Any, Self
 
@@ -6,24 +6,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, column_or_1d
 
-from sklearn_speechsent.metrics import round_to_levels
-from sklearn_speechsent.metrics.levels import sampling_weights
+from sklearn_speechsent.metrics.levels import (
+    check_levels,
+    level_index,
+    sampling_weights,
+    whole_levels,
+)
 
-#: Bars of the histogram for each level: those of the rounded labels are sums of three.
+#: Bars of the histogram for each level: the count of a whole level is the sum of three.
 BINS_PER_LEVEL = 3
 COLOURS = {"original": "0.45", "rounded": "C0", "sampled": "C2", "test": "C1"}
 
 
 class LabelDistributionDisplay:
-    """Distribution of labels as they are, rounded, as training draws them, and in the test set.
+    """Distribution of labels: original, rounded, as training draws them, and in the test set.
 
-    Labels of sentiment crowd around neutral; sampling by rarity evens the levels out while the
-    test set stays as it is [1]_. Bars are written on, and a level that does not occur keeps its
-    place with a 0. Create it with :meth:`from_labels`.
+    Most labels of sentiment are near neutral. Sampling by rarity balances the levels in training
+    and leaves the test set as it is [1]_. Values are written on the bars; a level that does not
+    occur is shown with a 0. Create it with :meth:`from_labels`.
 
     Parameters
     ----------
-    levels : ndarray of int of shape (n_levels,)
+    levels : ndarray of shape (n_levels,)
         The levels of the scale in ascending order.
     bin_edges : ndarray of shape (n_bins + 1,)
         Borders of the bars of the continuous labels.
@@ -47,7 +51,7 @@ class LabelDistributionDisplay:
 
     See Also
     --------
-    sklearn_speechsent.metrics.LevelConfusionDisplay : What became of the levels in prediction.
+    sklearn_speechsent.metrics.LevelConfusionDisplay : Confusion of the levels in prediction.
 
     References
     ----------
@@ -69,7 +73,7 @@ class LabelDistributionDisplay:
     def __init__(
         self,
         *,
-        levels: NDArray[np.int64],
+        levels: NDArray[Any],
         bin_edges: NDArray[np.float64],
         original: NDArray[np.int64],
         rounded: NDArray[np.int64],
@@ -117,7 +121,7 @@ class LabelDistributionDisplay:
         return self
 
     def _draw(self, name: str, ax: Any) -> Any:
-        ticks = [format(level, "d") for level in self.levels]
+        ticks = [format(level, "g") for level in self.levels]
         ax.yaxis.get_major_locator().set_params(integer=name != "sampled")
         if name == "original":
             bars = ax.bar(
@@ -133,7 +137,7 @@ class LabelDistributionDisplay:
             ax.set(xlabel="Label", xticks=self.levels, xticklabels=ticks)
         else:
             values = getattr(self, name)
-            # By place, not by value: levels may have gaps.
+            # By position, not by value: levels may have gaps.
             bars = ax.bar(np.arange(len(self.levels)), values, 0.8, color=COLOURS[name])
             ax.set(xlabel="Level", xticks=np.arange(len(self.levels)), xticklabels=ticks)
             if name == "sampled":
@@ -145,7 +149,7 @@ class LabelDistributionDisplay:
                 title = {"rounded": "Rounded", "test": "Test, rounded"}[name]
                 ax.set(title=f"{title} (n = {values.sum()})", ylabel="Labels")
             ax.bar_label(bars, written, padding=2, fontsize="small")
-        ax.margins(y=0.12)  # room for what is written on the bars
+        ax.margins(y=0.12)  # room for the values on the bars
         ax.spines[["top", "right"]].set_visible(False)
         return bars
 
@@ -168,9 +172,10 @@ class LabelDistributionDisplay:
             Labels of the training set, continuous or rounded.
         y_test : array-like of shape (n_test,), default=None
             Labels of the test set; None leaves its view out.
-        levels : array-like of int of shape (n_levels,), default=None
-            The fixed set of levels, to which labels are rounded, halves to even, and clipped. None
-            takes all integers from the lowest to the highest rounded label of both sets.
+        levels : array-like of numbers of shape (n_levels,), default=None
+            The fixed set of levels, to which labels are rounded and clipped as by
+            :func:`~sklearn_speechsent.metrics.round_to_levels`. None takes all integers from the
+            lowest to the highest rounded label of both sets.
         sampling_exponent : float, default=1.0
             As the parameter of the estimators: utterances are drawn with a probability that goes
             with the frequency of their level to the power of minus `sampling_exponent`. 1 draws
@@ -189,8 +194,9 @@ class LabelDistributionDisplay:
         Raises
         ------
         ValueError
-            If labels are NaN, infinite or none, `levels` are not at least two increasing integers,
-            `sampling_exponent` is negative, or there are not as many axes as views.
+            If labels are NaN, infinite or none, `levels` are not two or more numbers in
+            ascending order, `sampling_exponent` is negative, or there are not as many axes as
+            views.
         ImportError
             If matplotlib is not installed.
 
@@ -210,15 +216,15 @@ class LabelDistributionDisplay:
         test = None if y_test is None else _check_labels(y_test, "y_test")
         if levels is None:
             levels = _levels_of(labels if test is None else np.concatenate([labels, test]))
-        levels = np.asarray(levels)
-        index = _index(labels, levels)
+        levels = check_levels(levels)
+        index = level_index(labels, levels)
         weights = sampling_weights(index, sampling_exponent)
         sampled = np.bincount(index, weights, minlength=len(levels))
         original, edges = np.histogram(
             labels, bins=_edges(labels, levels) if bins is None else bins
         )
         if test is not None:
-            test = np.bincount(_index(test, levels), minlength=len(levels))
+            test = np.bincount(level_index(test, levels), minlength=len(levels))
         return cls(
             levels=levels,
             bin_edges=edges,
@@ -234,20 +240,17 @@ def _check_labels(y: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def _levels_of(labels: NDArray[np.float64]) -> NDArray[np.int64]:
-    rounded = np.rint(labels).astype(np.int64)
+    levels = whole_levels(labels)
     # A scale has two levels at least.
-    return np.arange(rounded.min(), max(rounded.max(), rounded.min() + 1) + 1)
-
-
-def _index(labels: NDArray[np.float64], levels: NDArray[Any]) -> NDArray[np.int64]:
-    return np.searchsorted(levels, round_to_levels(labels, levels)).astype(np.int64)
+    return levels if len(levels) > 1 else np.append(levels, levels + 1)
 
 
 def _edges(labels: NDArray[np.float64], levels: NDArray[Any]) -> NDArray[np.float64]:
     """Edges of bars that are narrow parts of the levels, around all labels."""
-    low = np.floor(min(labels.min() + 0.5, levels[0])) - 0.5
-    high = np.ceil(max(labels.max() - 0.5, levels[-1])) + 0.5
-    return np.linspace(low, high, round(high - low) * BINS_PER_LEVEL + 1)
+    step = min(1.0, np.diff(levels).min())
+    low = np.floor(min(labels.min() / step + 0.5, levels[0] / step)) - 0.5
+    high = np.ceil(max(labels.max() / step - 0.5, levels[-1] / step)) + 0.5
+    return step * np.linspace(low, high, round(high - low) * BINS_PER_LEVEL + 1)
 
 
 def _new_axes(n_views: int) -> NDArray[Any]:

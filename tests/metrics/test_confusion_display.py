@@ -1,4 +1,4 @@
-"""The confusion of levels, drawn without a screen."""
+"""Confusion of levels, drawn without a screen."""
 
 import subprocess
 import sys
@@ -49,6 +49,15 @@ def test_normalized_matrix_is_written_as_it_is():
 def test_every_level_of_the_scale_is_drawn_by_default():
     display = LevelConfusionDisplay.from_predictions([0, 1], [0, 1])
     assert display.confusion_matrix.shape == (7, 7)
+
+
+def test_levels_with_gaps_and_fractions():
+    display = LevelConfusionDisplay.from_predictions(
+        [-1.4, 0.3, 1.9], [-0.8, 1.1, 2.5], levels=[-1.5, 0, 2]
+    )
+    assert display.confusion_matrix.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    labels = [tick.get_text() for tick in display.ax_.get_xticklabels()]
+    assert labels == ["-1.5", "0.0", "2.0"]
 
 
 def test_draws_on_given_axes_with_the_parameters_of_scikit_learn(pyplot):

@@ -1,4 +1,4 @@
-"""Picture of the trade between the two errors of verification, drawn on demand by matplotlib."""
+"""Display of the two errors of verification, drawn with matplotlib, an optional extra."""
 
 from typing import Any, Self
 
@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 from sklearn.metrics import DetCurveDisplay, det_curve
 
-from sklearn_speechsent.metrics.verification import check_trials, find_equal_error
+from sklearn_speechsent.metrics._checks import check_trials
+from sklearn_speechsent.metrics.verification import find_equal_error
 
 
 class VerificationDetDisplay(DetCurveDisplay):
@@ -27,7 +28,7 @@ class VerificationDetDisplay(DetCurveDisplay):
     estimator_name : str, default=None
         Name of the system in the legend.
     pos_label : int, float, bool or str, default=None
-        Label of same-speaker trials. Kept for scikit-learn; the axes do not show it.
+        Label of same-speaker trials. Part of scikit-learn's interface; the axes do not show it.
 
     Attributes
     ----------
@@ -93,7 +94,7 @@ class VerificationDetDisplay(DetCurveDisplay):
         self.eer_ = find_equal_error(self.fpr, self.fnr)
         name = self.estimator_name if name is None else name
         label = f"EER {self.eer_:.2%}" if name is None else f"{name} (EER {self.eer_:.2%})"
-        # a second display, because scikit-learn's plot changes the rates it draws
+        # on a second display, because scikit-learn's plot changes the rates it draws
         drawn = DetCurveDisplay(fpr=self.fpr, fnr=self.fnr).plot(ax=ax, name=label, **kwargs)
         self.line_, self.ax_, self.figure_ = drawn.line_, drawn.ax_, drawn.figure_
         place = np.clip(norm.ppf(self.eer_), *self.ax_.get_xlim())
@@ -156,7 +157,7 @@ class VerificationDetDisplay(DetCurveDisplay):
         0.5
         """
         same, scores = check_trials(y_true, y_score)
-        # corners alone draw the same curve with far fewer points
+        # the corners draw the same curve with far fewer points
         fpr, fnr, _ = det_curve(same, scores, drop_intermediate=True)
         return cls(fpr=fpr, fnr=fnr, estimator_name=name, pos_label=True).plot(ax=ax, **kwargs)
 

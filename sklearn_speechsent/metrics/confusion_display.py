@@ -1,4 +1,4 @@
-"""Pictures of predictions. Matplotlib is an optional extra, imported only when one is drawn."""
+"""Display of the confusion of levels, drawn with matplotlib, an optional extra."""
 
 from typing import Any, Literal, Self
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-from sklearn_speechsent.metrics._checks import SENTIMENT_LEVELS, check_levels, check_pair
-from sklearn_speechsent.metrics.levels import round_to_levels
+from sklearn_speechsent.metrics._checks import check_pair
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, level_index
 
 
 class LevelConfusionDisplay(ConfusionMatrixDisplay):
@@ -107,7 +107,7 @@ class LevelConfusionDisplay(ConfusionMatrixDisplay):
             True intensities; rounded and clipped to the levels.
         y_pred : array-like of shape (n_samples,)
             Predicted intensities; rounded and clipped to the levels.
-        levels : array-like of int of shape (n_levels,), default=range(-3, 4)
+        levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
             The fixed set of levels.
         normalize : {"true", "pred", "all"}, default=None
             Write and shade shares of rows, columns or all items. None writes counts and shades
@@ -125,8 +125,8 @@ class LevelConfusionDisplay(ConfusionMatrixDisplay):
         Raises
         ------
         ValueError
-            If lengths differ, a value is NaN or infinite, or `levels` are not at least two
-            increasing integers.
+            If lengths differ, a value is NaN or infinite, or `levels` are not two or more
+            numbers in ascending order.
         ImportError
             If matplotlib is not installed.
 
@@ -142,9 +142,9 @@ class LevelConfusionDisplay(ConfusionMatrixDisplay):
         true, pred, _ = check_pair(y_true, y_pred)
         steps = check_levels(levels)
         matrix = confusion_matrix(
-            round_to_levels(true, steps),
-            round_to_levels(pred, steps),
-            labels=steps,
+            level_index(true, steps),
+            level_index(pred, steps),
+            labels=np.arange(len(steps)),
             normalize=normalize,
         )
         return cls(matrix, display_labels=steps).plot(ax=ax, **kwargs)
