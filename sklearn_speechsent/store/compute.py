@@ -92,6 +92,7 @@ def compute_missing(
     n_jobs: int | None = None,
     verbose: int = 0,
     label: str = "",
+    threads: bool = False,
 ) -> dict[bytes, Exception]:
     """Compute and store the rows that a step cache lacks.
 
@@ -110,6 +111,8 @@ def compute_missing(
         Whether to show a progress bar.
     label : str
         Its label.
+    threads : bool, default=False
+        Whether to use threads of this process whatever backend is configured.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def compute_missing(
         leases = Leases(cache.folder)
     except OSError as exception:
         raise StoreError.about(cache.folder, exception, len(missing)) from exception
-    where = _where()
+    where = _where(threads)
     size = _task_size(len(missing), n_jobs, where)
     bar = tqdm(
         total=len(rows),
@@ -190,12 +193,14 @@ def _task_size(n_missing: int, n_jobs: int | None, where: dict[str, str]) -> int
     return int(np.clip(n_missing // (_TASKS_PER_WORKER * n_workers), _SMALLEST, _LARGEST[1]))
 
 
-def _where() -> dict[str, str]:
-    """Arguments of ``joblib.Parallel``: threads, unless the caller has configured a backend.
+def _where(threads: bool) -> dict[str, str]:
+    """Arguments of ``joblib.Parallel``: threads, unless the user has configured a backend.
 
     Within a task of a Dask cluster always threads: a task that waits for leased keys holds a place
     on the cluster, and if computing them needed another place, all tasks might wait for each other.
     """
+    if threads:
+        return {"require": "sharedmem"}
     distributed = sys.modules.get("distributed")
     if distributed is not None:
         try:

@@ -127,7 +127,14 @@ def _file_contents(paths: list[str], store: Any, n_jobs: int | None) -> list[byt
     cache = store.step_cache("files", {"digest": "sha256"}, frames=False)
     readable = [path for path, state in zip(paths, states, strict=True) if state]
     failed = compute_missing(
-        cache, known, lambda rows: [readable[row] for row in rows], _digests, n_jobs=n_jobs
+        cache,
+        known,
+        lambda rows: [readable[row] for row in rows],
+        _digests,
+        n_jobs=n_jobs,
+        # Hashing releases the interpreter lock. And processes of loky that hash before they import
+        # torch take the growth of their memory for a leak, and are restarted.
+        threads=True,
     )
     found = [state for state in known if state not in failed]
     digests: dict[bytes, bytes] = {}

@@ -318,7 +318,7 @@ def test_others_take_over_from_one_that_is(recordings, expected, tmp_path, end):
             else:
                 # Whatever is not leased is done, and the rest is waited for.
                 until_held(other_log, len(recordings) - 2 * BLOCK)
-                assert survivor.is_locked()
+                assert survivor.is_alive()
                 os.kill(victim.pid, end)
             assert finished(survivor)
         # The first blocks of the victim were in a shard that it had not finished.

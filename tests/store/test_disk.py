@@ -63,7 +63,7 @@ def decoded(monkeypatch):
 def assert_full(error, folder):
     assert error.errno == errno.ENOSPC
     message = str(error)
-    for part in (folder, "No space left", "was kept before is whole", "goes on from there"):
+    for part in (folder, "No space left", "was stored before is complete", "resumes from there"):
         assert str(part) in message
     for remedy in ("float16", "reduce_size", "memory="):
         assert remedy in message

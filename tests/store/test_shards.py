@@ -227,7 +227,7 @@ def test_a_shard_that_cannot_be_read_is_not_thrown_away(cache, shard, monkeypatc
 
 def test_a_writer_refuses_what_does_not_fit(tmp_path):
     writer = ShardWriter(tmp_path)
-    with pytest.raises(ValueError, match=r"shape \(0, 3\) cannot be kept"):
+    with pytest.raises(ValueError, match=r"shape \(0, 3\) cannot be stored"):
         writer.add(key(0), np.empty((0, 3)))
     assert not list(tmp_path.iterdir())
     writer.commit()  # of nothing
