@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import (
     UNUSED,
     MetadataRouter,
@@ -42,7 +42,7 @@ from sklearn_speechsent.utils.sklearn_compat import (
     fit_context,
     routing_enabled,
 )
-from sklearn_speechsent.utils.validation import check_labels
+from sklearn_speechsent.utils.validation import check_labels, new_generator
 
 
 def find_search(estimator: Any) -> BaseSearchCV | None:
@@ -129,12 +129,14 @@ def _has_probabilities(model: WaveformPerturbation) -> bool:
 
 
 class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
-    """Train on perturbed copies of each recording, beside the recording itself.
+    """Train on perturbed copies of each recording, next to the recording itself.
 
-    A voice played a little faster or slower, or through noise, is another voice with the same
-    sentiment: for a model that has heard few speakers that is worth a lot. Inside of a Pipeline the
-    number of rows cannot change, so this wraps the whole of it. Copies are asked for and not made:
-    the audio door reads them one at a time, and features are cached like any others.
+    A voice played a little faster or slower, or with noise, is another voice with the same
+    sentiment: for a model that was trained on few speakers that is worth a lot. Inside of a
+    Pipeline the number of rows cannot change, so this wraps the whole Pipeline. Copies are rows of
+    X that say how to perturb a recording: they are made one at a time when it is read, and their
+    features are cached like any others. With the defaults four times as many recordings are
+    extracted in ``fit``, and three times as many at prediction.
 
     Parameters
     ----------
@@ -147,15 +149,15 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         One copy per signal-to-noise ratio in dB, with white noise.
     gain_db : sequence of float, default=()
         One copy per gain in dB. Features after mean normalisation hardly see it.
-    predict_speeds : sequence of float, default=(1.0,)
+    predict_speeds : sequence of float, default=(0.9, 1.0, 1.1)
         Predictions are averaged over the recording at these speeds: intensities of a regressor,
         threshold probabilities of a classifier, which must then have ``predict_proba`` and classes
         in ascending order of sentiment.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None, default=0
         Varies the noise. Noise also depends on the recording's name (or samples) and segment, but
-        not on its row, so that cross-validation finds cached copies again: with None or an
-        integer the same recording meets the same noise in every fold and every run. An instance
-        gives other noise in every fit.
+        not on its row, so that cross-validation finds cached copies again: with an integer the same
+        recording meets the same noise in every fold and every run. None or an instance give other
+        noise in every fit.
 
     Attributes
     ----------
@@ -168,7 +170,7 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
 
     See Also
     --------
-    make_sentiment_pipeline : Wraps with ``perturb=True``.
+    make_sentiment_pipeline : The Pipeline to wrap.
 
     Notes
     -----
@@ -190,7 +192,7 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
     >>> from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
     >>> from sklearn_speechsent.datasets import make_speech_sentiment
     >>> corpus = make_speech_sentiment(2, 4, levels=(-1, 1), random_state=0)
-    >>> pipeline = make_sentiment_pipeline("light", weights=None)
+    >>> pipeline = make_sentiment_pipeline(weights=None)
     >>> model = WaveformPerturbation(pipeline, speeds=(0.9,), snr_db=())
     >>> model.fit(corpus.data, corpus.target).predict(corpus.data).shape
     (8,)
@@ -213,8 +215,8 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         speeds: Any = (0.9, 1.1),
         snr_db: Any = (15,),
         gain_db: Any = (),
-        predict_speeds: Any = (1.0,),
-        random_state: Any = None,
+        predict_speeds: Any = (0.9, 1.0, 1.1),
+        random_state: Any = 0,
     ) -> None:
         self.estimator = estimator
         self.speeds = speeds
@@ -354,9 +356,7 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
     def _perturbed(self, recordings: list[Recording]) -> list[Recording]:
         copies = [r.perturbed(speed=speed) for speed in self.speeds for r in recordings]
         copies += [r.perturbed(gain_db=gain) for gain in self.gain_db for r in recordings]
-        seed = 0
-        if self.random_state is not None:
-            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seed = new_generator(self.random_state).randint(np.iinfo(np.int32).max)
         for number, snr in enumerate(self.snr_db):
             copies += [r.perturbed(snr_db=snr, seed=seed + number) for r in recordings]
         return copies

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_consistent_length, check_random_state, column_or_1d
 
 
 def check_labels(y: Any, n: int) -> None:
@@ -41,3 +41,20 @@ def check_labels(y: Any, n: int) -> None:
             f"All {n} labels are {labels[0]}: there is only one class, and nothing to learn from "
             "one level."
         )
+
+
+def new_generator(random_state: Any) -> np.random.RandomState:
+    """Generator of a parameter ``random_state``; None is a new seed each time.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+
+    Returns
+    -------
+    RandomState
+        Never NumPy's global one, which only users may advance.
+    """
+    if random_state is None:
+        return np.random.RandomState()
+    return check_random_state(random_state)

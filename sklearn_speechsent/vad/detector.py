@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.audio import Recording, as_recordings
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
@@ -36,6 +36,7 @@ from sklearn_speechsent.utils.sklearn_compat import (
     fit_context,
 )
 from sklearn_speechsent.utils.threads import torch_threads
+from sklearn_speechsent.utils.validation import new_generator
 from sklearn_speechsent.vad.fitting import FrameChunks, check_masks, train_on_frames
 from sklearn_speechsent.vad.scores import (
     energy_scores,
@@ -348,7 +349,7 @@ class VoiceActivityDetector(FramesTransformer):
                 f"{int(np.flatnonzero(bad)[0])}. Leave these rows out of X and masks before "
                 "fitting."
             )
-        rng = check_random_state(self.random_state)
+        rng = new_generator(self.random_state)
         chunk = max(1, round(_CHUNK / frames.frame_shift))
         with torch_threads(self.n_jobs):
             return train_on_frames(

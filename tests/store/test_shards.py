@@ -232,7 +232,7 @@ def test_a_writer_refuses_what_does_not_fit(tmp_path):
     assert not list(tmp_path.iterdir())
     writer.commit()  # of nothing
     writer.add(key(0), np.ones((2, 3), np.float32))
-    with pytest.raises(ValueError, match=r"shape \(2, 4\).*\(n_frames, 3\)|among those of shape"):
+    with pytest.raises(ValueError, match=r"shape \(2, 4\).*\(n_frames, 3\)|next to those of shape"):
         writer.add(key(1), np.ones((2, 4), np.float32))
     writer.add(key(2), np.ones((1, 3)))
     writer.commit()
