@@ -26,9 +26,9 @@ def holds_recordings(X: Any) -> bool:
     -------
     bool
         True for paths, tables with a column of files, 1-D arrays of samples and pairs of rate
-        and samples; also for a single one, about which
-        :func:`~sklearn_speechsent.audio.as_recordings` has something to say. False for matrices
-        and for tables of numbers, which are utterances of one frame a row.
+        and samples; also for a single one, for which
+        :func:`~sklearn_speechsent.audio.as_recordings` raises an error. False for matrices and for
+        tables of numbers, which are utterances of one frame a row.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def _is_pair(item: Any) -> bool:
 
 
 def as_utterance_frames(X: Any) -> UtteranceFrames:
-    """Turn what users have at hand into :class:`UtteranceFrames`.
+    """Convert arrays of frames to :class:`UtteranceFrames`.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _from_stack(stack: NDArray[Any]) -> UtteranceFrames:
 
 
 def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> UtteranceFrames:
-    """Door of every step behind ``MelFilterBank``: validate frames and remember their size.
+    """Validate the frames that a step takes, and remember or compare their size.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""The one file that reaches into scikit-learn's private modules.
+"""Imports from scikit-learn's private modules, all in one place.
 
-What it takes has been stable for years but is not promised; when a release moves something, it is
-mended here.
+These names have been stable for years but are not promised: when a release moves one, this file
+changes.
 """
 
 from sklearn.base import _fit_context as fit_context
