@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
 from sklearn_speechsent.sentiment.labels import find_levels
 from sklearn_speechsent.sentiment.net import SpeechSentimentNet
+from sklearn_speechsent.training.net import Outputs
 from sklearn_speechsent.utils.sklearn_compat import check_target
 
 _T = TypeVar("_T", bound=type)
@@ -221,7 +222,7 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         ValueError
             If frames are NaN: no level stands for that. ``predict_proba`` gives NaN.
         """
-        above = self._cumulative(X)
+        above = self._outputs(X, self._cumulative)["ordinal"]
         bad = np.isnan(above).any(axis=1)
         if bad.any():
             raise ValueError(
@@ -242,16 +243,19 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         ndarray of shape (n, n_levels), float32
             Rows sum to 1; NaN for utterances whose frames are.
         """
-        return class_probabilities(torch.from_numpy(self._cumulative(X))).numpy()
+        return self._outputs(X, self._probabilities)["ordinal"]
 
-    def _cumulative(self, X: Any) -> NDArray[np.float32]:
-        """P(level > k) for each threshold, shape (n, n_levels - 1)."""
-        logits = torch.from_numpy(self._outputs(X)["ordinal"])
-        above = self._network.heads["ordinal"].cumulative(logits)
+    def _probabilities(self, outputs: Outputs) -> Outputs:
+        """P(level = k) for each level, from the outputs of a batch."""
+        return {"ordinal": class_probabilities(self._cumulative(outputs)["ordinal"])}
+
+    def _cumulative(self, outputs: Outputs) -> Outputs:
+        """P(level > k) for each threshold, from the outputs of a batch."""
+        above = self._network.heads["ordinal"].cumulative(outputs["ordinal"])
         if self.prior_correction:
             natural = class_probabilities(above) * torch.from_numpy(self.prior_ratio_).float()
             above = cumulative_probabilities(natural / natural.sum(dim=1, keepdim=True))
-        return above.numpy()
+        return {"ordinal": above}
 
     def as_regressor(self) -> SpeechSentimentRegressor:
         """See a fitted two-headed network from its regression side.

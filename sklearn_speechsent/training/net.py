@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from skorch.utils import get_map_location, to_device
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.training.callbacks import training_callbacks
-from sklearn_speechsent.training.checks import check_utterances, unusable
+from sklearn_speechsent.training.checks import check_utterances, sums_of
 from sklearn_speechsent.training.data import (
     Batch,
     GatheredBatches,
@@ -32,6 +33,9 @@ from sklearn_speechsent.utils.threads import torch_threads
 TORCH_NAMES = ("_modules", "_criteria", "_optimizers")
 #: Needed for training only; a pickle is for prediction and leaves them out.
 _TRAINING_STATE = ("optimizer_", "callbacks_", "virtual_params_")
+
+#: Output of each head for a batch.
+Outputs = dict[str, torch.Tensor]
 
 
 class UtteranceNet(CallbackSupportMixin, NeuralNet):
@@ -185,11 +189,17 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
 
     # -- inference -------------------------------------------------------------------------------
 
-    def _outputs(self, X: Any) -> dict[str, NDArray[np.float32]]:
-        """Output of each head per row of X; NaN for rows whose frames are."""
+    def _outputs(
+        self, X: Any, convert: Callable[[Outputs], Outputs] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Output of each head per row of X; NaN for rows whose frames are.
+
+        ``convert`` is applied to the outputs of each batch.
+        """
         check_is_fitted(self)
         frames = check_utterances(self, X.X if isinstance(X, UtteranceDataset) else X, reset=False)
-        bad = unusable(frames)
+        sums = sums_of(frames)
+        bad = ~np.isfinite(sums)
         if bad.any():
             warnings.warn(
                 f"Frames of {int(bad.sum())} utterances are NaN (row {np.flatnonzero(bad)[0]} is "
@@ -199,18 +209,22 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
             )
         # Without a usable row, one is computed all the same for the shape of the outputs.
         rows = np.arange(1) if bad.all() else np.flatnonzero(~bad)
-        rows = rows[np.argsort(frames.lengths[rows], kind="stable")]
+        # Rounding depends on the place in a batch. Sorted by what they hold, not by where they
+        # stand, rows have the same predictions in any order.
+        rows = rows[np.lexsort((sums[rows], frames.lengths[rows]))]
         dataset = UtteranceDataset(frames)
         outputs: dict[str, NDArray[np.float32]] = {}
-        with torch_threads(self.n_jobs):
+        with torch_threads(self.n_jobs), torch.no_grad():
             for batch in whole_batches(frames.lengths, self.batch_size, rows):
                 # Not that of a mixin which gathers what several processes have predicted: each
                 # predicts everything.
-                for name, output in NeuralNet.evaluation_step(self, dataset[batch]).items():
+                found = NeuralNet.evaluation_step(self, dataset[batch])
+                found = {name: output.cpu() for name, output in found.items()}
+                for name, output in (found if convert is None else convert(found)).items():
                     if name not in outputs:
                         shape = (len(frames), *output.shape[1:])
                         outputs[name] = np.empty(shape, np.float32)
-                    outputs[name][batch] = output.cpu().numpy()
+                    outputs[name][batch] = output.numpy()
         for values in outputs.values():
             values[bad] = np.nan
         return outputs
