@@ -1,4 +1,4 @@
-"""Where the state of a fit is kept: named by what the fit will give, whole or not there at all."""
+"""Files with the state of a fit, named by a digest of all that determines the result."""
 
 from __future__ import annotations
 
@@ -29,56 +29,56 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-#: Part of every key: raise it when a state is made up in another way.
-_FORMAT = 1
+#: Part of every key; to be raised when the content of a state changes.
+_FORMAT = 2
 _MAGIC = b"sklearn_speechsent fit\n"
 _SUFFIX, _TEMPORARY, _LOCK = ".fit", ".tmp", ".lock"
-#: Files that a fit of this process holds. A lock keeps other processes out, but no other thread.
+#: Lock files of this process: a lock excludes other processes, but not other threads.
 _HELD: set[Path] = set()
 _GUARD = threading.Lock()
 
 
-class CheckpointFile(NamedTuple):
-    """One file for the state of one fit, of which nobody else has the use.
+class ResumeFile(NamedTuple):
+    """File for the state of one fit, used by this fit only.
 
     Parameters
     ----------
     path : Path
     key : str
-        Of the fit. A file under this name that was written for another one counts as damaged.
+        Key of the fit. A file of this name that was written for another fit counts as damaged.
     """
 
     path: Path
     key: str
 
     def read(self) -> dict[str, Any] | None:
-        """State that was written last, or None if there is none that is whole and of this fit."""
+        """State that was written last; None if there is no intact one of this fit."""
         try:
             content = self.path.read_bytes()
         except OSError:
             return None
         start = len(_MAGIC) + KEY_SIZE
         payload = memoryview(content)[start:]
-        # Neither torch nor its zip files notice a bit that fell over.
+        # Neither torch nor its zip files notice a flipped bit.
         if content[:start] != self._header(payload):
             return None
         try:
             return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:  # a module with state that is no data
+        except pickle.UnpicklingError:  # a module with state that is not data
             return None
 
     def write(self, state: dict[str, Any]) -> int:
-        """Write a state under a temporary name, and rename it.
+        """Write a state under a temporary name, then rename the file.
 
         Returns
         -------
         int
-            Bytes.
+            Size in bytes.
 
         Raises
         ------
         OSError
-            If it cannot be written; the state that was there before stays.
+            If it cannot be written; the earlier state stays.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -101,27 +101,27 @@ class CheckpointFile(NamedTuple):
 
 
 @contextmanager
-def claimed(
+def locked_file(
     folder: Path, key: str, *, shared: bool
-) -> Iterator[tuple[CheckpointFile, dict[str, Any] | None]]:
-    """Hold a file that no other running fit writes to.
+) -> Iterator[tuple[ResumeFile, dict[str, Any] | None]]:
+    """Lock a file, so that no other running fit writes to it.
 
     Parameters
     ----------
     folder : Path
-        Made if need be.
+        Created if it does not exist.
     key : str
-        Of the fit.
+        Key of the fit.
     shared : bool
-        Whether two fits of this key come to the same result, so that one may start from what the
-        other has saved.
+        Whether two fits of this key have the same result, so that one may start from a state that
+        the other one has saved.
 
     Yields
     ------
-    file : CheckpointFile
-        The first one of the key, unless an equal fit that runs at the same moment has it.
+    file : ResumeFile
+        The first one of the key, unless an equal fit that is running at the same time has it.
     state : dict or None
-        Where to go on from.
+        State to resume from.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def claimed(
         folder = folder.resolve()
     for number in itertools.count(1):
         name = key if number == 1 else f"{key}-{number}"
-        file = CheckpointFile(folder / f"{name}{_SUFFIX}", key)
+        file = ResumeFile(folder / f"{name}{_SUFFIX}", key)
         if shared:
             found = found or file.read()
             if found is not None and found["stage"] == "finished":
@@ -152,12 +152,12 @@ def claimed(
             break
     assert lock is not None
     try:
-        file.path.with_suffix(_TEMPORARY).unlink(missing_ok=True)  # of one who was killed
+        file.path.with_suffix(_TEMPORARY).unlink(missing_ok=True)  # of an interrupted fit
         state = file.read()
         if state is None and file.path.exists():
             warnings.warn(
-                f"{file.path} is damaged, or no checkpoint of this fit. It is not used and will "
-                "be overwritten.",
+                f"{file.path} is damaged, or not a file of this fit. It is not used and will be "
+                "overwritten.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -178,17 +178,17 @@ def unwritable(folder: Path, exception: OSError) -> OSError:
     """Error that says what to do about a folder that cannot be written to."""
     return OSError(
         exception.errno,
-        f"Nothing can be saved in the folder of checkpoints ({exception.strerror or exception}). "
-        "Make it writable, make room, or pass another one as resume=",
+        "The state of the fit cannot be saved in the folder of resume= "
+        f"({exception.strerror or exception}). Make it writable, make room, or pass another folder",
         str(folder),
     )
 
 
 def _try_lock(path: Path) -> int | None:
-    """Descriptor that has the file locked until it is closed; None if somebody else has it.
+    """Descriptor that locks the file until it is closed; None if another fit has the lock.
 
-    A lock of the process and not of the descriptor: worker processes that a DataLoader forks, and
-    that outlive a killed fit by seconds, do not hold it.
+    The lock belongs to the process and not to the descriptor: worker processes that a DataLoader
+    forks, and that outlive an interrupted fit by seconds, do not hold it.
     """
     with _GUARD:
         if path in _HELD:
@@ -200,7 +200,7 @@ def _try_lock(path: Path) -> int | None:
             if not _is_free(descriptor):
                 os.close(descriptor)
                 break
-            # The one who had it may have removed it before it was locked here.
+            # The fit that had the lock may have removed the file before it was locked here.
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.stat(path), os.fstat(descriptor)):
                     return descriptor
@@ -215,10 +215,10 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _release(path: Path, descriptor: int) -> None:
-    if fcntl is None:  # Windows removes no file that is open
+    if fcntl is None:  # Windows cannot remove an open file
         os.close(descriptor)
         path.unlink(missing_ok=True)
-    else:  # removed while it is locked, so that nobody locks a file that goes away
+    else:  # removed while it is locked, so that no other fit locks a file that disappears
         path.unlink(missing_ok=True)
         os.close(descriptor)
     with _GUARD:
@@ -226,7 +226,7 @@ def _release(path: Path, descriptor: int) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the lock of a fit that was killed when all was done."""
+    """Remove the lock of a fit that was interrupted after its end."""
     with suppress(OSError):
         lock = _try_lock(path) if path.exists() else None
         if lock is not None:
@@ -240,13 +240,13 @@ def _is_free(descriptor: int) -> bool:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
-    except OSError:  # a folder without locks
+    except OSError:  # a file system without locks
         return True
     return True
 
 
 def fit_key(settings: dict[str, Any]) -> str:
-    """Name of a fit, by all that decides what it gives.
+    """Key of a fit: a digest of all that determines its result.
 
     Parameters
     ----------
@@ -257,13 +257,13 @@ def fit_key(settings: dict[str, Any]) -> str:
     Returns
     -------
     str
-        The same in every process; another one with another version of the package, of torch or
-        of scikit-learn.
+        The same in every process; different for another version of the package, of torch or of
+        scikit-learn.
 
     Raises
     ------
     ValueError
-        If one cannot be pickled; the message names it.
+        If a value cannot be pickled; the message names it.
     """
     described = {}
     for name, value in settings.items():
@@ -271,7 +271,7 @@ def fit_key(settings: dict[str, Any]) -> str:
             described[name] = _describe(value)
         except (pickle.PicklingError, TypeError, AttributeError) as exception:
             raise ValueError(
-                f"resume= needs to tell one {name} from another, and {value!r} cannot be "
+                f"resume= has to tell one {name} from another, and {value!r} cannot be "
                 f"pickled ({exception}). Define it at the top of a module, or set resume=None."
             ) from exception
     versions = [_FORMAT, version.__version__, torch.__version__, sklearn.__version__]
@@ -279,11 +279,11 @@ def fit_key(settings: dict[str, Any]) -> str:
 
 
 def _describe(value: Any) -> Any:
-    """Value as JSON can hold it, large ones by their digests."""
+    """Value as JSON can hold it, large values by their digests."""
     if isinstance(value, (type, types.FunctionType)):
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, Callback):
-        # What ends in an underscore is left of an earlier fit.
+        # Attributes that end in an underscore are state of an earlier fit.
         params = {name: item for name, item in vars(value).items() if not name.endswith("_")}
         return [_describe(type(value)), _describe(params)]
     if isinstance(value, UtteranceFrames):

@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.nn import frame_mask
-from sklearn_speechsent.training.data import RandomBatches
-from sklearn_speechsent.training.fitting import average_statistics, scoped_seed
+from sklearn_speechsent.training.batch_norm import average_statistics
+from sklearn_speechsent.training.data import RandomBatches, scoped_seed
 
 
 def frame_masks(y: Any) -> list[Any] | None:

@@ -15,8 +15,8 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.metrics.levels import sampling_weights
 from sklearn_speechsent.nn import SentimentNetwork
-from sklearn_speechsent.training import net as net_room
 from sklearn_speechsent.training.data import RandomBatches, UtteranceDataset
+from sklearn_speechsent.training.net import UtteranceNet
 
 WEIGHTS = "wespeaker-voxceleb-resnet34"
 
@@ -59,7 +59,7 @@ def test_long_utterances_are_cut_in_training_only(net):
         frame_settings={"frame_shift": 0.02},
     )
     net.set_params(module=RecordingNetwork, chunk_duration=4.0).fit(frames, [0, 1, 0, 1])
-    # Seen once by the optimizer, once by the settling of batch normalisation.
+    # Seen once by the optimizer, once to estimate batch normalisation.
     assert sorted(RecordingNetwork.seen[True]) == sorted(2 * [30, 120, 200, 200])
     net.predict(frames)
     assert sorted(RecordingNetwork.seen[False]) == [30, 120, 500, 500]
@@ -342,14 +342,14 @@ def test_infinite_loss_names_the_remedy(data, net_params):
         net.fit(X, np.where(y == 1, 3e38, -3e38))
 
 
-def test_batch_norm_is_settled_after_training(data, net_params, monkeypatch):
-    """On a small corpus running averages trail far behind the weights."""
+def test_batch_norm_is_estimated_again_after_training(data, net_params, monkeypatch):
+    """On a small corpus running averages lag far behind the weights."""
     X, y = data
     net = SpeechSentimentRegressor(**{**net_params, "max_epochs": 3, "lr": 0.01})
-    settled = np.abs(clone(net).fit(X, y).predict(X) - y).mean()
-    monkeypatch.setattr(net_room, "settle_batch_norm", lambda net, dataset: None)
-    trailing = np.abs(clone(net).fit(X, y).predict(X) - y).mean()
-    assert settled < 0.9 * trailing
+    estimated = np.abs(clone(net).fit(X, y).predict(X) - y).mean()
+    monkeypatch.setattr(UtteranceNet, "_estimate_batch_norm", lambda net, run: None)
+    lagging = np.abs(clone(net).fit(X, y).predict(X) - y).mean()
+    assert estimated < 0.9 * lagging
 
 
 @pytest.mark.parametrize(
