@@ -1,0 +1,83 @@
+"""Networks inside searches, pipelines, ensembles and callbacks."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import FeatureUnion, Pipeline
+from skorch.callbacks import EpochScoring
+
+from sklearn_speechsent import (
+    SlidingCMN,
+    SpeechSentimentClassifier,
+    SpeechSentimentRegressor,
+    UtteranceFrames,
+)
+from sklearn_speechsent.metrics import get_scorer
+
+
+@pytest.mark.parametrize("scoring", ["neg_mean_absolute_error", get_scorer("ccc")])
+def test_scoring_callbacks_of_skorch(net, data, scoring):
+    X, y = data
+    callback = EpochScoring(scoring, name="score", lower_is_better=False)
+    net.set_params(callbacks=[("score", callback)])
+    net.fit(X, y, X_val=X[6:], y_val=y[6:])
+    score = scoring if callable(scoring) else get_scorer(scoring)
+    assert net.history[-1]["score"] == pytest.approx(score(net, X[6:], y[6:]), abs=1e-6)
+
+
+def test_set_output_of_a_pipeline_leaves_frames_alone(net, data):
+    pipeline = Pipeline([("cmn", SlidingCMN()), ("net", net)]).set_output(transform="pandas")
+    assert isinstance(pipeline[:-1].fit_transform(data[0]), UtteranceFrames)
+    assert pipeline.fit(*data).predict(data[0]).shape == (12,)
+
+
+def test_search_in_several_processes(net, data):
+    search = GridSearchCV(
+        net, {"lr": [1e-3, 1e-2]}, cv=2, n_jobs=2, scoring="neg_mean_absolute_error"
+    )
+    search.fit(*data)
+    alone = clone(search).set_params(n_jobs=None).fit(*data)
+    np.testing.assert_allclose(
+        search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"], atol=1e-5
+    )
+
+
+def test_a_device_shared_by_workers_is_a_warning(net, monkeypatch):
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
+    net.set_params(device="cuda")
+    with pytest.warns(UserWarning, match="share one device"):
+        net._check_device_sharing()
+
+
+def test_meta_estimators_that_take_frames(data, net_params):
+    X, y = data
+    net = SpeechSentimentRegressor(**net_params)
+    y = y.astype(float)
+    for meta in (
+        VotingRegressor([("a", net), ("b", net)]),
+        StackingRegressor([("a", net)], cv=2),
+        TransformedTargetRegressor(net, func=np.arctanh, inverse_func=np.tanh, check_inverse=False),
+    ):
+        target = y / 2 if isinstance(meta, TransformedTargetRegressor) else y
+        assert meta.fit(X, target).predict(X).shape == (12,)
+
+
+def test_meta_estimators_that_refuse_frames(data, net_params):
+    X, y = data
+    with pytest.raises((TypeError, ValueError)):
+        BaggingRegressor(SpeechSentimentRegressor(**net_params), 2).fit(X, y)
+    with pytest.raises((TypeError, ValueError)):
+        FeatureUnion([("cmn", SlidingCMN())]).fit_transform(X)
+
+
+def test_scorers_with_a_fixed_scale(data, net_params):
+    X, _ = data
+    y = np.repeat([-1, 0, 1], [5, 5, 2])
+    net = SpeechSentimentClassifier(**net_params, levels=[-1, 0, 1])
+    fold = net.fit(X, y)
+    scorer = get_scorer("neg_rps", levels=[-1, 0, 1])
+    assert np.isfinite(scorer(fold, X[:5], y[:5]))
+    assert fold.predict_proba(X[:5]).shape == (5, 3)
