@@ -355,7 +355,6 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         ``convert`` is applied to the outputs of each batch.
         """
         check_is_fitted(self)
-        X = X.X if isinstance(X, UtteranceDataset) else X
         frames = self._check_utterances(X, reset=False)
         sums = sums_of(frames)
         bad = ~np.isfinite(sums)

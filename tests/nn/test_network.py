@@ -194,8 +194,8 @@ def test_embeddings_join_every_decoder():
 def test_embeddings_of_another_shape_are_named(shape):
     net = SentimentNetwork(6, 5, embedding_size=5)
     speakers = None if shape is None else torch.randn(shape)
-    says = r"embeddings of shape \(2, 5\), got " + (str(shape).replace("(", r"\(")[:-1])
-    with pytest.raises(ValueError, match=says):
+    message = r"embeddings of shape \(2, 5\), got " + (str(shape).replace("(", r"\(")[:-1])
+    with pytest.raises(ValueError, match=message):
         net(torch.randn(2, 9, 6, 5), torch.tensor([9, 4]), speakers)
 
 

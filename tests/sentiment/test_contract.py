@@ -9,6 +9,7 @@ import torch
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from sklearn_speechsent import (
     SpeechSentimentClassifier,
@@ -18,12 +19,12 @@ from sklearn_speechsent.nn import RegressionHead
 
 
 def test_private_attributes_are_not_parameters(net, data):
-    """scikit-learn sets some on estimators, and skorch takes every attribute for a parameter."""
+    """scikit-learn sets some on estimators, and skorch takes such attributes for parameters."""
     names = set(net.get_params(deep=False))
     net.fit(*data)
-    net._skl_callbacks, net._parent_callback_ctx = [], object()
+    net._parent_callback_ctx = object()  # as a search does
     assert set(net.get_params(deep=False)) == names
-    assert not {"_skl_callbacks", "_parent_callback_ctx"} & set(vars(clone(net)))
+    assert not hasattr(clone(net), "_parent_callback_ctx")
 
 
 def test_nothing_inferred_becomes_a_parameter(net, data):
@@ -140,6 +141,25 @@ def test_without_random_state_every_fit_has_a_new_seed(net, data, early_stopping
     assert not np.allclose(third, second)  # also of one estimator that is fitted again
 
 
+class Pickled(Callback):
+    """Pickles the net after an epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        assert net._run_ is not None
+        self.content_ = pickle.dumps(net)
+
+
+def test_nothing_is_left_of_the_run_of_a_fit(net, data):
+    X, y = data
+    net.set_params(callbacks=[("pickled", Pickled())]).fit(X, y)
+    content = dict(net.callbacks_)["pickled"].content_
+    assert "_run_" not in vars(net) and "_run_" not in vars(pickle.loads(content))
+    net.set_params(callbacks=None, lr=1e30, max_epochs=5)
+    with pytest.raises(FloatingPointError):
+        net.fit(X, y)
+    assert "_run_" not in vars(net)
+
+
 def test_early_stopping_writes_no_file(net, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     net.set_params(early_stopping=True, validation_fraction=0.25, max_epochs=2).fit(*data)
@@ -156,12 +176,13 @@ def test_the_batch_size_does_not_change_predictions(net, data):
 
 
 def test_biases_start_at_the_prior_and_are_finite(data, net_params):
-    """Log-odds of the prior, and finite for a level that does not occur."""
+    """Log-odds of the prior, also for levels that do not occur, inside and at the end."""
     X, _ = data
     y = np.repeat([-1, 0, 2], [6, 3, 3])
-    net = SpeechSentimentClassifier(**{**net_params, "lr": 1e-12}, levels=[-1, 0, 1, 2])
-    with pytest.warns(UserWarning, match="level 1;"):
+    net = SpeechSentimentClassifier(**{**net_params, "lr": 1e-12}, levels=[-1, 0, 1, 2, 3])
+    with pytest.warns(UserWarning, match="level 1, 3;"):
         net.fit(X, y)
     bias = net.module_.heads["ordinal"].bias.detach().numpy()
-    np.testing.assert_allclose(bias, [0.0, np.log(3 / 9), np.log(3 / 9)], atol=2e-3)
+    np.testing.assert_allclose(bias[:3], [0.0, np.log(3 / 9), np.log(3 / 9)], atol=2e-3)
+    assert -12 < bias[3] < -8
     assert np.isfinite(net.predict_proba(X)).all()

@@ -19,9 +19,10 @@ from sklearn_speechsent.metrics import get_scorer
 
 
 @pytest.mark.parametrize("scoring", ["neg_mean_absolute_error", get_scorer("ccc")])
-def test_scoring_callbacks_of_skorch(net, data, scoring):
+@pytest.mark.parametrize("caching", [False, True])
+def test_scoring_callbacks_of_skorch(net, data, scoring, caching):
     X, y = data
-    callback = EpochScoring(scoring, name="score", lower_is_better=False)
+    callback = EpochScoring(scoring, name="score", lower_is_better=False, use_caching=caching)
     net.set_params(callbacks=[("score", callback)])
     net.fit(X, y, X_val=X[6:], y_val=y[6:])
     score = scoring if callable(scoring) else get_scorer(scoring)
@@ -74,10 +75,14 @@ def test_meta_estimators_that_refuse_frames(data, net_params):
 
 
 def test_scorers_with_a_fixed_scale(data, net_params):
+    """The net was fitted without level 1, and the fold to score has level -1 only."""
     X, _ = data
-    y = np.repeat([-1, 0, 1], [5, 5, 2])
-    net = SpeechSentimentClassifier(**net_params, levels=[-1, 0, 1])
-    fold = net.fit(X, y)
-    scorer = get_scorer("neg_rps", levels=[-1, 0, 1])
-    assert np.isfinite(scorer(fold, X[:5], y[:5]))
-    assert fold.predict_proba(X[:5]).shape == (5, 3)
+    levels = [-1, 0, 1]
+    net = SpeechSentimentClassifier(**net_params, levels=levels)
+    with pytest.warns(UserWarning, match="level 1;"):
+        net.fit(X[:10], np.repeat([-1, 0], 5))
+    proba = net.predict_proba(X[:5])
+    assert proba.shape == (5, 3)
+    above = 1 - np.cumsum(proba, axis=1)[:, :2]  # all of it is error
+    score = get_scorer("neg_rps", levels=levels)(net, X[:5], np.full(5, -1))
+    assert score == pytest.approx(-(above**2).sum(axis=1).mean(), abs=1e-6)

@@ -43,11 +43,11 @@ def processes(tmp_path_factory):
 def test_processes_share_the_rows_of_an_epoch(processes):
     n_epochs = processes[0]["n_epochs"]
     passes = []
-    for told in processes:
+    for report in processes:
         # Each epoch goes over the rows twice: once to train, once for batch normalisation.
-        per_pass, rest = divmod(len(told["seen"]), 2 * n_epochs)
+        per_pass, rest = divmod(len(report["seen"]), 2 * n_epochs)
         assert rest == 0
-        passes.append([told["seen"][i * per_pass :][:per_pass] for i in range(2 * n_epochs)])
+        passes.append([report["seen"][i * per_pass :][:per_pass] for i in range(2 * n_epochs)])
     orders = []
     for one, other in zip(*passes, strict=True):
         assert len(one) == len(other)
@@ -66,5 +66,5 @@ def test_processes_end_with_one_network(processes):
 
 
 def test_resume_is_refused_with_several_processes(processes):
-    for told in processes:
-        assert "Leave it out, or train on one device" in told["refused"]
+    for report in processes:
+        assert "Leave it out, or train on one device" in report["refused"]

@@ -1,4 +1,4 @@
-"""What the two networks do beyond the traps: sampling, schedule, faces, checks."""
+"""Training of the two networks: batches, start, schedule, heads, validation of the input."""
 
 import pickle
 
@@ -22,7 +22,7 @@ WEIGHTS = "wespeaker-voxceleb-resnet34"
 
 
 class RecordingNetwork(SentimentNetwork):
-    """Keeps the lengths it sees in training and in prediction."""
+    """Records the lengths of utterances in training and in prediction."""
 
     seen: dict[bool, list[int]] = {True: [], False: []}
 
@@ -131,7 +131,7 @@ def test_learning_rate_falls_on_a_plateau(data, net_params):
 
 
 @pytest.mark.parametrize("reloaded", [False, True])
-def test_partial_fit_goes_on_at_the_full_rate(net, data, reloaded):
+def test_partial_fit_continues_at_the_full_rate(net, data, reloaded):
     net.partial_fit(*data)
     assert len(net.history) == 1
     weights = [p.detach().clone() for p in net.module_.parameters()]
@@ -144,7 +144,7 @@ def test_partial_fit_goes_on_at_the_full_rate(net, data, reloaded):
         for old, new in zip(weights, net.module_.parameters(), strict=True)
     ]
     assert any(moved)
-    # Adam moves each weight by about the learning rate and a step: nothing started over.
+    # Adam moves each weight by about the learning rate in a step: training did not start over.
     change = max(
         (o - n).abs().max() for o, n in zip(weights, net.module_.parameters(), strict=True)
     )
@@ -152,7 +152,7 @@ def test_partial_fit_goes_on_at_the_full_rate(net, data, reloaded):
 
 
 @pytest.mark.parametrize("reloaded", [False, True])
-def test_warm_start_goes_on(net, data, reloaded):
+def test_warm_start_continues(net, data, reloaded):
     net.set_params(warm_start=True).fit(*data)
     if reloaded:
         net = pickle.loads(pickle.dumps(net))
@@ -170,7 +170,7 @@ def test_partial_fit_takes_classes(data, net_params):
     np.testing.assert_array_equal(net.classes_, [-1, 0, 1, 2])
 
 
-# -- heads and faces -------------------------------------------------------------------------------
+# -- heads and views -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ordinal", ["coral", "corn", "condor", "clm", "ce"])
@@ -192,7 +192,7 @@ def test_every_ordinal_head_learns(ordinal):
     assert (np.diff(above, axis=1) <= 1e-6).all()
 
 
-def test_faces_share_one_network(net, data):
+def test_views_share_one_network(net, data):
     X, y = data
     net.set_params(two_headed=True).fit(X, y)
     classifier = net.as_classifier() if hasattr(net, "as_classifier") else net
@@ -203,18 +203,18 @@ def test_faces_share_one_network(net, data):
     assert set(classifier.predict(X)) <= {-1, 0, 1}
     back = regressor.as_classifier().as_regressor()
     np.testing.assert_array_equal(back.predict(X), regressor.predict(X))
-    for face in (classifier, regressor):
-        assert clone(face).get_params(deep=False) == face.get_params(deep=False)
-        loaded = pickle.loads(pickle.dumps(face))
-        np.testing.assert_array_equal(loaded.predict(X), face.predict(X))
-        assert clone(face).fit(X, y).predict(X).shape == (12,)
+    for view in (classifier, regressor):
+        assert clone(view).get_params(deep=False) == view.get_params(deep=False)
+        loaded = pickle.loads(pickle.dumps(view))
+        np.testing.assert_array_equal(loaded.predict(X), view.predict(X))
+        assert clone(view).fit(X, y).predict(X).shape == (12,)
 
 
-def test_faces_need_two_heads(net, data):
+def test_views_need_two_heads(net, data):
     net.fit(*data)
-    face = "as_regressor" if hasattr(net, "as_regressor") else "as_classifier"
+    name = "as_regressor" if hasattr(net, "as_regressor") else "as_classifier"
     with pytest.raises(AttributeError, match="two_headed=True"):
-        getattr(net, face)()
+        getattr(net, name)()
 
 
 def test_prior_correction_by_hand(data, net_params):
@@ -238,7 +238,7 @@ def test_weights_of_the_losses(data, net_params):
     assert bias == pytest.approx([np.log(2), -np.log(2)], abs=1e-4)  # still at the prior
 
 
-# -- what is said about wrong data and parameters --------------------------------------------------
+# -- wrong data and parameters --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_weights_of_the_losses(data, net_params):
         ({"spec_augment": "yes"}, "spec_augment"),
         ({"module__n_frozen_blocks": 2}, "without pre-trained weights"),
         ({"weights": WEIGHTS}, "module__n_frozen_blocks"),
-        ({"weights": "nobody", "module__n_frozen_blocks": 1}, "nobody"),
+        ({"weights": "missing", "module__n_frozen_blocks": 1}, "missing"),
     ],
 )
 def test_wrong_parameters(net, data, params, message, make_frames):
@@ -355,7 +355,7 @@ def test_batch_norm_is_estimated_again_after_training(data, net_params, monkeypa
 @pytest.mark.parametrize(
     "params", [{"train_split": ValidSplit(3)}, {"predict_nonlinearity": None}, {"dataset": list}]
 )
-def test_what_nothing_reads_is_refused(net, data, params):
+def test_parameters_of_skorch_without_effect_are_refused(net, data, params):
     (name,) = params
     with pytest.raises(ValueError, match=name):
         net.set_params(**params).fit(*data)
