@@ -170,8 +170,13 @@ def unusable(frames: UtteranceFrames) -> NDArray[np.bool_]:
     """Which utterances hold NaN or infinite values, shape (n,)."""
     if frames.dtype.kind != "f":
         return np.zeros(len(frames), dtype=bool)
-    # A sum shows them without a temporary array of the size of the utterance.
+    return ~np.isfinite(sums_of(frames))
+
+
+def sums_of(frames: UtteranceFrames) -> NDArray[np.float64]:
+    """Sum over all values of each utterance and of its embedding, shape (n,)."""
+    # NaN and infinity show in a sum, without a temporary array of the size of the utterance.
     sums = np.array([utterance.sum(dtype=np.float64) for utterance in frames])
     if frames.embeddings is not None:
         sums += frames.embeddings.sum(axis=1)
-    return ~np.isfinite(sums)
+    return sums
