@@ -1,4 +1,4 @@
-"""Work on a Dask cluster whose workers may die."""
+"""Configuration of joblib for a Dask cluster whose workers may fail."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import joblib
 
-# Not public: joblib knows no other way of sending arguments along with tasks.
+# Not public, but the only way to send arguments along with tasks.
 from joblib._dask import DaskDistributedBackend
 
 
 class _TaskByTaskBackend(DaskDistributedBackend):
-    """joblib's backend for Dask, but every task comes with all that it needs."""
+    """joblib's backend for Dask, with the arguments of each task sent along with it."""
 
     def start_call(self) -> None:
         super().start_call()
@@ -29,9 +29,9 @@ class _TaskByTaskBackend(DaskDistributedBackend):
 
 
 def dask_config(client: Any = None, **options: Any) -> joblib.parallel_config:
-    """Have joblib, and so scikit-learn, work on a Dask cluster whose workers may die.
+    """Configure joblib, and so scikit-learn, for a Dask cluster whose workers may fail.
 
-    Like ``joblib.parallel_config(backend="dask")``, under which a search does not survive the death
+    Like ``joblib.parallel_config(backend="dask")``, under which a search does not survive the loss
     of a worker: arrays of more than a kilobyte, the rows of a fold among them, are then given to
     one worker, from which the others fetch them. Here each task carries them. That costs little as
     long as X is a table of files, or frames that lie in a
@@ -40,7 +40,7 @@ def dask_config(client: Any = None, **options: Any) -> joblib.parallel_config:
     Parameters
     ----------
     client : distributed.Client, optional
-        By default the one that was made last.
+        By default the newest one.
     **options : dict
         For every task, as ``Client.submit`` takes them: ``resources={"GPU": 1}``, ``retries=3``.
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_speechsent import UtteranceFrames
 from sklearn_speechsent.utils.files import get_data_home
 
 
@@ -43,6 +44,29 @@ def speech(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("speech")
     return make_speech_sentiment(4, 6, levels=(-1, 0, 1), out_dir=folder, random_state=0)
+
+
+@pytest.fixture
+def make_frames():
+    """Function that makes random frames and their levels -1, 0, 1."""
+    return _make_frames
+
+
+def _make_frames(n=12, size=8, seed=0, longest=30, **settings):
+    """Random frames of unequal length, shifted by their label."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3 - 1
+    arrays = [
+        (rng.normal(size=(rng.integers(10, longest), size)) + level).astype(np.float32)
+        for level in y
+    ]
+    return UtteranceFrames.from_arrays(arrays, frame_settings=settings or None), y
+
+
+@pytest.fixture
+def data():
+    """12 utterances of 8 bins and their levels -1, 0, 1."""
+    return _make_frames()
 
 
 @pytest.fixture

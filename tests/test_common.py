@@ -1,5 +1,6 @@
-"""Every public estimator under our own checks; scikit-learn's are in test_scikit_learn_checks."""
+"""Checks of this package on every public estimator; scikit-learn's are in another file."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,10 @@ from estimators import (
     small,
     take,
 )
+from numpydoc.docscrape import NumpyDocString
 from sklearn.base import clone
 from sklearn.utils import estimator_html_repr
+from skorch import NeuralNet
 
 from sklearn_speechsent import (
     OrdinalClassifier,
@@ -50,7 +53,7 @@ def test_clone_of_a_fitted_estimator_fits_other_lengths(cls):
     assert len(output(again, X)) == 6
 
 
-def test_trap_2_refit_on_another_size(cls):
+def test_refit_on_another_size(cls):
     sizes = (80, 80) if cls in PRETRAINED else (80, 16)
     estimator = small(cls).fit(inputs(cls, size=sizes[0]), labels())
     before = estimator.get_params(deep=False)
@@ -59,7 +62,7 @@ def test_trap_2_refit_on_another_size(cls):
     assert estimator.get_params(deep=False) == before
 
 
-def test_trap_22_alone_batched_and_shuffled_agree(cls):
+def test_alone_batched_and_shuffled_agree(cls):
     X = inputs(cls)
     estimator = small(cls).fit(X, labels())
     together = output(estimator, X)
@@ -69,7 +72,7 @@ def test_trap_22_alone_batched_and_shuffled_agree(cls):
     assert_same(alone, together)
 
 
-def test_trap_22_longer_neighbours_change_nothing(cls):
+def test_longer_neighbours_change_nothing(cls):
     X, longer = inputs(cls), inputs(cls, n=2, longer=4)
     estimator = small(cls).fit(X, labels())
     mixed = [*take(X, range(8)), *take(longer, range(2))]
@@ -128,7 +131,7 @@ def test_init_sets_parameters_and_state(cls):
     assert extra <= (state if issubclass(cls, UtteranceNet) else set())
 
 
-def test_trap_1_private_state_is_no_parameter(cls):
+def test_private_state_is_not_a_parameter(cls):
     estimator = small(cls).fit(inputs(cls), labels())
     names = set(estimator.get_params(deep=False))
     estimator._parent_callback_ctx = object()
@@ -137,8 +140,8 @@ def test_trap_1_private_state_is_no_parameter(cls):
     assert not hasattr(clone(estimator), "_parent_callback_ctx")
 
 
-def test_trap_3_fit_returns_self_and_leaves_generators_alone(cls):
-    numpy_state = np.random.get_state
+def test_fit_returns_self_and_leaves_generators_alone(cls):
+    numpy_state = np.random.get_state  # only read here, not drawn from
     before, torch_before = numpy_state(), torch.get_rng_state()
     estimator = small(cls)
     assert estimator.fit(inputs(cls), labels()) is estimator
@@ -161,3 +164,21 @@ def test_random_state_decides(cls):
     ]
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.allclose(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    "cls", [c for c in public_estimators() if issubclass(c, UtteranceNet)], ids=lambda c: c.__name__
+)
+def test_fitted_attributes_are_documented(cls):
+    """Those of skorch are documented there."""
+    with torch.random.fork_rng(devices=[]):
+        skorchs = vars(
+            NeuralNet(
+                torch.nn.Linear, torch.nn.MSELoss, module__in_features=1, module__out_features=1
+            ).initialize()
+        )
+    doc = NumpyDocString(inspect.getdoc(cls))
+    documented = {name for entry in doc["Attributes"] for name in entry.name.split(", ")}
+    fitted = small(cls).fit(inputs(cls), labels())
+    public = {name for name in vars(fitted) if name.endswith("_") and not name.startswith("_")}
+    assert public <= documented | set(skorchs)

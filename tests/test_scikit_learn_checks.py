@@ -1,4 +1,4 @@
-"""scikit-learn's checks of estimators, and what replaces those that cannot apply."""
+"""scikit-learn's checks of estimators, and tests that replace those that cannot apply."""
 
 import warnings
 
@@ -45,10 +45,10 @@ _VOICES = VERIFIER | dict(
     module__depths=(1,),
 )
 
-_STATE = "skorch keeps its state in attributes from the start: test_init_sets_parameters_and_state"
+_STATE = "skorch sets attributes for its state in __init__: test_init_sets_parameters_and_state"
 _WEIGHTS = (
     "batches of other rows are drawn, so weights equal repetition in expectation only: "
-    "test_weights_pull_as_repetition_does"
+    "test_weights_act_like_repetition"
 )
 _MEDIAN = (
     "the level is the number of thresholds exceeded, the median and not the most likely one: "
@@ -97,7 +97,7 @@ def test_scikit_learn_checks(estimator, check):
 
 
 class RandomOutput(TransformerMixin, BaseEstimator):
-    """Looks like a filter bank and returns noise."""
+    """Has the interface of a filter bank and returns noise."""
 
     def fit(self, X, y=None):
         MelFilterBank(sample_rate=1000, frame_length=0.002, frame_shift=0.001).fit(X, y)
@@ -110,7 +110,7 @@ class RandomOutput(TransformerMixin, BaseEstimator):
         return UtteranceFrames(frames, stops - [len(row) for row in X], stops)
 
 
-def test_trap_15_random_output_fails_the_checks():
+def test_random_output_fails_the_checks():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(RandomOutput(), on_fail=None, on_skip=None)
@@ -127,7 +127,7 @@ def test_trap_15_random_output_fails_the_checks():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int32])
 def test_waveforms_of_any_number_type(dtype, rng):
-    """Stands for check_estimators_dtypes on waveforms that are not silent."""
+    """Replaces check_estimators_dtypes, with waveforms that are not silent."""
     X = rng.integers(-100, 100, size=(20, 8))
     for estimator in (_TINY_BANK, SpeakerVerifier(**VERIFIER, frontend=_TINY_BANK)):
         y = np.arange(20) % 3
@@ -137,7 +137,7 @@ def test_waveforms_of_any_number_type(dtype, rng):
 
 @pytest.mark.parametrize("cls", [SpeechSentimentClassifier, OrdinalClassifier])
 def test_level_is_the_median(cls, rng):
-    """Stands for check_classifiers_train: accuracy, consistency, errors."""
+    """Replaces check_classifiers_train: accuracy, consistency, errors."""
     y = np.repeat([0, 1, 2], 40)
     X = y[:, None] + 0.4 * rng.normal(size=(120, 3))
     estimator = cls(**_TABLES) if cls is SpeechSentimentClassifier else cls()
@@ -155,7 +155,7 @@ def test_level_is_the_median(cls, rng):
 
 @pytest.mark.parametrize("cls", [SpeechSentimentClassifier, OrdinalClassifier])
 def test_real_labels_are_rounded(cls):
-    """Stands for check_classifiers_regression_target; halves go to the even level."""
+    """Replaces check_classifiers_regression_target; halves go to the even level."""
     estimator = small(cls)
     X = inputs(cls, n=6)
     estimator.fit(X, [-1.4, -0.5, 0.5, 0.6, 1.5, 2.5])
@@ -163,8 +163,8 @@ def test_real_labels_are_rounded(cls):
 
 
 @pytest.mark.parametrize("cls", [SpeechSentimentRegressor, SpeechSentimentClassifier])
-def test_weights_pull_as_repetition_does(cls, rng):
-    """Stands for the equivalence check: an utterance of weight 0 teaches nothing."""
+def test_weights_act_like_repetition(cls, rng):
+    """Replaces the equivalence check: an utterance of weight 0 has no influence."""
     X = np.repeat([[-1.0, 1.0], [1.0, -1.0]], 30, axis=0) + 0.1 * rng.normal(size=(60, 2))
     right = np.repeat([0, 1], 30)
     wrong = 1 - right

@@ -1,7 +1,7 @@
-"""Reading recordings: the only file that opens them.
+"""Reading of recordings, the only place that opens audio files.
 
-Whatever a recording is, it leaves this room as mono float32 samples in [-1, 1] at the rate that
-was asked for, or as an error that names its row and says what to do.
+A recording becomes mono float32 samples in [-1, 1] at the wanted rate, or an error that names its
+row and says what to do.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sklearn_speechsent.audio.recording import (
     RecordingError,
 )
 
-#: Containers that libsndfile cannot open and FFmpeg can turn into one that it opens.
+#: Containers that libsndfile cannot open and FFmpeg can convert.
 _NEEDS_CONVERSION = {".m4a", ".aac", ".mp4", ".wma", ".webm", ".mkv", ".mov", ".avi", ".amr"}
 #: A segment may end this many seconds after its recording (rounded times), not more.
 _END_TOLERANCE = 0.5
-#: One step of a 32-bit recording: what moves less than this is digital silence.
+#: One step of a 32-bit recording: samples with a smaller range are digital silence.
 _SILENCE = 2.0**-31
-#: What the headers of files say: samples per channel and rate.
+#: Samples per channel and rate of each file, from its header.
 Headers = dict[str, tuple[int, int]]
 
 
@@ -35,7 +35,7 @@ def probe(
     min_duration: float,
     headers: Headers | None = None,
 ) -> float:
-    """Look at a recording's header only.
+    """Duration of a recording, from its header.
 
     Parameters
     ----------
@@ -43,10 +43,10 @@ def probe(
     sample_rate : int
         Rate (Hz) of samples in memory that carry none.
     min_duration : float
-        Shortest duration (s) that is of use.
+        Shortest usable duration (s).
     headers : dict, optional
-        Headers that were read before; this one is added. A long recording is opened once then,
-        however many segments it has.
+        Headers that were read before; this one is added. A long recording with many segments is
+        then opened once.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def probe(
     if n_samples == 0:
         raise recording.error("it has no samples.")
     n_samples = round(n_samples / recording.speed)
-    # Half a sample of slack: 400 samples at 16 kHz are 25 ms, whatever floats make of it.
+    # Half a sample of tolerance for rounding: 400 samples at 16 kHz are 25 ms.
     if n_samples + 0.5 < min_duration * rate:
         shape = np.shape(recording.source)
         lying = len(shape) == 2 and shape[1] > shape[0]
@@ -85,7 +85,7 @@ def probe(
 
 
 def duration(recording: Recording) -> float:
-    """Duration of a whole file, whatever segment of it is wanted; only its header is read.
+    """Duration of a whole file, of which a recording may be a segment, from its header.
 
     Parameters
     ----------
@@ -133,16 +133,17 @@ def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
         raise recording.error("it has no samples.")
     if samples.ndim == 2:
         samples = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
-    # One pass: the extremes are NaN or infinite as soon as one sample is.
+    # The extremes are NaN or infinite if one sample is.
     low, high = float(samples.min()), float(samples.max())
     if not np.isfinite(low) or not np.isfinite(high):
         bad = int(np.flatnonzero(~np.isfinite(samples))[0])
         raise recording.error(
-            f"sample {bad} is {samples[bad]}; NaN or infinity is no sound. Repair or leave it out."
+            f"sample {bad} is {samples[bad]}; NaN and infinity are not sound. Repair it or leave "
+            "it out."
         )
     if high - low < _SILENCE:
         raise recording.error("it is silent from beginning to end. Leave it out.")
-    # Played faster is resampled as if it had been recorded at a higher rate: one filter for both.
+    # A faster recording is resampled like one of a higher rate: one filter for both.
     rate = recorded * recording.speed
     if rate != sample_rate:
         samples = soxr.resample(samples, rate, sample_rate, quality="HQ")
@@ -171,7 +172,7 @@ def _open(recording: Recording) -> soundfile.SoundFile:
 
 
 def _cannot_open(recording: Recording, path: str, exception: Exception) -> RecordingError:
-    """Find out why, for those files only that do not open: each question asks the disk."""
+    """Error that says why a file does not open."""
     if os.path.isdir(path):
         return recording.error("it is a directory. Pass the files in it.")
     if not os.path.exists(path):

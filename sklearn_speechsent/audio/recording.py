@@ -1,4 +1,4 @@
-"""What X may hold: recordings as rows of data, none of them opened yet."""
+"""Recordings as rows of X: their files or samples, segments and perturbations, unopened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 _COLUMNS = ("file", "start", "end", "speed", "gain_db", "snr_db", "seed")
-#: Beyond these, speech is no longer speech and a typing error more likely.
+#: Values outside of these ranges are more likely typing errors than perturbed speech.
 PERTURBATION_RANGES = {"speed": (0.25, 4.0), "gain_db": (-100.0, 100.0), "snr_db": (-100.0, 100.0)}
 
 
@@ -44,11 +44,11 @@ class Recording:
     start, stop : float or None
         Segment of a file in seconds; None for its beginning and end.
     speed : float
-        Played so many times as fast, pitch and all.
+        Factor of speed, which changes the pitch too.
     gain_db : float
-        Made louder by so many dB.
+        Gain in dB.
     snr_db : float or None
-        White noise is added, so many dB below the recording's own level; None for none.
+        White noise is added this many dB below the recording's own power; None for none.
     seed : int
         Of that noise.
     origin : int or None
@@ -93,7 +93,7 @@ class Recording:
         return error
 
     def identity(self) -> tuple[Any, ...]:
-        """State what tells this row from others, for as long as the file is not touched.
+        """Values that tell this row from others, as long as the file does not change.
 
         Returns
         -------
@@ -107,12 +107,12 @@ class Recording:
         return (path, status.st_size, status.st_mtime_ns, *self.variant())
 
     def variant(self) -> tuple[Any, ...]:
-        """State which part of the recording this is, and how it is perturbed, if it is.
+        """Values of the segment and of the perturbation.
 
         Returns
         -------
         tuple
-            Of plain numbers: 1, 1.0 and NumPy's are the same to us and not to a hash.
+            Of plain floats: 1, 1.0 and NumPy's numbers have different representations.
         """
         noise = None if self.snr_db is None else (float(self.snr_db), int(self.seed))
         perturbed: tuple[Any, ...] = (float(self.speed), float(self.gain_db), noise)
@@ -125,7 +125,7 @@ class Recording:
     def perturbed(
         self, speed: float = 1.0, gain_db: float = 0.0, snr_db: float | None = None, seed: int = 0
     ) -> Recording:
-        """Copy that is perturbed on top of how it is already.
+        """Copy with a perturbation on top of its own.
 
         Parameters
         ----------
@@ -134,8 +134,8 @@ class Recording:
         snr_db : float, optional
             The lower one counts, of this and its own.
         seed : int
-            Varies the noise, which is also another one for every file (by its name), segment or
-            array of samples, and the same in every row and on every machine.
+            Varies the noise. Noise also differs between files (by their names), segments and arrays
+            of samples; it is the same in every row and on every machine.
 
         Returns
         -------
@@ -153,7 +153,7 @@ class Recording:
 
 
 def as_recordings(X: Any) -> list[Recording]:
-    """Read X row by row as recordings, without opening any.
+    """Rows of X as recordings, none of them opened.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ def as_recordings(X: Any) -> list[Recording]:
         A DataFrame has the column ``file`` and may have ``start`` and ``end`` in seconds (a
         missing value is the beginning or the end); a single column holds files whatever its name.
         The columns ``speed``, ``gain_db``, ``snr_db`` and ``seed`` ask for a perturbed copy, see
-        :class:`Recording`; a missing value leaves the recording as it is.
-        A list of :class:`Recording` is taken as it is, but for its rows.
+        :class:`Recording`; a missing value leaves the recording unchanged.
+        A list of :class:`Recording` stays as it is, except for the row numbers.
         A 2-D numeric array is a batch of waveforms of equal length. Samples go along the first
         axis. Integer samples are scaled by the range of their type; floats are taken as they are,
         full scale being [-1, 1].
@@ -226,7 +226,7 @@ def is_waveform_table(X: Any) -> bool:
         )
         return rows_of_one_length and all(isinstance(value, Real) for value in X[0])
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OU" and X.size:
-        return isinstance(X[0, -1], Real)  # rows of one path, or of a rate and samples, are none
+        return isinstance(X[0, -1], Real)  # not rows of one path, or of a rate and samples
     is_array = hasattr(X, "__array__") and not isinstance(X, str)
     return hasattr(X, "toarray") or (is_array and getattr(X, "ndim", 2) != 1)
 
@@ -254,7 +254,7 @@ def validated_waveforms(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:
 def _from_frame(X: pd.DataFrame) -> list[Recording]:
     if X.shape[1] == 1:
         X = X.set_axis(["file"], axis=1)
-    # A column that is not understood may be a misspelt 'start', and whole files would be read.
+    # An unknown column may be a misspelt 'start', and whole files would be read.
     if "file" not in X.columns or not set(X.columns) <= set(_COLUMNS):
         raise ValueError(
             "A DataFrame of recordings has the column 'file' and may have 'start' and 'end' (s) "
@@ -287,7 +287,7 @@ def _from_frame(X: pd.DataFrame) -> list[Recording]:
 
 
 def _checked(recording: Recording) -> Recording:
-    """Refuse perturbations that make no sense."""
+    """Recording with valid perturbations; an error if they are out of range."""
     for name, (low, high) in PERTURBATION_RANGES.items():
         value = getattr(recording, name)
         if value is not None and not low <= value <= high:
@@ -296,7 +296,7 @@ def _checked(recording: Recording) -> Recording:
                 "empty for none."
             )
     if not (recording.seed >= 0 and float(recording.seed).is_integer()):
-        raise recording.error(f"seed={recording.seed:g} is no whole number from 0. Correct it.")
+        raise recording.error(f"seed={recording.seed:g} is not a whole number from 0. Correct it.")
     return replace(recording, seed=int(recording.seed))
 
 
@@ -334,7 +334,7 @@ def _from_item(row: int, item: Any) -> Recording:
         rate, samples = item[0], _as_samples(item[1])
         if isinstance(rate, Real) and samples is not None and samples.ndim in (1, 2):
             if not (float(rate).is_integer() and float(rate) > 0):
-                raise ValueError(f"Row {row} of X: {rate!r} is no sample rate in Hz.")
+                raise ValueError(f"Row {row} of X: {rate!r} is not a sample rate in Hz.")
             return Recording(row, samples, rate=int(float(rate)))
         if isinstance(item[1], Real) and not isinstance(rate, (str, Real)):
             raise TypeError(f"Row {row} of X is (array, rate); write it as (rate, array).")

@@ -1,4 +1,4 @@
-"""Looking at many recordings before the long work starts."""
+"""Validation of many recordings before the long work starts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sklearn_speechsent.audio.recording import (
     as_recordings,
 )
 
-#: What to do about bad recordings before fitting.
+#: Remedy for bad recordings before fitting.
 CHECK_HINT = "sklearn_speechsent.audio.check_recordings(X) gives a mask of the good ones."
 
 
 def find_problems(
     recordings: Sequence[Recording], sample_rate: int, min_duration: float
 ) -> dict[int, RecordingError]:
-    """Look at all headers, and at each file's once.
+    """Problems of recordings that their headers show, reading each header once.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def find_problems(
     sample_rate : int
         Rate (Hz) of samples in memory that carry none.
     min_duration : float
-        Shortest duration (s) that is of use.
+        Shortest usable duration (s).
 
     Returns
     -------
@@ -50,7 +50,7 @@ def find_problems(
 
 
 def raise_for_bad_recordings(problems: Sequence[RecordingError], n: int) -> None:
-    """Raise one error for all bad recordings of a batch, naming the first few once each.
+    """Raise one error for all bad recordings of a batch, naming the first five.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def raise_for_bad_recordings(problems: Sequence[RecordingError], n: int) -> None
     """
     if not problems:
         return
-    # Copies of one recording share its row and its fault.
+    # Copies of one recording share its row and its problem.
     rows = {problem.row: problem for problem in reversed(problems)}
     first = [problem for problem in problems if rows[problem.row] is problem]
     if len(first) == 1:
@@ -88,9 +88,9 @@ def check_recordings(
     n_jobs: int | None = None,
     return_problems: bool = False,
 ) -> NDArray[np.bool_] | tuple[NDArray[np.bool_], list[str | None]]:
-    """Decode every recording and say which ones can be used.
+    """Decode every recording, to find those that can be used.
 
-    Rows must be left out before ``Pipeline.fit``, where X and y can still be cut alike.
+    Leave rows out before ``Pipeline.fit``, while X and y can still be cut with the same mask.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def check_recordings(
     sample_rate : int, default=16000
         Rate (Hz) of samples in memory that carry none.
     min_duration : float, default=0.025
-        Shortest duration of use in seconds: one frame.
+        Shortest usable duration in seconds: one frame.
     n_jobs : int, optional
         Threads that decode.
     return_problems : bool, default=False

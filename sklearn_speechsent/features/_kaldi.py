@@ -9,9 +9,9 @@ from numpy.typing import DTypeLike, NDArray
 
 #: Kaldi floors energies at the machine epsilon of float32, whatever the working precision.
 LOG_FLOOR = float(np.finfo(np.float32).eps)
-#: Frames worked on at a time: the spectra of a block stay in the processor's cache.
+#: Frames computed at a time: the spectra of a block stay in the processor's cache.
 _BLOCK = 512
-#: Filters applied at a time: neighbours look at the same few bins.
+#: Filters applied at a time: neighbours share most of their bins.
 _GROUP = 16
 
 
@@ -43,8 +43,8 @@ def mel_banks(
 ) -> NDArray[np.float32]:
     """Triangular filters on Kaldi's mel scale, shape (n_mels, n_fft // 2 + 1).
 
-    The steps are those of torchaudio, in its float32, so that the filters are the same to the last
-    bit; but any number of bands may be had. The Nyquist bin is in none of them.
+    The operations are those of torchaudio, in float32, so that the filters are bit-equal, for any
+    number of bands. No filter contains the Nyquist bin.
     """
 
     def mel(frequency: float) -> float:
@@ -73,7 +73,7 @@ def _grouped_banks(
     high_freq: float,
     dtype: torch.dtype,
 ) -> list[tuple[slice, slice, torch.Tensor]]:
-    """Filters of :func:`mel_banks` in groups, without the bins that a group does not look at.
+    """Filters of :func:`mel_banks` in groups, without the bins that a group does not need.
 
     Returns
     -------
@@ -130,16 +130,16 @@ def log_mel_energies(
 
     Notes
     -----
-    Frames overlap, so the signal is pre-emphasised once for all of them. What their means become
-    by that comes off afterwards; the first sample of a frame, which has none before it, is made
-    anew.
+    Frames overlap, so the signal is pre-emphasised once for all of them. The effect on their means
+    is subtracted afterwards, and the first sample of a frame, which has none before it, is
+    computed again.
     """
     kind = getattr(torch, np.dtype(dtype).name)
     n_fft = 1 << (frame_length - 1).bit_length()
     taper = torch.from_numpy(window_function(window, frame_length) * scale).to(kind)
     groups = _grouped_banks(n_mels, n_fft, sample_rate, low_freq, high_freq, kind)
-    # torch throughout: its transform takes half the time of SciPy's, and its threads can be told to
-    # stay out of the way of those that work on other recordings.
+    # torch throughout: its transform takes half the time of SciPy's, and its threads can be
+    # limited next to those that compute other recordings.
     signal = torch.tensor(samples, dtype=kind)
     emphasised = signal.clone()
     emphasised[1:].sub_(signal[:-1], alpha=preemphasis)

@@ -1,4 +1,4 @@
-"""Statistics over time: the step from frames of unequal length to an ordinary table."""
+"""Statistics over time: frames of unequal length pooled to an ordinary table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 
-#: Roots and logarithms draw in the long tail of statistics that cannot be negative.
+#: Roots and logarithms compress the long tail of statistics that are not negative.
 COMPRESSIONS: dict[str | None, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "sqrt": np.sqrt,
     "log1p": np.log1p,
@@ -38,14 +38,14 @@ def _thirds(maps: NDArray[Any]) -> list[NDArray[Any]]:
     ]
 
 
-#: What can be said about the course of a value, as one or more arrays over the values of a frame.
+#: Statistics of each value over time, as one or more arrays over the values of a frame.
 STATISTICS: dict[str, Callable[[NDArray[Any]], list[NDArray[Any]]]] = {
     "mean": lambda maps: [maps.mean(axis=0, dtype=np.float64)],
     "std": lambda maps: [maps.std(axis=0, dtype=np.float64)],
     "delta": lambda maps: [_step_size(maps)],
     "thirds": _thirds,
 }
-#: How many arrays each of them is, by name of the columns.
+#: Names of the arrays of each statistic, for the names of columns.
 COLUMNS = {
     "mean": ("mean",),
     "std": ("std",),
@@ -67,8 +67,8 @@ def pool_statistics(
     maps : ndarray of shape (n_frames, n_bins) or (n_frames, n_channels, n_frequencies)
         Frames of one utterance.
     n_bands : int, optional
-        Neighbouring frequencies are averaged down to so many bands first, which must divide
-        their number; None keeps them all.
+        Neighbouring frequencies are first averaged to this number of bands, which must divide
+        theirs; None keeps them all.
     statistics : sequence of {"mean", "std", "delta", "thirds"}, default=("mean", "std")
         Mean, standard deviation (of the population), root mean square of the steps from frame to
         frame, and the means of the first, second and last third of the utterance.
@@ -100,7 +100,8 @@ def pool_statistics(
 class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Mean and standard deviation over time of each bin.
 
-    What the light route pools with ``weights=None``: frames instead of maps of a network.
+    The features of ``make_sentiment_pipeline(weights=None)``: statistics of frames instead of maps
+    of a network.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The container that travels between the steps: many utterances in one flat array."""
+"""Container of the frames between the steps: many utterances in one flat array."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ class UtteranceFrames:
         How the frames were made (sample rate, mel bins, CMN, ...). Steps add what they did and
         pre-trained networks compare it with what they were trained on.
     embeddings : array-like of shape (n, n_values), optional
-        One vector per utterance that goes with its frames, for instance of its speaker.
+        One vector per utterance, for instance of its speaker.
     keys : ndarray of uint8 of shape (n, 16), optional
-        Digests that stand for the frames of each utterance wherever results are kept; frames that
-        come out of a store have them.
+        Cache keys of the frames of each utterance; frames that come out of a store have them.
 
     Raises
     ------
@@ -206,7 +205,7 @@ class UtteranceFrames:
     def with_frames(
         self, arrays: Sequence[ArrayLike], *, dtype: DTypeLike | None = None, **settings: Any
     ) -> UtteranceFrames:
-        """Give the same utterances other frames.
+        """Same utterances with other frames.
 
         Parameters
         ----------
@@ -215,7 +214,7 @@ class UtteranceFrames:
         dtype : dtype, optional
             Type of the new base; by default the common type of the arrays.
         **settings : dict
-            Entries to add to ``frame_settings``: what was done.
+            Entries to add to ``frame_settings``.
 
         Returns
         -------
@@ -227,12 +226,12 @@ class UtteranceFrames:
         )
 
     def with_embeddings(self, embeddings: ArrayLike | None) -> UtteranceFrames:
-        """Attach one vector to each utterance, in place of any that are there.
+        """Same frames with one vector per utterance.
 
         Parameters
         ----------
         embeddings : array-like of shape (n, n_values) or None
-            None leaves the frames alone.
+            None removes them.
 
         Returns
         -------
@@ -269,15 +268,15 @@ class UtteranceFrames:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # A small subset must not drag the corpus along; a (nearly) whole one must not be copied,
-        # so that joblib recognises the same base in every task and memory-maps it once.
+        # A small subset is pickled without the rest of the corpus; a nearly whole one is not
+        # copied, so that joblib recognises the base in every task and memory-maps it once.
         frames, file = self, _backing_file(self.base)
         in_memory = file is None and isinstance(self.base, np.ndarray)
         if in_memory and 2 * self.lengths.sum() < len(self.base):
             frames = self.compact()
         stored = {"base": frames.base} if file is None else {"memmap": file}
-        kept = ("starts", "stops", "frame_settings", "embeddings", "keys")
-        return {name: getattr(frames, name) for name in kept} | stored
+        names = ("starts", "stops", "frame_settings", "embeddings", "keys")
+        return {name: getattr(frames, name) for name in names} | stored
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         memmap = state.pop("memmap", None)

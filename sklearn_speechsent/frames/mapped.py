@@ -1,4 +1,4 @@
-"""Frames that stay in files: many of them seen as one flat array."""
+"""Frames that stay in files: many files seen as one flat array."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-#: So many bytes of files are mapped at a time, or one file. What was read counts as memory of the
-#: process for as long as it is mapped; mapping a file again takes some ten microseconds.
+#: Bytes of files that are mapped at a time, or one file. Pages that were read count as memory of
+#: the process while they are mapped; mapping a file again takes some ten microseconds.
 _MAPPED = 2**28
-#: And so many files: each has a descriptor, of which a process may have a thousand or less.
+#: Number of files that are mapped at a time: a process may have a thousand descriptors or less.
 _OPEN = 64
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Say how a file may have come to be missing."""
+    """Explain why a file may be missing."""
     try:
         yield
     except FileNotFoundError as exception:
@@ -35,9 +35,9 @@ def _explained() -> Iterator[None]:
 class FrameFiles:
     """Rows of many files as one array.
 
-    It can be indexed along its first axis, as far as :class:`~sklearn_speechsent.UtteranceFrames`
-    needs: by slices, which are views of a memory map where they lie within one file, and by integer
-    arrays, which are read, consecutive rows at once. A pickle holds the names of the files.
+    It can be indexed along its first axis as :class:`~sklearn_speechsent.UtteranceFrames` needs it:
+    by slices, which are views of a memory map where they lie within one file, and by integer
+    arrays, of which consecutive rows are read at once. A pickle holds the names of the files.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class FrameFiles:
     lengths : sequence of int
         Rows of each file.
     offsets : sequence of int
-        Where in each file, in bytes, they begin.
+        Byte of each file at which the rows begin.
     frame_shape : tuple of int
         Shape of a row.
     dtype : dtype
@@ -54,11 +54,11 @@ class FrameFiles:
     Raises
     ------
     FileNotFoundError
-        By indexing, if a file is gone.
+        By indexing, if a file was removed.
     IndexError
-        By indexing with anything else, or with rows that there are not.
+        By indexing with anything else, or with rows out of range.
     ValueError
-        By indexing, if a file is shorter than it was.
+        By indexing, if a file has become shorter.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class FrameFiles:
     ) -> None:
         self.paths = [str(path) for path in paths]
         self.offsets = [int(offset) for offset in offsets]
-        #: First row of each file, and behind the last one.
+        #: First row of each file, and the end of the last one.
         self.edges = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         self.shape = (int(self.edges[-1]), *frame_shape)
         self.dtype = np.dtype(dtype)
@@ -137,7 +137,7 @@ class FrameFiles:
                         row = firsts[run] - self.edges[number]
                         file.seek(self.offsets[number] + row * part.shape[1])
                         if file.readinto(part.data) < part.nbytes:
-                            raise ValueError(f"{self.paths[number]} is not of the length it had.")
+                            raise ValueError(f"{self.paths[number]} has become shorter.")
             more = read < lengths  # in the next file
             places, firsts, lengths = (
                 (places + read)[more],

@@ -26,9 +26,9 @@ def holds_recordings(X: Any) -> bool:
     -------
     bool
         True for paths, tables with a column of files, 1-D arrays of samples and pairs of rate
-        and samples; also for a single one, about which
-        :func:`~sklearn_speechsent.audio.as_recordings` has something to say. False for matrices
-        and for tables of numbers, which are utterances of one frame a row.
+        and samples; also for a single one, for which
+        :func:`~sklearn_speechsent.audio.as_recordings` raises an error. False for matrices and for
+        tables of numbers, which are utterances of one frame a row.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def _is_pair(item: Any) -> bool:
 
 
 def as_utterance_frames(X: Any) -> UtteranceFrames:
-    """Turn what users have at hand into :class:`UtteranceFrames`.
+    """Convert arrays of frames to :class:`UtteranceFrames`.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _from_stack(stack: NDArray[Any]) -> UtteranceFrames:
 
 
 def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> UtteranceFrames:
-    """Door of every step behind ``MelFilterBank``: validate frames and remember their size.
+    """Validate the frames that a step takes, and remember or compare their size.
 
     Parameters
     ----------
@@ -170,8 +170,13 @@ def unusable(frames: UtteranceFrames) -> NDArray[np.bool_]:
     """Which utterances hold NaN or infinite values, shape (n,)."""
     if frames.dtype.kind != "f":
         return np.zeros(len(frames), dtype=bool)
-    # A sum shows them without a temporary array of the size of the utterance.
+    return ~np.isfinite(sums_of(frames))
+
+
+def sums_of(frames: UtteranceFrames) -> NDArray[np.float64]:
+    """Sum over all values of each utterance and of its embedding, shape (n,)."""
+    # NaN and infinity show in a sum, without a temporary array of the size of the utterance.
     sums = np.array([utterance.sum(dtype=np.float64) for utterance in frames])
     if frames.embeddings is not None:
         sums += frames.embeddings.sum(axis=1)
-    return ~np.isfinite(sums)
+    return sums

@@ -1,4 +1,4 @@
-"""Torch modules of the sentiment networks; padding never changes what they compute."""
+"""Torch modules of the networks, whose results do not depend on padding."""
 
 from sklearn_speechsent.nn.augment import SpecAugment
 from sklearn_speechsent.nn.blocks import MaskedBatchNorm2d, ResidualBlock, SqueezeExcitation

@@ -78,7 +78,7 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
             )
         if not has_padding(lengths, n_frames):
             return super().forward(input)
-        # Padding filled with the mean of the valid values leaves the mean as it is and shrinks
+        # Padding filled with the mean of the valid values does not change the mean, and reduces
         # the variance by a known ratio, so torch's fused kernel does the rest, gradient included.
         n_all = input.numel() // input.shape[1]
         ratio = float(n_valid / n_all)
@@ -106,14 +106,14 @@ def convolve_and_normalise(conv: nn.Conv2d, bn: nn.Module, x: Tensor, lengths: T
     """Apply a convolution without bias and its batch normalisation.
 
     Out of training the two are one convolution, which saves passes over the maps.
-    See also `folded`, which makes them one once and for all.
+    See also `folded`, which makes them one permanently.
 
     Parameters
     ----------
     conv : Conv2d
         Convolution without bias.
     bn : MaskedBatchNorm2d or Identity
-        Its batch normalisation, or what `folded` has left of it.
+        Its batch normalisation, or the identity that `folded` leaves.
     x : Tensor of shape (B, C, F, T)
         Maps, zero in the padding.
     lengths : Tensor of shape (B,), int64

@@ -1,4 +1,4 @@
-"""From maps of any length to one vector per utterance."""
+"""Decoders: from maps of any length to one vector per utterance."""
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +8,13 @@ from sklearn_speechsent.nn.pooling import GeM, masked_mean
 
 
 class _Branch(nn.Module):
-    """Linear-ReLU-BN; one utterance has no batch statistics and takes the running ones."""
+    """Linear-ReLU-BN; a single utterance has no batch statistics and uses the running ones."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
-        # A unit that training hardly ever excites has next to no variance; with the usual 1e-5 it
-        # would be blown up by 300 on the first new speaker that excites it.
+        # A unit that is rarely active in training has almost no variance; with the usual 1e-5 the
+        # first new speaker that activates it would multiply it by 300.
         self.bn = nn.BatchNorm1d(out_features, affine=False, eps=1e-3)
 
     def forward(self, h: Tensor) -> Tensor:

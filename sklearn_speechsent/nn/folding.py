@@ -1,4 +1,4 @@
-"""Networks rewritten for inference: the same function in fewer passes, and in a shorter type."""
+"""Networks rewritten for inference: batch normalisation folded into convolutions, bfloat16."""
 
 import copy
 from itertools import pairwise
@@ -22,19 +22,19 @@ def folded(network: Network, dtype: torch.dtype = torch.float32) -> Network:
     network : SpeakerBlocks
         In eval mode.
     dtype : dtype, default=torch.float32
-        Of the convolutions and of the maps between them; what is pooled and all that comes after
-        stays in float32. In bfloat16 a processor that has it computes twice as fast, and maps of
-        the third block are off by 2 % in norm.
+        Type of the convolutions and of the maps between them; pooling and everything after it stay
+        in float32. In bfloat16 a processor that supports it computes twice as fast, and the maps
+        of the third block differ by 2 % in norm.
 
     Returns
     -------
     SpeakerBlocks
-        For inference only; its keys are others.
+        For inference only; its state dict has other keys.
 
     Raises
     ------
     ValueError
-        If the network is in training, where batches are normalised by themselves.
+        If the network is in training mode, where batch statistics normalise.
 
     References
     ----------
@@ -54,7 +54,7 @@ def folded(network: Network, dtype: torch.dtype = torch.float32) -> Network:
     """
     if any(isinstance(m, MaskedBatchNorm2d) and m.training for m in network.modules()):
         raise ValueError("A network in training cannot be folded: call eval() first.")
-    # Tensors that stay as they are, or are read only once more, need no copy.
+    # Tensors that do not change need no copy.
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     network = copy.deepcopy(network, shared)
     for module in list(network.modules()):

@@ -1,4 +1,4 @@
-"""Heads that turn the vector of an utterance into an intensity or into ordered levels."""
+"""Heads: from the vector of an utterance to an intensity or to ordered levels."""
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class RegressionHead(nn.Module):
 
 
 class OrdinalHead(nn.Module):
-    """What every ordinal head offers; the base of all of them.
+    """Base of the ordinal heads.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class OrdinalHead(nn.Module):
         ----------
         prior : Tensor of shape (K,)
             Class probabilities (or counts) of the training data as they are sampled. Levels
-            below 1e-4 are lifted to it, so that an empty level stays finite.
+            below 1e-4 are raised to it, so that an empty level stays finite.
 
         Raises
         ------
@@ -244,7 +244,7 @@ class CondorHead(_ConditionalHead):
 
 
 class CumulativeLinkHead(OrdinalHead):
-    """CLM: one score against cutpoints kept in order by softplus increments.
+    """CLM: one score against cutpoints, ordered by softplus increments.
 
     Parameters
     ----------
@@ -298,7 +298,7 @@ class CumulativeLinkHead(OrdinalHead):
 
 
 class SoftmaxHead(OrdinalHead):
-    """Plain classification that knows no order, behind the ordinal interface.
+    """Plain classification without an order, with the interface of an ordinal head.
 
     Parameters
     ----------

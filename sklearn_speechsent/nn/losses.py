@@ -1,4 +1,4 @@
-"""Ordinal losses, one value per utterance, stable in log space, and the sum over heads.
+"""Ordinal losses of each utterance, stable in log space, and their sum over heads.
 
 `SummedLoss` weights and averages over utterances. For K levels ``logits`` has K - 1 columns, one
 per threshold (K for `cross_entropy`), and ``levels`` holds indices 0 … K - 1.
@@ -83,7 +83,7 @@ def corn_loss(logits: Tensor, levels: Tensor) -> Tensor:
     """
     targets = _exceeded(logits, levels)
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    # Level > k - 1 is the target of the threshold before; everybody takes part in the first.
+    # Level > k - 1 is the target of the threshold before; the first task has all utterances.
     return losses[:, 0] + (losses[:, 1:] * targets[:, :-1]).sum(1)
 
 
@@ -163,7 +163,7 @@ def clm_loss(logits: Tensor, levels: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, levels: Tensor) -> Tensor:
-    """Plain cross-entropy that knows no order.
+    """Plain cross-entropy without an order.
 
     Parameters
     ----------
@@ -223,8 +223,8 @@ class SummedLoss(nn.Module):
         -------
         Tensor of shape ()
         """
-        # Dividing by the size and not by the weights' sum keeps an utterance's pull the same in
-        # whichever batch it lands, and a batch of zero weights harmless.
+        # Divided by the size and not by the sum of weights, an utterance has the same influence in
+        # every batch, and a batch of zero weights does no harm.
         means = [
             getattr(self, f"{name}_weight", 1.0) * (loss * weight).mean()
             for name, loss in losses.items()

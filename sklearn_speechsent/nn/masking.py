@@ -1,4 +1,4 @@
-"""Valid frames of padded batches: padding is kept from ever changing a result."""
+"""Masks of valid frames in padded batches, so that padding does not change a result."""
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ def strided_lengths(lengths: Tensor, stride: int) -> Tensor:
 
 
 def is_symbolic() -> bool:
-    """Tell whether a graph is being recorded, so that no value may decide what is computed.
+    """Tell whether a graph is being recorded, in which no value may decide what is computed.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def zero_padding_(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _goes_by_rows(x: Tensor) -> bool:
-    """Whether to touch nothing but the padding: where no gradient, graph or device minds."""
+    """Whether to write to the padding only: on the CPU, without gradient and graph."""
     return x.device.type == "cpu" and not x.requires_grad and not is_symbolic()
 
 

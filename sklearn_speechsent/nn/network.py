@@ -1,4 +1,4 @@
-"""The whole sentiment network: [speaker blocks] → sentiment blocks → decoders → heads."""
+"""Sentiment network: [speaker blocks] → sentiment blocks → decoders → heads."""
 
 from collections.abc import Sequence
 
@@ -152,8 +152,8 @@ class SentimentNetwork(nn.Module):
                 if name == "regression"
                 else ORDINAL_HEADS[ordinal](in_features, n_levels)
             )
-        # Convolutions on the CPU run up to a third faster on channels-last maps. Maps of a single
-        # channel, as frames are, have no such order: that of the weights decides.
+        # Convolutions on the CPU are up to a third faster on channels-last maps. Maps of a single
+        # channel, such as frames, have no such order: that of the weights decides.
         self.to(memory_format=torch.channels_last)
 
     def forward(
@@ -203,7 +203,7 @@ class SentimentNetwork(nn.Module):
             raise ValueError(f"The network was built for embeddings of {wanted}, got {shape}.")
         if self.spe is None or embeddings is None:
             return []
-        # To unit length and, by the root, unit size per value, like what decoders put out.
+        # Unit length times the root of the size: values of about 1, like those of the decoders.
         unit = F.normalize(embeddings.to(self.spe.weight.dtype), dim=1)
         return [self.spe(unit * self.embedding_size**0.5)]
 

@@ -1,4 +1,4 @@
-"""Pooling of maps over time and frequency that looks at valid frames only."""
+"""Pooling of maps over time and frequency, over valid frames only."""
 
 import math
 

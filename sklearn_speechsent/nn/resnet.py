@@ -1,4 +1,4 @@
-"""The speaker-verification ResNet34 and its lower blocks (SRExt)."""
+"""Speaker-verification ResNet34 and its lower blocks (SRExt)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -34,7 +34,7 @@ class SpeakerBlocks(nn.Module):
         under ``train()``.
     freeze_batch_norm : bool, default=False
         Keep every batch normalisation in eval mode, also under ``train()``; its affine
-        parameters still learn. Checkpoints whose statistics were folded away need it.
+        parameters still learn. Weights with folded statistics need it.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class SpeakerBlocks(nn.Module):
     Raises
     ------
     ValueError
-        If there are not so many blocks to build or to freeze.
+        If there are fewer blocks to build or to freeze than asked for.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class SpeakerBlocks(nn.Module):
             yield from (self.conv1, self.bn1, *self._layers()[: self.n_frozen_blocks])
 
     def train(self, mode: bool = True) -> "SpeakerBlocks":
-        """Set the mode; what is frozen stays in eval mode.
+        """Set the mode; frozen parts stay in eval mode.
 
         Parameters
         ----------

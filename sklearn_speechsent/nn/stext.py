@@ -1,4 +1,4 @@
-"""The sentiment blocks (StExt) on top of the speaker blocks."""
+"""Sentiment blocks (StExt) on top of the speaker blocks."""
 
 from torch import Tensor, nn
 

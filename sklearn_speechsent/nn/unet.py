@@ -1,4 +1,4 @@
-"""A U-net over time that scores every frame of an utterance for speech."""
+"""U-net over time with a speech score for every frame."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class _Convolution(nn.Module):
 
 
 class SpeechUNet(nn.Module):
-    """One logit of speech per frame, from log-mel frames of any level.
+    """One logit of speech per frame, from log-mel frames of any loudness.
 
-    Mel bins are channels; time is halved from level to level and restored on the way back, where
-    each level also sees what it passed on the way down [1]_. The mean over all frames and bins of
-    the utterance is taken out first, so that the recording's level does not count.
+    Mel bins are channels; time is halved from stage to stage and restored on the way back, where
+    each stage also gets the maps of the same stage on the way down [1]_. The mean over all frames
+    and bins of the utterance is subtracted first, so that loudness has no influence.
 
     Parameters
     ----------
     n_mels : int, default=80
         Mel bins of a frame.
     widths : sequence of int, default=(32, 48, 64, 96, 128, 128)
-        Channels of each level, the first at full resolution.
+        Channels of each stage, the first at full resolution.
 
     References
     ----------
@@ -66,9 +66,9 @@ class SpeechUNet(nn.Module):
         self.architecture = {"n_mels": n_mels, "widths": tuple(widths)}
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         channels = n_mels
-        for level, width in enumerate(widths):
-            size = 5 if level < 2 else 3  # the fine levels see single sounds, the others words
-            first = _Convolution(channels, width, size, 1 if level == 0 else 2)
+        for stage, width in enumerate(widths):
+            size = 5 if stage < 2 else 3  # fine stages see single sounds, the others words
+            first = _Convolution(channels, width, size, 1 if stage == 0 else 2)
             self.down.append(nn.ModuleList([first, _Convolution(width, width, size)]))
             channels = width
         for width in reversed(widths[:-1]):
@@ -92,8 +92,8 @@ class SpeechUNet(nn.Module):
             Logits, zero in the padding.
         """
         x = zero_padding(x.transpose(1, 2), lengths)
-        level = x.sum((1, 2)) / (lengths * x.shape[1])
-        x = zero_padding(x - level[:, None, None], lengths)[:, :, None] * 0.25  # near unit variance
+        mean = x.sum((1, 2)) / (lengths * x.shape[1])
+        x = zero_padding(x - mean[:, None, None], lengths)[:, :, None] * 0.25  # near unit variance
         passed = []
         for block in self.down:
             for convolution in cast(nn.ModuleList, block):

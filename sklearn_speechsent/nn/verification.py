@@ -1,4 +1,4 @@
-"""Learning to tell speakers apart: an embedder and the loss that it is trained with."""
+"""Speaker classification for training: embedder and additive angular margin loss."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class AAMSoftmax(nn.Module):
     """Additive angular margin softmax over speakers (ArcFace).
 
     Each speaker has a direction; the angle between an embedding and its own speaker's direction
-    must be smaller by `margin` than it would need to be.
+    must be smaller by `margin` than without the margin.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class AAMSoftmax(nn.Module):
     n_speakers : int
         Speakers of the training data.
     margin : float, default=0.2
-        In radians.
+        Margin in radians.
     scale : float, default=32.0
-        Of the cosines, before the softmax.
+        Factor of the cosines before the softmax.
 
     References
     ----------
@@ -71,7 +71,7 @@ class AAMSoftmax(nn.Module):
         own = cosines.gather(1, speakers[:, None])
         sine = (1.0 - own.square()).clamp_min(1e-7).sqrt()
         harder = own * math.cos(self.margin) - sine * math.sin(self.margin)
-        # Beyond pi - margin the cosine would rise again: a line goes on falling.
+        # Beyond pi - margin the cosine would rise again: there a falling line replaces it.
         falls = own > math.cos(math.pi - self.margin)
         harder = torch.where(falls, harder, own - self.margin * math.sin(self.margin))
         logits = cosines.scatter(1, speakers[:, None], harder)
@@ -79,7 +79,7 @@ class AAMSoftmax(nn.Module):
 
 
 class SpeakerClassifierNetwork(nn.Module):
-    """A speaker embedder and, for training, the speakers to be told apart.
+    """Speaker embedder with a classifier of the training speakers.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class SpeakerClassifierNetwork(nn.Module):
     Attributes
     ----------
     embedder : SpeakerResNet
-        What remains after training.
+        The part that is used after training.
     heads : ModuleDict
         ``"speaker"``: the AAM-softmax.
 

@@ -1,4 +1,4 @@
-"""Training and inference that the regressor and the classifier share."""
+"""Base of the regressor and the classifier: parameters, training, network."""
 
 from __future__ import annotations
 
@@ -22,13 +22,9 @@ from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
 from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights
 from sklearn_speechsent.sentiment.labels import label_index
-from sklearn_speechsent.training.checks import (
-    TRAINING_CONSTRAINTS,
-    check_training_data,
-    check_utterances,
-)
+from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS, check_training_data
 from sklearn_speechsent.training.data import UtteranceDataset
-from sklearn_speechsent.training.net import TORCH_NAMES, UtteranceNet
+from sklearn_speechsent.training.net import TORCH_NAMES, TrainingRun, UtteranceNet
 from sklearn_speechsent.training.resume import resumable
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
@@ -64,7 +60,7 @@ def hold_out(
     Parameters
     ----------
     index : ndarray of int of shape (n,)
-        Level of each utterance.
+        Number of the level of each utterance.
     groups : ndarray of shape (n,) or None
         Speakers; whole ones are held out. None stratifies by level.
     fraction : float
@@ -78,7 +74,7 @@ def hold_out(
     Raises
     ------
     ValueError
-        If there are less than two speakers.
+        If there are fewer than two speakers.
 
     Warns
     -----
@@ -112,31 +108,8 @@ def hold_out(
     return train, valid
 
 
-def start_heads(net: Any, dataset: UtteranceDataset) -> None:
-    """Let an untrained network predict what the sampled training labels have in common."""
-    assert dataset.batches is not None
-    labels = np.asarray(dataset.y)
-    drawn = dataset.batches.weights
-    probability = np.full(len(dataset), 1 / len(dataset)) if drawn is None else drawn
-    if "regression" in net._heads():
-        y = labels.astype(np.float64)
-        order = np.argsort(y)
-        middle = int(np.searchsorted(np.cumsum(probability[order]), 0.5))
-        torch.nn.init.constant_(
-            net._network.heads["regression"].linear.bias, y[order][min(middle, len(y) - 1)]
-        )
-    if "ordinal" in net._heads():
-        index = net._level_index(labels)
-        sampled = np.bincount(index, probability, minlength=len(net.levels_))
-        net._network.heads["ordinal"].set_prior(torch.from_numpy(sampled))
-        natural = np.bincount(index, minlength=len(net.levels_)) / len(index)
-        net.prior_ratio_ = np.divide(
-            natural, sampled, out=np.zeros_like(natural), where=sampled > 0
-        )
-
-
 class SpeechSentimentNet(UtteranceNet):
-    """Training and inference on utterances; the public estimators say what is predicted."""
+    """Training and inference on utterances; the subclasses say what is predicted."""
 
     def __init__(
         self,
@@ -315,16 +288,16 @@ class SpeechSentimentNet(UtteranceNet):
             NET_CONSTRAINTS, self.get_params(deep=False), caller_name=type(self).__name__
         )
         self._check_device_sharing()
-        frames = check_utterances(self, X, reset=reset)
+        frames = self._check_utterances(X, reset=reset)
         y = self._check_y(y, len(frames))
         groups, weight = check_training_data(frames, y, groups, sample_weight)
         if reset:
             self._learn_levels(y, levels)
         if validation is not None:
-            valid_frames = check_utterances(self, validation[0], reset=False)
+            valid_frames = self._check_utterances(validation[0], reset=False)
             validation = valid_frames, self._check_y(validation[1], len(valid_frames))
         data = [frames, y, groups, weight, validation, levels]
-        with resumable(self, data, reset=reset) as (rng, checkpoint):
+        with resumable(self, data, reset=reset) as (rng, progress):
             train, valid = np.arange(len(frames)), None
             if validation is not None:
                 valid = self._dataset(*validation, np.ones(len(validation[1]), np.float32))
@@ -332,18 +305,37 @@ class SpeechSentimentNet(UtteranceNet):
                 train, rows = hold_out(self._level_index(y), groups, self.validation_fraction, rng)
                 valid = self._dataset(frames[rows], y[rows], weight[rows])
             dataset = self._dataset(frames[train], y[train], weight[train])
-            dataset.checkpoint = checkpoint
             probabilities = None
             if self.sampling_exponent:
                 index = self._level_index(y[train])
                 probabilities = sampling_weights(index, self.sampling_exponent)
-            return self._run_training(dataset, valid, rng, probabilities, reset=reset)
+            return self._run_training(
+                dataset, valid, rng, probabilities, reset=reset, progress=progress
+            )
 
-    def _start(self, dataset: UtteranceDataset) -> None:
-        start_heads(self, dataset)
+    def _start_heads(self, run: TrainingRun) -> None:
+        """Start from median and frequencies of the training labels, as they are sampled."""
+        labels = np.asarray(run.data.y)
+        drawn = run.batches.weights
+        probability = np.full(len(labels), 1 / len(labels)) if drawn is None else drawn
+        if "regression" in self._heads():
+            y = labels.astype(np.float64)
+            order = np.argsort(y)
+            middle = int(np.searchsorted(np.cumsum(probability[order]), 0.5))
+            torch.nn.init.constant_(
+                self._network.heads["regression"].linear.bias, y[order][min(middle, len(y) - 1)]
+            )
+        if "ordinal" in self._heads():
+            index = self._level_index(labels)
+            sampled = np.bincount(index, probability, minlength=len(self.levels_))
+            self._network.heads["ordinal"].set_prior(torch.from_numpy(sampled))
+            natural = np.bincount(index, minlength=len(self.levels_)) / len(index)
+            self.prior_ratio_ = np.divide(
+                natural, sampled, out=np.zeros_like(natural), where=sampled > 0
+            )
 
-    def check_frame_settings(self, frames: UtteranceFrames) -> None:
-        """Frames must be of the kind the pre-trained blocks were trained on, if there are any."""
+    def _check_frame_settings(self, frames: UtteranceFrames) -> None:
+        """Frames must be like those that the pre-trained blocks were trained on, if any."""
         if self.weights is not None:
             check_frame_settings(load_weights(self.weights), frames)
 
@@ -392,26 +384,26 @@ class SpeechSentimentNet(UtteranceNet):
                     f"weights={self.weights!r} without speaker blocks in the network. Set "
                     "module__n_frozen_blocks and module__n_tuned_blocks."
                 )
-            checkpoint = load_weights(self.weights)
-            layout = checkpoint.architecture
+            weights = load_weights(self.weights)
+            layout = weights.architecture
             kwargs.update({name: layout[name] for name in ("widths", "depths")})
             kwargs["srext_se_ratio"] = layout["se_ratio"]
-            # A checkpoint with folded statistics is ruined by batch statistics of its own.
+            # Weights with folded statistics need their batch normalisation in eval mode.
             kwargs.setdefault("freeze_batch_norm", True)
         self.module_ = self.initialized_instance(self.module, kwargs)
         if self.weights is not None:
-            load_into(self.module_.srext, checkpoint.state, checkpoint.name)
+            load_into(self.module_.srext, weights.state, weights.name)
         return self
 
     # -- scikit-learn ----------------------------------------------------------------------------
 
-    def _face(self, cls: type[SpeechSentimentNet]) -> Any:
-        """The same fitted network seen as another estimator, sharing module and state."""
+    def _view_as(self, cls: type[SpeechSentimentNet]) -> Any:
+        """The same fitted network as another estimator, sharing module and state."""
         check_is_fitted(self)
-        face = cls(**self.get_params(deep=False))
+        view = cls(**self.get_params(deep=False))
         fitted = {k: v for k, v in vars(self).items() if k.endswith("_") or k in TORCH_NAMES}
-        face.__dict__.update(fitted)
-        return face
+        view.__dict__.update(fitted)
+        return view
 
     def _check_device_sharing(self) -> None:
         on_gpu = str(self.device).startswith(("cuda", "mps"))

@@ -1,4 +1,4 @@
-"""The sentiment networks as estimators: intensity as a real number, level on an ordinal scale."""
+"""Estimators of sentiment with a network: intensity as a number, level on an ordinal scale."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
 from sklearn_speechsent.sentiment.labels import find_levels
 from sklearn_speechsent.sentiment.net import SpeechSentimentNet
+from sklearn_speechsent.training.net import Outputs
 from sklearn_speechsent.utils.sklearn_compat import check_target
 
 _T = TypeVar("_T", bound=type)
@@ -29,8 +30,8 @@ ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
     cross-entropy.
 two_headed : bool, default=False
     Train the regression head and the ordinal head together, each with a decoder of its own; the
-    losses are summed. Predictions come from this estimator's head; see also the other face
-    (``as_classifier``, ``as_regressor``).
+    losses are summed. Predictions come from this estimator's head; ``as_classifier`` and
+    ``as_regressor`` give a view with those of the other head.
 levels : array-like of numbers, optional
     The ordinal scale. By default the levels that occur in ``y``; pass it where a fold may lack
     one.
@@ -45,8 +46,8 @@ precision : {"float32", "bfloat16"}, default="float32"
     Of the arithmetic in training. bfloat16 halves the time on processors that have it, at its own
     rounding; predictions are made in float32.
 chunk_duration : float or None, default=4.0
-    Longer utterances are cut to a random stretch of so many seconds each time they are drawn in
-    training; None trains on whole utterances. Prediction always sees all of an utterance.
+    Longer utterances are cut to a random stretch of this many seconds each time they are drawn in
+    training; None trains on whole utterances. Prediction always uses the whole utterance.
 spec_augment : bool or SpecAugment, default=True
     Mask random stretches of time and bands of frequency in training. True leaves maps of frozen
     blocks as they are.
@@ -64,26 +65,26 @@ batch_size : int, default=32
     Utterances; at least 2.
 early_stopping : bool, default=False
     Hold out a part of the data, stop when its loss has not improved for ``patience`` epochs, and
-    keep the best state. With ``groups`` in ``fit``, whole speakers are held out.
+    restore the best state. With ``groups`` in ``fit``, whole speakers are held out.
 validation_fraction : float, default=0.15
     Share of speakers (without groups: of utterances) held out.
 patience : int, default=5
 resume : str, Path or None, default=None
     Folder in which the state of training is saved, every minute and after each epoch. A fit that
-    was stopped, even by ``kill -9``, goes on there when the same one is started again (same
-    parameters, data and versions; ``n_jobs``, ``verbose`` and the folder itself may differ), to
-    the result that it would have had. A finished one is only read, with its history, so that a
-    search that was stopped soon reaches the candidate it was at; with ``random_state=None`` its
-    file is removed, since the next fit draws anew. Fits share a folder, also at the same time:
-    files are named by a digest of what determines the result. Of callbacks of your own, data in
-    attributes that end in ``_`` are kept. Classes and functions count by their names: after
-    changing their code, or to train anew, delete the folder. Ctrl-C raises KeyboardInterrupt
-    instead of ending training early.
+    was interrupted, even by ``kill -9``, resumes from it when the same fit is started again (same
+    parameters, data and versions; ``n_jobs``, ``verbose`` and the folder itself may differ), and
+    has the same result as without the interruption. A finished fit is only read, with its
+    history, so that an interrupted search soon reaches the candidate it was at; with
+    ``random_state=None`` its file is removed, since the next fit draws a new seed. Fits can share
+    a folder, also at the same time: files are named by a digest of what determines the result. Of
+    callbacks of your own, data in attributes that end in ``_`` are saved. Classes and functions
+    count by their names: after changing their code, or to train again, delete the folder. Ctrl-C
+    raises KeyboardInterrupt instead of ending training early.
 n_jobs : int, optional
     Threads of torch; None leaves torch's setting, -1 uses all cores.
 random_state : int, RandomState instance or None, default=None
-    Seeds initial weights, the order of the data, chunks, masks and dropout. Global generators
-    stay untouched.
+    Seeds initial weights, the order of the data, chunks, masks and dropout; None takes a new seed
+    in every fit. Torch's global generators stay untouched.
 verbose : int, default=0
     1 prints losses and time of each epoch.
 criterion : type, default=SummedLoss
@@ -93,11 +94,11 @@ optimizer : type, default=torch.optim.Adam
 callbacks : list of skorch callbacks, optional
 device : str or torch.device, default="cpu"
 warm_start : bool, default=False
-    Go on from the last fit instead of starting over.
+    Continue from the last fit instead of starting over.
 compile : bool, default=False
     Use ``torch.compile``.
 iterator_train, iterator_valid : type, default=DataLoader
-    What goes through the batches.
+    Class that loads the batches.
 dataset, train_split, predict_nonlinearity
     Parameters of :class:`skorch.NeuralNet` that must stay as they are: data are batched and held
     out by utterance (see ``early_stopping``), and heads turn their outputs into predictions.
@@ -117,6 +118,10 @@ n_features_in_ : int
     Values per frame.
 frame_shape_ : tuple of int
     Shape of a frame.
+embedding_size_ : int
+    Values of the embedding that comes with each utterance; 0 for none.
+prior_ratio_ : ndarray of shape (n_levels,)
+    Natural divided by sampled frequency of each level; only with an ordinal head.
 """
 
 _REFERENCES = """
@@ -159,7 +164,7 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
     Attributes
     ----------
     {attributes}
-    classes_ : ndarray of shape (n_levels,)
+    levels_, classes_ : ndarray of shape (n_levels,)
         Levels in ascending order.
 
     See Also
@@ -219,9 +224,9 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         Raises
         ------
         ValueError
-            If frames are NaN: no level stands for that. ``predict_proba`` gives NaN.
+            If frames are NaN, which no level can express; ``predict_proba`` gives NaN.
         """
-        above = self._cumulative(X)
+        above = self._outputs(X, self._cumulative)["ordinal"]
         bad = np.isnan(above).any(axis=1)
         if bad.any():
             raise ValueError(
@@ -242,19 +247,22 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         ndarray of shape (n, n_levels), float32
             Rows sum to 1; NaN for utterances whose frames are.
         """
-        return class_probabilities(torch.from_numpy(self._cumulative(X))).numpy()
+        return self._outputs(X, self._probabilities)["ordinal"]
 
-    def _cumulative(self, X: Any) -> NDArray[np.float32]:
-        """P(level > k) for each threshold, shape (n, n_levels - 1)."""
-        logits = torch.from_numpy(self._outputs(X)["ordinal"])
-        above = self._network.heads["ordinal"].cumulative(logits)
+    def _probabilities(self, outputs: Outputs) -> Outputs:
+        """P(level = k) for each level, from the outputs of a batch."""
+        return {"ordinal": class_probabilities(self._cumulative(outputs)["ordinal"])}
+
+    def _cumulative(self, outputs: Outputs) -> Outputs:
+        """P(level > k) for each threshold, from the outputs of a batch."""
+        above = self._network.heads["ordinal"].cumulative(outputs["ordinal"])
         if self.prior_correction:
             natural = class_probabilities(above) * torch.from_numpy(self.prior_ratio_).float()
             above = cumulative_probabilities(natural / natural.sum(dim=1, keepdim=True))
-        return above.numpy()
+        return {"ordinal": above}
 
     def as_regressor(self) -> SpeechSentimentRegressor:
-        """See a fitted two-headed network from its regression side.
+        """View of a fitted two-headed network that predicts intensities.
 
         Returns
         -------
@@ -268,7 +276,7 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         """
         if not self.two_headed:
             raise AttributeError("There is no regression head: fit with two_headed=True.")
-        return self._face(SpeechSentimentRegressor)
+        return self._view_as(SpeechSentimentRegressor)
 
 
 @document
@@ -336,11 +344,11 @@ class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
         """
         return self._outputs(X)["regression"]
 
-    # skorch gives every net predict_proba; to scikit-learn that would make this a classifier.
+    # Inherited from skorch; to scikit-learn it would make this a classifier.
     predict_proba = property()
 
     def as_classifier(self) -> SpeechSentimentClassifier:
-        """See a fitted two-headed network from its ordinal side.
+        """View of a fitted two-headed network that predicts levels.
 
         Returns
         -------
@@ -354,4 +362,4 @@ class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
         """
         if not self.two_headed:
             raise AttributeError("There is no ordinal head: fit with two_headed=True.")
-        return self._face(SpeechSentimentClassifier)
+        return self._view_as(SpeechSentimentClassifier)

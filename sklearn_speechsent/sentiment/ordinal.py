@@ -38,12 +38,18 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_speechsent.sentiment.labels import find_levels, label_index
+from sklearn_speechsent.sentiment.labels import (
+    find_levels,
+    label_index,
+    nan_where,
+    warn_left_out,
+)
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
     Interval,
     StrOptions,
+    check_method_params,
     fit_context,
     routing_enabled,
 )
@@ -257,6 +263,9 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         features: ``SVC(gamma=gamma / n_features)``. An error next to ``estimator``, like ``C``.
     levels : array-like of numbers, optional
         The scale. By default the levels that occur in ``y``; pass it where a fold may lack one.
+    on_error : {"raise", "nan"}, default="raise"
+        What to do with rows that hold NaN, as those of recordings that could not be used. ``"nan"``
+        predicts NaN for them, and ``fit`` leaves them out with a warning that counts them.
     n_jobs : int, optional
         Threads over thresholds.
 
@@ -309,6 +318,7 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         "C": [Interval(Real, 0.0, None, closed="neither")],
         "gamma": [Interval(Real, 0.0, None, closed="neither")],
         "levels": ["array-like", None],
+        "on_error": [StrOptions({"raise", "nan"})],
         "n_jobs": [Integral, None],
     }
 
@@ -319,12 +329,14 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         C: float = _C,
         gamma: float = _GAMMA,
         levels: Any = None,
+        on_error: str = "raise",
         n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.C = C
         self.gamma = gamma
         self.levels = levels
+        self.on_error = on_error
         self.n_jobs = n_jobs
 
     def _estimator(self, n_features: int = 1) -> Any:
@@ -373,10 +385,15 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         """
         self._check_estimator()
         X, y = self._validate(X, y)
-        levels = find_levels(y, self.levels)
-        index = label_index(y, levels)
         if fit_params and routing_enabled():
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
+        good = ~self._unusable(X)
+        if not good.all():
+            X, y = X[good], y[good]
+            fit_params = check_method_params(good, fit_params, np.flatnonzero(good))
+            warn_left_out(int((~good).sum()), len(good))
+        levels = find_levels(y, self.levels)
+        index = label_index(y, levels)
         estimator = self._estimator(X.shape[1])
         # Rows of weight zero change the numbers of support vectors, which index the kernel.
         split = None if fit_params else _split_at_kernel(estimator, X)
@@ -404,10 +421,11 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         Returns
         -------
         ndarray of shape (n,)
-            Values of ``levels_``.
+            Values of ``levels_``; with ``on_error="nan"`` NaN for rows that hold NaN.
         """
         scores, bounds = self._threshold_scores(X)
-        return self.levels_[(scores > bounds).sum(axis=1)]
+        levels = self.levels_[(scores > bounds).sum(axis=1)]
+        return nan_where(levels, np.isnan(scores).any(axis=1))
 
     @available_if(_soft)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -426,7 +444,7 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         Returns
         -------
         ndarray of shape (n, n_levels)
-            Rows sum to 1.
+            Rows sum to 1; with ``on_error="nan"`` NaN for rows that hold NaN.
         """
         scores, bounds = self._threshold_scores(X)
         above = np.where(bounds > 0, scores, expit(2 * scores))
@@ -439,16 +457,30 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
         """Scores of shape (n, n_thresholds), and what those of each threshold have to exceed."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        estimators = self.estimators_
-        bounds = np.array([0.0 if _gives_distances(e) else 0.5 for e in estimators])
+        bounds = np.array([0.0 if _gives_distances(e) else 0.5 for e in self.estimators_])
+        good = ~self._unusable(X)
+        if good.all():
+            return self._good_scores(X), bounds
+        scores = np.full((len(good), len(bounds)), np.nan)
+        if good.any():
+            scores[good] = self._good_scores(X[good])
+        return scores, bounds
+
+    def _good_scores(self, X: NDArray[Any]) -> NDArray[Any]:
         if self._shared_ is None:
-            return self._scores(estimators, X), bounds
-        last_steps = [pipeline[-1] for pipeline in estimators]
+            return self._scores(self.estimators_, X)
+        last_steps = [pipeline[-1] for pipeline in self.estimators_]
         blocks = [
             self._scores(last_steps, self._shared_.transform(X[rows]))
             for rows in gen_batches(len(X), _ROWS)
         ]
-        return np.concatenate(blocks), bounds
+        return np.concatenate(blocks)
+
+    def _unusable(self, X: Any) -> NDArray[np.bool_]:
+        """Rows that hold NaN, where these are not an error."""
+        if self.on_error == "raise":
+            return np.zeros(X.shape[0], dtype=bool)
+        return np.isnan(np.asarray(X.sum(axis=1), dtype=np.float64).ravel())
 
     def _scores(self, estimators: list[Any], X: NDArray[Any]) -> NDArray[Any]:
         scores = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
@@ -463,7 +495,9 @@ class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixi
             *data,
             reset=reset,
             accept_sparse="csr" if accepted.sparse else False,
-            ensure_all_finite="allow-nan" if accepted.allow_nan else True,
+            ensure_all_finite=(
+                "allow-nan" if accepted.allow_nan or self.on_error == "nan" else True
+            ),
         )
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -1,4 +1,4 @@
-"""Speakers as labels: who is held out, and how alike two voices must be to be one."""
+"""Speakers as labels: validation, number to hold out, threshold from trials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_TRIALS = 100_000
 
 
 def unit_rows(embeddings: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows divided by their length; those with NaN, as bad recordings have it, are all NaN."""
+    """Rows divided by their length; a row with a NaN, as of a bad recording, is all NaN."""
     unit = np.full(embeddings.shape, np.nan, dtype=np.float32)
     good = np.isfinite(embeddings).all(axis=1)
     norms = np.linalg.norm(embeddings[good], axis=1, keepdims=True)
@@ -27,7 +27,7 @@ def unit_rows(embeddings: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def check_speakers(y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Tell the speakers, and the number of each recording's.
+    """Speakers, and the number of the speaker of each recording.
 
     Parameters
     ----------
@@ -43,10 +43,12 @@ def check_speakers(y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
     Raises
     ------
     ValueError
-        If a speaker is missing (the message names the row), or there is one only.
+        If a speaker is missing (the message names the row), or there is only one.
     """
     if y is None:
-        raise ValueError("requires y to be passed, but the target y is None: say who speaks.")
+        raise ValueError(
+            "requires y to be passed, but the target y is None: pass the speaker of each recording."
+        )
     y = column_or_1d(y, warn=True)
     if len(y) == 0:
         raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
@@ -69,7 +71,7 @@ def check_speakers(y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def count_held_out(n_speakers: int, fraction: float) -> int:
-    """How many speakers are kept out of training.
+    """Number of speakers to hold out of training.
 
     Parameters
     ----------
@@ -84,11 +86,11 @@ def count_held_out(n_speakers: int, fraction: float) -> int:
     Raises
     ------
     ValueError
-        If less than two are left to train on.
+        If fewer than two are left to train on.
     """
     n_held = int(np.ceil(fraction * n_speakers))
     if n_held == 1:
-        n_held = 2  # there are no trials of different speakers with fewer
+        n_held = 2  # trials of different speakers need two
     if n_held and n_speakers - n_held < 2:
         raise ValueError(
             f"Holding out {n_held} of {n_speakers} speakers leaves too few to train on. Add "

@@ -1,4 +1,4 @@
-"""Within-class covariance normalisation: what one voice varies in counts less."""
+"""Within-class covariance normalisation of speaker embeddings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 
-#: Directions with less than this share of the largest variance hold nothing but rounding.
+#: Directions with less than this share of the largest variance are rounding errors.
 _RANK = 1e-8
 
 
@@ -49,15 +49,15 @@ def cut_in_pieces(
 def within_class_whitening(
     embeddings: NDArray[np.floating], speakers: NDArray[np.int64], shrinkage: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of embeddings, and a map after which every voice varies alike in all directions.
+    """Mean of embeddings, and a map that makes the variation of a voice equal in all directions.
 
     Parameters
     ----------
     embeddings : ndarray of shape (n, d)
     speakers : ndarray of int of shape (n,)
     shrinkage : float
-        From the covariance within speakers (0) to that of all embeddings (1). Towards the latter,
-        because few pieces leave directions in which no voice was heard to vary.
+        From the covariance within speakers (0) to that of all embeddings (1). A little of the
+        latter, because few pieces leave directions in which no voice varies.
 
     Returns
     -------
@@ -86,14 +86,14 @@ def within_class_whitening(
     mean = X.mean(axis=0)
     X = X - mean
     variance, directions = np.linalg.eigh(X.T @ X / len(X))
-    kept = variance > _RANK * max(variance[-1], np.finfo(np.float64).tiny)
-    to_unit = np.where(kept, 1 / np.sqrt(np.where(kept, variance, 1)), 0) * directions
+    varies = variance > _RANK * max(variance[-1], np.finfo(np.float64).tiny)
+    to_unit = np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1)), 0) * directions
     Z = X @ to_unit
     counts = np.bincount(speakers)
     centres = np.zeros((len(counts), Z.shape[1]))
     np.add.at(centres, speakers, Z)
     Z -= (centres / np.maximum(counts, 1)[:, None])[speakers]
-    # Unbiased: each speaker's own mean has taken up one piece.
+    # Unbiased: the mean of each speaker uses up one degree of freedom.
     freedom = max(len(Z) - np.count_nonzero(counts), 1)
     within, axes = np.linalg.eigh(Z.T @ Z / freedom)
     scale = 1 / np.sqrt((1 - shrinkage) * np.maximum(within, 0) + shrinkage + 1e-12)

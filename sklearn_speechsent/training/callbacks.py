@@ -1,11 +1,10 @@
-"""What happens between epochs: they are reported, the rate falls, training stops early."""
+"""Callbacks of training: progress of the epochs, learning rate, early stopping."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping
 
 
 class LearningRateMilestones(Callback):
@@ -25,7 +24,7 @@ class LearningRateMilestones(Callback):
         self.factor = factor
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Remember where the call starts."""
+        """Remember the first epoch of the call and its rates."""
         self.first_epoch_ = len(net.history)
         self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
 
@@ -38,29 +37,29 @@ class LearningRateMilestones(Callback):
         net.history.record("event_lr", self.rates_[0] * factor)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the full rate back."""
+        """Restore the full rate."""
         for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
             group["lr"] = rate
 
 
 class EpochTasks(Callback):
-    """Report epochs to the callbacks of scikit-learn that reached this estimator, if any did."""
+    """Report epochs to callbacks of scikit-learn that this estimator was given."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Open the task of the epoch."""
+        """Begin the task of the epoch."""
         context = getattr(net, "_callback_fit_ctx", None)
         self.task_ = None if context is None else context.subcontext(task_name="epoch")
         if self.task_ is not None:
             self.task_.call_on_fit_task_begin(estimator=net)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Close it."""
+        """End the task of the epoch."""
         if self.task_ is not None:
             self.task_.call_on_fit_task_end(estimator=net, reconstruction_attributes={})
 
 
 class BestEpoch(EarlyStopping):
-    """Early stopping that also finds its weights when a wrapper of the network has come off.
+    """Early stopping that can restore its weights after the network was unwrapped.
 
     Libraries for training on several devices wrap the network, which changes the names of its
     weights, and unwrap it before the last callbacks are called.
@@ -69,40 +68,8 @@ class BestEpoch(EarlyStopping):
     best_model_weights_: dict[str, Any] | None
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the weights of the best epoch back."""
+        """Restore the weights of the best epoch."""
         if self.best_model_weights_ is not None and net._network is net.module_:
             best = self.best_model_weights_.items()
             self.best_model_weights_ = {name.removeprefix("module."): w for name, w in best}
         super().on_train_end(net, **kwargs)
-
-
-def training_callbacks(net: Any) -> list[tuple[str, Any]]:
-    """Named callbacks that the parameters of a network ask for.
-
-    skorch asks for them in ``get_params`` and ``set_params`` too, where parameters may still be
-    anything; what is wrong with them is said by ``fit``.
-    """
-    callbacks: list[tuple[str, Any]] = [("tasks", EpochTasks())]
-    early_stopping = getattr(net, "early_stopping", False)
-    stopping = isinstance(early_stopping, (bool, np.bool_)) and bool(early_stopping)
-    schedule = net.lr_schedule if isinstance(net.lr_schedule, str) else None
-    if schedule == "milestones":
-        callbacks.append(("lr_schedule", LearningRateMilestones()))
-    elif schedule == "plateau":
-        plateau = LRScheduler(
-            "ReduceLROnPlateau",
-            monitor="valid_loss" if stopping else "train_loss",
-            factor=0.1,
-            patience=max(1, getattr(net, "patience", 5) // 2),
-        )
-        callbacks.append(("lr_schedule", plateau))
-    if stopping:
-        sink = print if net.verbose else _say_nothing
-        callbacks.append(
-            ("early_stopping", BestEpoch(patience=net.patience, load_best=True, sink=sink))
-        )
-    return callbacks
-
-
-def _say_nothing(*args: Any, **kwargs: Any) -> None:
-    """Sink for messages of callbacks."""

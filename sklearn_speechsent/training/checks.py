@@ -1,4 +1,4 @@
-"""What the networks ask of their data, and of the parameters they share, before they start."""
+"""Checks of training data, and constraints of the parameters that the networks share."""
 
 from __future__ import annotations
 
@@ -30,66 +30,22 @@ TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
     "precision": [StrOptions({"float32", "bfloat16"})],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
-    # skorch's own, which nothing here would read: refused rather than passed over in silence.
+    # Parameters of skorch without any effect here: refused, not silently ignored.
     "dataset": [Options(type, {skorch.dataset.Dataset})],
     "train_split": [None],
     "predict_nonlinearity": [StrOptions({"auto"})],
 }
 
 
-def check_utterances(net: Any, X: Any, *, reset: bool) -> UtteranceFrames:
-    """Frames that fit the network.
-
-    Parameters
-    ----------
-    net : UtteranceNet
-        Gets ``frame_shape_``, ``embedding_size_`` and ``n_features_in_`` when ``reset`` is true.
-    X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
-    reset : bool
-
-    Returns
-    -------
-    UtteranceFrames
-
-    Raises
-    ------
-    ValueError
-        If frames or embeddings have another shape than in ``fit``, or do not fit the pre-trained
-        blocks.
-    """
-    frames = net.check_frames(X, reset=reset)
-    embedding_size = 0 if frames.embeddings is None else frames.embeddings.shape[1]
-    if reset:
-        if len(frames.frame_shape) not in (1, 2):
-            raise ValueError(
-                "Frames must have shape (n_mels,) or (n_channels, n_frequencies), got "
-                f"{frames.frame_shape}."
-            )
-        net.frame_shape_ = frames.frame_shape
-        net.embedding_size_ = embedding_size
-    elif getattr(net, "frame_shape_", frames.frame_shape) != frames.frame_shape:
-        raise ValueError(
-            f"X has frames of shape {frames.frame_shape}, but {type(net).__name__} is expecting "
-            f"{net.frame_shape_}."
-        )
-    elif getattr(net, "embedding_size_", embedding_size) != embedding_size:
-        raise ValueError(
-            f"X has embeddings of {embedding_size} values per utterance, but {type(net).__name__} "
-            f"is expecting {net.embedding_size_}. Use the same SpeakerEmbeddingFusion as in fit."
-        )
-    net.check_frame_settings(frames)
-    return frames
-
-
 def check_training_data(
     frames: UtteranceFrames, y: NDArray[Any], groups: Any, sample_weight: Any
 ) -> tuple[NDArray[Any] | None, NDArray[np.float32]]:
-    """Groups and weights as arrays, once all fits together.
+    """Groups and weights as arrays, of the lengths and values that training needs.
 
     Raises
     ------
     ValueError
-        If there is one utterance only, lengths differ, or frames are NaN or infinite; the message
+        If there is only one utterance, lengths differ, or frames are NaN or infinite; the message
         names the row.
     """
     if len(frames) < 2:

@@ -1,9 +1,10 @@
-"""From utterances to padded batches."""
+"""Padded batches of utterances, and the random draws of an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import skorch.dataset
@@ -14,13 +15,12 @@ from torch.utils.data import BatchSampler
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 
-if TYPE_CHECKING:
-    from sklearn_speechsent.training.resume import FitCheckpoint
-
 #: One batch: what the module takes, and what the losses take.
 Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
-#: A batch of whole utterances holds at most so many frames, padding included.
+#: Largest number of frames in a batch of whole utterances, padding included.
 _MAX_FRAMES = 32_000
+#: Frame shift (s) of frames that do not say how they were made.
+_DEFAULT_SHIFT = 0.01
 
 
 class UtteranceDataset(skorch.dataset.Dataset):
@@ -37,28 +37,12 @@ class UtteranceDataset(skorch.dataset.Dataset):
     targets : dict of ndarray of shape (n,), optional
         What the losses compare with.
     chunk : int, optional
-        Longer utterances are cut to a random stretch of so many frames.
+        Longer utterances are cut to a random stretch of this many frames.
     rng : RandomState, optional
         Draws the stretches.
     augment : callable, optional
         Applied to the padded batch: ``augment(x, lengths)``.
-
-    Attributes
-    ----------
-    batches : iterable of ndarray of int, or None
-        Rows of each training batch; set for training.
-    validation : UtteranceDataset or None
-        What is held out; set for training.
-    generator : torch.Generator or None
-        What ``augment`` draws from; set for training.
-    checkpoint : FitCheckpoint or None
-        Keeps the state of training; set for training.
     """
-
-    batches: RandomBatches | None = None
-    validation: UtteranceDataset | None = None
-    generator: torch.Generator | None = None
-    checkpoint: FitCheckpoint | None = None
 
     def __init__(
         self,
@@ -82,10 +66,6 @@ class UtteranceDataset(skorch.dataset.Dataset):
 
     def __len__(self) -> int:
         return len(self.X)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Worker processes gather batches and have no use for the network behind a checkpoint.
-        return {**vars(self), "checkpoint": None}
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
         starts, lengths = self.X.starts[rows], self.X.lengths[rows]
@@ -111,15 +91,15 @@ class UtteranceDataset(skorch.dataset.Dataset):
 
 
 class RandomBatches(BatchSampler):
-    """Rows of training batches, drawn anew each epoch.
+    """Rows of training batches, drawn again each epoch.
 
-    Processes that train one network together (``torch.distributed``) agree on the draw of the first
-    one, and on a number of batches that they can share out evenly.
+    Processes that train one network together (``torch.distributed``) take the draw of the first
+    one, and a number of batches that can be divided evenly among them.
 
     Parameters
     ----------
     n : int
-        Utterances in the training set, and rows per epoch if nothing else is said.
+        Utterances in the training set, and rows per epoch without ``n_drawn``.
     batch_size : int
         Largest batch. Batches of an epoch differ by one row at most, so that none is so small
         that batch normalisation fails.
@@ -138,7 +118,7 @@ class RandomBatches(BatchSampler):
     """
 
     when_drawn: Callable[[list[NDArray[np.int64]]], list[NDArray[np.int64]]] | None = None
-    #: Sizes differ by one: accelerate shares out batches as they come.
+    #: None: sizes differ by one, and accelerate passes batches on as they are.
     batch_size: Any = None
     drop_last = False
 
@@ -176,8 +156,18 @@ class RandomBatches(BatchSampler):
         return iter(batches)
 
 
-def agreed(rng: np.random.RandomState) -> np.random.RandomState:
-    """Generator that all processes agree on which train together: that of the first one.
+@contextmanager
+def scoped_seed(seed: int, device: Any) -> Iterator[None]:
+    """Seed torch for a while and leave its global generators as they were."""
+    kind = torch.device(device or "cpu").type
+    devices = [] if kind == "cpu" else [torch.device(device).index or 0]
+    with torch.random.fork_rng(devices=devices, device_type="cuda" if kind == "cpu" else kind):
+        torch.manual_seed(seed)
+        yield
+
+
+def shared_between_processes(rng: np.random.RandomState) -> np.random.RandomState:
+    """Generator of the first of the processes that train together.
 
     Parameters
     ----------
@@ -218,6 +208,11 @@ class GatheredBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.dataset[rows] for rows in self.batches)
+
+
+def frame_shift_of(frames: UtteranceFrames) -> float:
+    """Seconds from one frame to the next; 10 ms if the frames do not say it."""
+    return frames.frame_settings.get("frame_shift", _DEFAULT_SHIFT)
 
 
 def whole_batches(

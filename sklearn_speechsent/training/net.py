@@ -1,9 +1,12 @@
-"""skorch, taught to take utterances in batches and to keep the promises of scikit-learn."""
+"""Base of the networks: skorch on batches of utterances, under the contract of scikit-learn."""
 
 from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,30 +15,68 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
+from skorch.callbacks import LRScheduler
 from skorch.utils import get_map_location, to_device
 
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.frames.validation import check_frames, unusable
-from sklearn_speechsent.training.callbacks import training_callbacks
-from sklearn_speechsent.training.checks import check_utterances
+from sklearn_speechsent.frames.validation import check_frames, sums_of
+from sklearn_speechsent.nn import SpecAugment
+from sklearn_speechsent.training.batch_norm import average_statistics
+from sklearn_speechsent.training.callbacks import BestEpoch, EpochTasks, LearningRateMilestones
 from sklearn_speechsent.training.data import (
     Batch,
     GatheredBatches,
+    RandomBatches,
     UtteranceDataset,
+    frame_shift_of,
+    scoped_seed,
     whole_batches,
 )
-from sklearn_speechsent.training.fitting import prepare_training, scoped_seed, settle_batch_norm
+from sklearn_speechsent.training.resume import FitProgress
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
 from sklearn_speechsent.utils.threads import torch_threads
 
-#: Where skorch keeps the names of torch components, without a trailing underscore.
+#: Attributes of skorch with the names of torch components; they have no trailing underscore.
 TORCH_NAMES = ("_modules", "_criteria", "_optimizers")
 #: Needed for training only; a pickle is for prediction and leaves them out.
-_TRAINING_STATE = ("optimizer_", "callbacks_", "virtual_params_")
+_TRAINING_STATE = ("optimizer_", "callbacks_", "virtual_params_", "_run_")
+
+#: Output of each head for a batch.
+Outputs = dict[str, torch.Tensor]
+
+
+@dataclass
+class TrainingRun:
+    """Data and generators of one fit, while it trains.
+
+    Parameters
+    ----------
+    data : UtteranceDataset
+        Training data.
+    validation : UtteranceDataset or None
+    batches : RandomBatches
+        Rows of the training batches, drawn again each epoch.
+    generator : torch.Generator or None
+        Source of the masks of SpecAugment.
+    progress : FitProgress or None
+        Saves the state of the fit, if the parameter ``resume`` asks for it.
+    """
+
+    data: UtteranceDataset
+    validation: UtteranceDataset | None
+    batches: RandomBatches
+    generator: torch.Generator | None
+    progress: FitProgress | None
 
 
 class UtteranceNet(CallbackSupportMixin, NeuralNet):
-    """The hooks of skorch; what is learned from utterances is the business of subclasses."""
+    """Hooks of skorch; subclasses say what is learned from utterances.
+
+    While it trains, ``_run_`` holds the :class:`TrainingRun`.
+    """
+
+    #: Set during a fit only; a class attribute, so that it is None otherwise.
+    _run_: TrainingRun | None = None
 
     # -- batches and losses ----------------------------------------------------------------------
 
@@ -43,13 +84,13 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         """Utterances as a dataset; one that is given passes."""
         if isinstance(X, UtteranceDataset):
             return X
-        return UtteranceDataset(check_utterances(self, X, reset=False))
+        return UtteranceDataset(self._check_utterances(X, reset=False))
 
     def get_split_datasets(
         self, X: UtteranceDataset, y: Any = None, **fit_params: Any
     ) -> tuple[UtteranceDataset, UtteranceDataset | None]:
-        """Training and validation data, which were put together before."""
-        return X, X.validation
+        """Training and validation data, split before training began."""
+        return X, None if self._run_ is None else self._run_.validation
 
     def get_iterator(self, dataset: UtteranceDataset, training: bool = False) -> Any:
         """Iterate over whole batches, gathered by the dataset itself."""
@@ -58,13 +99,15 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         batch_size = kwargs.pop("batch_size", self.batch_size)
         # A generator of its own: the default one of torch is not ours to advance.
         kwargs.setdefault("generator", torch.Generator())
-        batches: Any = dataset.batches if training else None
-        if batches is None:
+        run = self._run_
+        if training and run is not None and dataset is run.data:
+            batches: Any = run.batches
+        else:
             batches = whole_batches(dataset.X.lengths, batch_size, np.arange(len(dataset)))
         accelerator = getattr(self, "accelerator", None)
         if accelerator is not None and not (training and accelerator.num_processes > 1):
-            # Nothing to share out: every process looks at all that is held out, so that all decide
-            # alike, and accelerate only knows how to share out whole batches.
+            # Not divided among processes: each one sees all validation data, so that all of them
+            # stop at the same epoch.
             return GatheredBatches(dataset, batches)
         return getattr(self, prefix)(dataset, sampler=batches, batch_size=None, **kwargs)
 
@@ -87,16 +130,16 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
 
     @property
     def _network(self) -> Any:
-        """Module without what a library for training on several devices wraps around it."""
+        """Module without the wrapper of a library for training on several devices."""
         return getattr(self.module_, "module", self.module_)
 
     @property
     def _module_device(self) -> torch.device:
-        """Where the module is; ``device`` is None if somebody else has put it there."""
+        """Device of the module, also where ``device`` is None and a library has moved it."""
         return next(self.module_.parameters()).device
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        """One step of the optimizer, which must leave a finite loss."""
+        """One step of the optimizer; raise if the loss is not finite."""
         step = super().train_step(batch, **fit_params)
         if not torch.isfinite(step["loss"]):
             raise FloatingPointError(
@@ -106,28 +149,30 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         return step
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Any:
-        """Do the epochs, or those that a checkpoint leaves."""
-        if X.checkpoint is None:
+        """Train for all epochs, or for those that are left when a fit is resumed."""
+        progress = None if self._run_ is None else self._run_.progress
+        if progress is None:
             return super().fit_loop(X, y, epochs, **kwargs)
         try:
-            return super().fit_loop(X, y, X.checkpoint.begin(), **kwargs)
+            return super().fit_loop(X, y, progress.begin(), **kwargs)
         except KeyboardInterrupt as exception:
-            X.checkpoint.note_interrupt(exception)
+            progress.note_interrupt(exception)
             raise
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> None:
-        """Go through the batches once; what is held out then meets a network that is settled."""
-        if training and iterator.dataset.checkpoint is not None:
-            batches, n_done = iterator.dataset.checkpoint.watch("training", iterator)
+        """Go through the batches once; before validation, estimate batch normalisation again."""
+        run = self._run_ if training else None
+        if run is not None and run.progress is not None:
+            batches, n_done = run.progress.watch("training", iterator)
             super().run_single_epoch(batches, training, prefix, step_fn, **fit_params)
             n_batches = self.history[-1, "train_batch_count"] + n_done
             self.history.record("train_batch_count", n_batches)
         else:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
-        if training and iterator.dataset.validation is not None:
-            settle_batch_norm(self, iterator.dataset)
+        if run is not None and run.validation is not None:
+            self._estimate_batch_norm(run)
 
     def forward(self, X: Any, training: bool = False, device: str = "cpu") -> Any:
         """Outputs of the heads for all rows, in eval mode unless ``training``."""
@@ -136,60 +181,182 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
-        return super()._default_callbacks + training_callbacks(self)
+        """Callbacks of skorch, and those that the parameters ask for.
+
+        skorch needs them in ``get_params`` and ``set_params`` too, where parameters are not
+        validated yet: wrong ones are reported by ``fit``.
+        """
+        callbacks = [*super()._default_callbacks, ("tasks", EpochTasks())]
+        early_stopping = getattr(self, "early_stopping", False)
+        stopping = isinstance(early_stopping, (bool, np.bool_)) and bool(early_stopping)
+        schedule = self.lr_schedule if isinstance(self.lr_schedule, str) else None
+        if schedule == "milestones":
+            callbacks.append(("lr_schedule", LearningRateMilestones()))
+        elif schedule == "plateau":
+            plateau = LRScheduler(
+                "ReduceLROnPlateau",
+                monitor="valid_loss" if stopping else "train_loss",
+                factor=0.1,
+                patience=max(1, getattr(self, "patience", 5) // 2),
+            )
+            callbacks.append(("lr_schedule", plateau))
+        if stopping:
+            sink = print if self.verbose else _say_nothing
+            best = BestEpoch(patience=self.patience, load_best=True, sink=sink)
+            callbacks.append(("early_stopping", best))
+        return callbacks
 
     # -- training --------------------------------------------------------------------------------
 
-    def check_frames(self, X: Any, *, reset: bool) -> UtteranceFrames:
+    def _check_frames(self, X: Any, *, reset: bool) -> UtteranceFrames:
         """Frames of X, of the size that ``fit`` saw unless ``reset``."""
         return check_frames(self, X, reset=reset)
 
-    def check_frame_settings(self, frames: UtteranceFrames) -> None:
+    def _check_frame_settings(self, frames: UtteranceFrames) -> None:
         """Raise if frames were made in another way than the network needs."""
         raise NotImplementedError
 
-    def _start(self, dataset: UtteranceDataset) -> None:
-        """Set what an untrained network should begin with."""
+    def _check_utterances(self, X: Any, *, reset: bool) -> UtteranceFrames:
+        """Frames that fit the network, of any shape if ``reset``.
+
+        Sets ``frame_shape_``, ``embedding_size_`` and ``n_features_in_`` if ``reset``. Raises a
+        ValueError if frames or embeddings have another shape than in ``fit``, or do not fit the
+        pre-trained blocks.
+        """
+        frames = self._check_frames(X, reset=reset)
+        embedding_size = 0 if frames.embeddings is None else frames.embeddings.shape[1]
+        if reset:
+            if len(frames.frame_shape) not in (1, 2):
+                raise ValueError(
+                    "Frames must have shape (n_mels,) or (n_channels, n_frequencies), got "
+                    f"{frames.frame_shape}."
+                )
+            self.frame_shape_ = frames.frame_shape
+            self.embedding_size_ = embedding_size
+        elif getattr(self, "frame_shape_", frames.frame_shape) != frames.frame_shape:
+            raise ValueError(
+                f"X has frames of shape {frames.frame_shape}, but {type(self).__name__} is "
+                f"expecting {self.frame_shape_}."
+            )
+        elif getattr(self, "embedding_size_", embedding_size) != embedding_size:
+            raise ValueError(
+                f"X has embeddings of {embedding_size} values per utterance, but "
+                f"{type(self).__name__} is expecting {self.embedding_size_}. Use the same "
+                "SpeakerEmbeddingFusion as in fit."
+            )
+        self._check_frame_settings(frames)
+        return frames
+
+    def _start_heads(self, run: TrainingRun) -> None:
+        """Set the first predictions of an untrained network."""
 
     def _run_training(
         self,
-        dataset: UtteranceDataset,
+        data: UtteranceDataset,
         validation: UtteranceDataset | None,
         rng: np.random.RandomState,
         probabilities: NDArray[np.float64] | None = None,
         n_drawn: int | None = None,
         *,
         reset: bool,
+        progress: FitProgress | None = None,
     ) -> Any:
-        """Train for ``max_epochs``, from the start if ``reset``, leaving no trace elsewhere."""
-        checkpoint = dataset.checkpoint
-        prepare_training(self, dataset, validation, rng, probabilities, n_drawn)
+        """Train for ``max_epochs``, from the start if ``reset``.
+
+        Parameters
+        ----------
+        data, validation : UtteranceDataset
+        rng : RandomState
+            Source of all that is random.
+        probabilities : ndarray of shape (n,), optional
+            Of drawing each row for a training batch; None goes through all rows once an epoch.
+        n_drawn : int, optional
+            Rows per epoch, with ``probabilities``.
+        reset : bool
+        progress : FitProgress, optional
+        """
+        run = self._prepare_run(data, validation, rng, probabilities, n_drawn, progress)
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        with torch_threads(self.n_jobs), scoped_seed(seed, self.device):
-            if reset:
-                self.initialize()
-                self._start(dataset)
-            elif not hasattr(self, "optimizer_"):  # this estimator comes out of a pickle
-                self._initialize_callbacks()
-                self._initialize_optimizer()
-            if checkpoint is not None and checkpoint.attach(self, dataset):
-                return self
-            NeuralNet.partial_fit(self, dataset)
-            if checkpoint is not None:
-                checkpoint.end()
-            if validation is None:  # otherwise settled after each epoch
-                settle_batch_norm(self, dataset)
-            if checkpoint is not None:
-                checkpoint.finish()
+        self._run_ = run
+        try:
+            with torch_threads(self.n_jobs), scoped_seed(seed, self.device):
+                self._train_run(run, reset=reset)
+        finally:
+            self.__dict__.pop("_run_")
         return self
+
+    def _prepare_run(
+        self,
+        data: UtteranceDataset,
+        validation: UtteranceDataset | None,
+        rng: np.random.RandomState,
+        probabilities: NDArray[np.float64] | None,
+        n_drawn: int | None,
+        progress: FitProgress | None,
+    ) -> TrainingRun:
+        """Set how training batches are drawn, cut and masked."""
+        frames = data.X
+        if self.chunk_duration is not None:
+            data.chunk = max(1, round(self.chunk_duration / frame_shift_of(frames)))
+        data.rng = rng
+        batches = RandomBatches(len(data), self.batch_size, rng, probabilities, n_drawn)
+        # SpecAugment masks time and frequency, which maps of frozen blocks no longer resolve.
+        if self.spec_augment is True and len(frames.frame_shape) == 1:
+            augment: Any = SpecAugment()
+        else:
+            augment = self.spec_augment or None
+        generator = None
+        if isinstance(augment, SpecAugment):
+            seed = int(rng.randint(np.iinfo(np.int32).max))
+            generator = torch.Generator().manual_seed(seed)
+            data.augment = partial(augment, generator=generator)
+        return TrainingRun(data, validation, batches, generator, progress)
+
+    def _train_run(self, run: TrainingRun, *, reset: bool) -> None:
+        """Go through the epochs of a run, or those that are left of it."""
+        if reset:
+            self.initialize()
+            self._start_heads(run)
+        elif not hasattr(self, "optimizer_"):  # this estimator was unpickled
+            self._initialize_callbacks()
+            self._initialize_optimizer()
+        progress = run.progress
+        if progress is not None and progress.attach(self, run.batches, run.generator):
+            return
+        NeuralNet.partial_fit(self, run.data)
+        if progress is not None:
+            progress.end()
+        if run.validation is None:  # otherwise estimated after each epoch
+            self._estimate_batch_norm(run)
+        if progress is not None:
+            progress.finish()
+
+    def _estimate_batch_norm(self, run: TrainingRun) -> None:
+        """Estimate the statistics of batch normalisation again, see `average_statistics`."""
+        self._set_training(True)
+        batches, n_done = self.get_iterator(run.data, training=True), 0
+        if run.progress is not None:
+            batches, n_done = run.progress.watch("batch norm", batches)
+        # Wrappers for several devices would copy the first one's statistics to all at every batch.
+        wrapped: Any = self.module_
+        self.module_: Any = self._network
+        average_statistics(self.module_, batches, lambda batch: self.infer(batch[0]), n_done)
+        self.module_ = wrapped
+        self._set_training(False)
 
     # -- inference -------------------------------------------------------------------------------
 
-    def _outputs(self, X: Any) -> dict[str, NDArray[np.float32]]:
-        """Output of each head per row of X; NaN for rows whose frames are."""
+    def _outputs(
+        self, X: Any, convert: Callable[[Outputs], Outputs] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Output of each head per row of X; NaN for rows whose frames are.
+
+        ``convert`` is applied to the outputs of each batch.
+        """
         check_is_fitted(self)
-        frames = check_utterances(self, X.X if isinstance(X, UtteranceDataset) else X, reset=False)
-        bad = unusable(frames)
+        frames = self._check_utterances(X, reset=False)
+        sums = sums_of(frames)
+        bad = ~np.isfinite(sums)
         if bad.any():
             warnings.warn(
                 f"Frames of {int(bad.sum())} utterances are NaN (row {np.flatnonzero(bad)[0]} is "
@@ -197,20 +364,24 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
                 UserWarning,
                 stacklevel=3,
             )
-        # Without a usable row, one is computed all the same for the shape of the outputs.
+        # Without a usable row one is computed all the same, to learn the shape of the outputs.
         rows = np.arange(1) if bad.all() else np.flatnonzero(~bad)
-        rows = rows[np.argsort(frames.lengths[rows], kind="stable")]
+        # Rounding depends on the place in a batch. Sorted by what they hold, not by where they
+        # stand, rows have the same predictions in any order.
+        rows = rows[np.lexsort((sums[rows], frames.lengths[rows]))]
         dataset = UtteranceDataset(frames)
         outputs: dict[str, NDArray[np.float32]] = {}
-        with torch_threads(self.n_jobs):
+        with torch_threads(self.n_jobs), torch.no_grad():
             for batch in whole_batches(frames.lengths, self.batch_size, rows):
-                # Not that of a mixin which gathers what several processes have predicted: each
-                # predicts everything.
-                for name, output in NeuralNet.evaluation_step(self, dataset[batch]).items():
+                # Not the method of a mixin that gathers the predictions of several processes: here
+                # each process predicts everything.
+                found = NeuralNet.evaluation_step(self, dataset[batch])
+                found = {name: output.cpu() for name, output in found.items()}
+                for name, output in (found if convert is None else convert(found)).items():
                     if name not in outputs:
                         shape = (len(frames), *output.shape[1:])
                         outputs[name] = np.empty(shape, np.float32)
-                    outputs[name][batch] = output.cpu().numpy()
+                    outputs[name][batch] = output.numpy()
         for values in outputs.values():
             values[bad] = np.nan
         return outputs
@@ -221,7 +392,7 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         return [name for name in super()._get_param_names() if not name.startswith("_")]
 
     def set_params(self, **params: Any) -> Any:
-        """Set parameters; an unfitted net leaves it to ``fit`` to look at its callbacks."""
+        """Set parameters; the callbacks of an unfitted net are checked by ``fit``."""
         if "callbacks" in params and not self.initialized_:
             self.callbacks = params.pop("callbacks")
         return super().set_params(**params)
@@ -234,7 +405,7 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        # A pickle is for prediction: what only training needs would tie it to a device.
+        # A pickle is for prediction: state of training would tie it to a device.
         state = {k: v for k, v in vars(self).items() if k not in _TRAINING_STATE}
         state["virtual_params_"] = {}
         for name in ("module_", "criterion_"):
@@ -250,3 +421,7 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         self.__dict__.update(state)
         if "module_" in state and state["device"] is not None:
             self.module_.to(state["device"])
+
+
+def _say_nothing(*args: Any, **kwargs: Any) -> None:
+    """Sink for messages of callbacks."""

@@ -1,16 +1,15 @@
-"""Going on with a fit that was stopped, to the result that it would have had.
+"""State of a running fit: saved now and then, and restored when the same fit is started again.
 
-A fit goes over the data in passes: the training pass of each epoch, and those that settle batch
-normalisation. Each begins by drawing the order of the batches. The state is saved at the beginning
-of every pass and, in a long one, every minute, always between two batches. It holds the network,
-the optimizer, the history, the callbacks and everything that draws at random (numpy for order and
-chunks, SpecAugment's generator, torch for dropout); numpy's generator also as it was when the pass
-began.
+A fit goes over the data in passes: the training pass of each epoch, and those that estimate batch
+normalisation. Each pass begins by drawing the order of the batches. The state is saved at the
+beginning of every pass and, in a long one, every minute, always between two batches. It holds the
+network, the optimizer, the history, the callbacks and all random generators (numpy's for order and
+chunks, SpecAugment's, torch's for dropout), numpy's also as it was when the pass began.
 
 To resume, callbacks are called up to the beginning of the interrupted pass, its order is drawn
-again, the batches that were done are left out without being gathered, and everything is set to
-where it was after the last of them. What is left to do then meets the same numbers as if nothing
-had happened.
+again, batches that were done are skipped without being gathered, and everything is set to the state
+after the last of them. The rest of the fit then computes the same numbers as without the
+interruption.
 """
 
 from __future__ import annotations
@@ -34,43 +33,44 @@ from sklearn.utils.validation import check_random_state
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 
 from sklearn_speechsent.pretrained import load_weights
-from sklearn_speechsent.training.data import UtteranceDataset, agreed
+from sklearn_speechsent.training.data import RandomBatches, shared_between_processes
 from sklearn_speechsent.training.resume_file import (
-    CheckpointFile,
-    claimed,
+    ResumeFile,
     fit_key,
+    locked_file,
     unwritable,
 )
 
 #: Seconds between two saves within a pass over the data.
 SAVE_INTERVAL = 60.0
-#: Optimizer and best state make a file up to four times as large as the first one, and the new one
-#: lies beside the old one until it is complete.
+#: Free space that is needed, in sizes of the first file: optimizer and best state make later files
+#: up to four times as large, and the old file stays until the new one is complete.
 _ROOM = 8
-#: Parameters that say how fast, how loud or where, not what comes out; and those that count by
-#: what they lead to, frames and draws.
+#: Parameters that do not change the result, and those whose effect is in the key instead (frames,
+#: state of the generator).
 _NOT_IN_KEY = ("resume", "n_jobs", "verbose", "frontend", "random_state")
 
 
 @contextmanager
 def resumable(
     net: Any, data: list[Any], *, reset: bool
-) -> Iterator[tuple[np.random.RandomState, FitCheckpoint | None]]:
-    """Surround a fit, that its parameter ``resume`` may let go on from an earlier one.
+) -> Iterator[tuple[np.random.RandomState, FitProgress | None]]:
+    """Generator and progress of a fit, from its parameters ``random_state`` and ``resume``.
 
     Parameters
     ----------
     net : UtteranceNet
     data : list
-        What the fit depends on besides the parameters: frames, targets and so on.
+        What the fit depends on in addition to the parameters: frames, targets and so on.
     reset : bool
         Whether training starts from the beginning, not from the state of the network.
 
     Yields
     ------
     rng : RandomState
-        For all that the fit draws.
-    checkpoint : FitCheckpoint or None
+        Source of all that is random in the fit.
+    progress : FitProgress or None
+        None without ``resume``.
 
     Raises
     ------
@@ -80,50 +80,46 @@ def resumable(
         If a parameter cannot be pickled, or several processes train the network together.
     """
     if net.resume is None:
-        yield agreed(check_random_state(net.random_state)), None
+        yield shared_between_processes(check_random_state(net.random_state)), None
         return
     if getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1:
         raise ValueError(
-            f"resume={net.resume!r} is of one process, and several train this network. "
-            "Leave it out, or train on one device."
+            f"resume={net.resume!r} saves the state of one process, but several train this "
+            "network. Leave it out, or train on one device."
         )
     repeatable = net.random_state is not None
     settings = {k: v for k, v in net.get_params(deep=False).items() if k not in _NOT_IN_KEY}
-    settings |= {"class": type(net), "start": None if reset else start_of(net), "data": data}
+    settings |= {"class": type(net), "start": None if reset else _start_of(net), "data": data}
     if settings.get("weights") is not None:
         settings["weights"] = load_weights(settings["weights"]).sha256
     if repeatable:
         rng = check_random_state(net.random_state)
         settings["random_state"] = list(rng.get_state())
-    with claimed(Path(net.resume).expanduser(), fit_key(settings), shared=repeatable) as (
-        file,
-        state,
-    ):
+    folder = Path(net.resume).expanduser()
+    with locked_file(folder, fit_key(settings), shared=repeatable) as (file, state):
         seed = None
         if not repeatable:
             limit = np.iinfo(np.int32).max
             seed = state["seed"] if state else int(check_random_state(None).randint(limit))
             rng = np.random.RandomState(seed)
-        yield rng, FitCheckpoint(file, state, seed)
-        if not repeatable:  # the next fit is meant to draw anew
+        yield rng, FitProgress(file, state, seed)
+        if not repeatable:  # the next fit draws a new seed
             file.path.unlink(missing_ok=True)
 
 
-class FitCheckpoint:
-    """The state of a running fit: when it is saved, and how it is put back.
+class FitProgress:
+    """Progress of a running fit: saves its state, and restores an earlier one.
 
     Parameters
     ----------
-    file : CheckpointFile
+    file : ResumeFile
     state : dict or None
-        Where to go on from.
+        State to resume from.
     seed : int or None
-        Of a fit without a seed of its own, for the next attempt.
+        Seed that was drawn for a fit with ``random_state=None``, needed to resume it.
     """
 
-    def __init__(
-        self, file: CheckpointFile, state: dict[str, Any] | None, seed: int | None
-    ) -> None:
+    def __init__(self, file: ResumeFile, state: dict[str, Any] | None, seed: int | None) -> None:
         self.file = file
         self.state = state
         self.seed = seed
@@ -131,21 +127,29 @@ class FitCheckpoint:
         self._interrupted = False
         self._failed = False
 
-    def attach(self, net: Any, dataset: UtteranceDataset) -> bool:
-        """Take over a network that is ready to be trained.
+    def attach(self, net: Any, batches: RandomBatches, generator: torch.Generator | None) -> bool:
+        """Connect the progress with a network that is ready to be trained, and its generators.
+
+        Parameters
+        ----------
+        net : UtteranceNet
+        batches : RandomBatches
+            Its generator also draws the chunks.
+        generator : torch.Generator or None
+            Source of the masks of SpecAugment.
 
         Returns
         -------
         bool
-            Whether it was trained before and only had to be read.
+            Whether the fit was finished before, so that its result was only read.
         """
-        self.net, self.dataset = net, dataset
+        self.net, self.batches, self.generator = net, batches, generator
         self.n_earlier = len(net.history)
         if self.state is not None and (
-            shapes_of(self.state["networks"]) != shapes_of(networks_of(net))
+            _shapes_of(self.state["networks"]) != _shapes_of(_networks_of(net))
         ):
             warnings.warn(
-                f"{self.file.path} is of a network of another shape, whose code has changed since. "
+                f"{self.file.path} holds a network of another shape, whose code has changed since. "
                 "It is not used and will be overwritten.",
                 UserWarning,
                 stacklevel=2,
@@ -155,7 +159,7 @@ class FitCheckpoint:
         finished = state is not None and state["stage"] == "finished"
         if state is not None and net.verbose:
             where = "the end" if finished else f"epoch {len(state['history'])}"
-            print(f"Going on from {self.file.path}, which has come to {where}.")
+            print(f"Resuming from {self.file.path}, which has come to {where}.")
         if state is not None and finished:
             net.history.extend(state["history"])
             self._restore("rng")
@@ -163,9 +167,9 @@ class FitCheckpoint:
         return finished
 
     def begin(self) -> int:
-        """Go to the beginning of the pass that was interrupted, and say how many epochs are left.
+        """Go to the beginning of the interrupted pass; returns the number of epochs that are left.
 
-        To be called when callbacks know that training begins.
+        To be called after callbacks were told that training begins.
         """
         if self.state is None:
             return self.net.max_epochs
@@ -175,13 +179,13 @@ class FitCheckpoint:
         return 0 if self.state["ended"] else self.net.max_epochs - len(done)
 
     def watch(self, stage: str, batches: Any) -> tuple[Iterable[Any], int]:
-        """Save while a pass goes on; take up the one that was interrupted.
+        """Save the state while a pass is running; resume the one that was interrupted.
 
         Parameters
         ----------
-        stage : {"training", "settling"}
+        stage : {"training", "batch norm"}
         batches : iterable
-            Draws the order, and gathers the batches, as it is gone through.
+            Draws the order, and gathers the batches, while it is iterated.
 
         Returns
         -------
@@ -192,48 +196,46 @@ class FitCheckpoint:
         """
         state, n_done = self.state, 0
         if state is not None:
-            if state["stage"] != stage:  # training was complete, its settling was not
-                return (), len(self.dataset.batches or ())
+            if state["stage"] != stage:  # the pass of training was complete, the one after it not
+                return (), len(self.batches)
             n_done = state["n_done"]
         return self._watched(stage, batches, n_done), n_done
 
     def _watched(self, stage: str, batches: Any, n_done: int) -> Iterator[Any]:
-        drawn = self.dataset.batches
-        assert drawn is not None and self.dataset.rng is not None
-        before = random_state_data(self.dataset.rng)
+        before = _random_state_data(self.batches.rng)
         if self.state is None:
             self.save(stage, 0, before, first=stage == "training" and not self._n_epochs())
         else:
-            drawn.when_drawn = self._resume_pass
-        # Worker processes gather ahead, with generators of their own.
+            self.batches.when_drawn = self._resume_pass
+        # Worker processes gather ahead, with their own generators.
         alone = getattr(batches, "num_workers", None) == 0
         saved = time.monotonic()
         for number, batch in enumerate(batches, start=n_done + 1):
             yield batch
-            # Asked for the next batch, the loop is done with this one.
+            # The loop asks for the next batch when it is done with this one.
             if alone and time.monotonic() - saved >= SAVE_INTERVAL:
                 self.save(stage, number, before)
                 saved = time.monotonic()
 
     def _resume_pass(self, batches: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
-        """Set everything to where it was within the pass; gives the batches that are left."""
+        """Set everything to the state within the pass; returns the batches that are left."""
         assert self.state is not None
         n_done = self.state["n_done"]
         if not self.state["ended"]:
             self.net.history[-1] = self.state["history"][-1]
-        # Saved before the order was drawn, numpy's generator has moved on in the meantime.
+        # A state of the beginning was saved before the order was drawn: keep numpy's generator.
         self._restore("rng" if n_done else None)
         self.state = None
         return batches[n_done:]
 
     def _restore(self, rng: str | None) -> None:
-        assert self.state is not None and self.dataset.rng is not None
-        restore_state(self.net, self.dataset, self.state)
+        assert self.state is not None
+        _restore_state(self.net, self.generator, self.state)
         if rng is not None:
-            restore_random_state(self.dataset.rng, self.state[rng])
+            _restore_random_state(self.batches.rng, self.state[rng])
 
     def note_interrupt(self, exception: KeyboardInterrupt) -> None:
-        """Tell Ctrl-C from a callback that raises the same to end training, as skorch has it."""
+        """Tell Ctrl-C from a callback that raises the same exception to end training."""
         frame = [frame for frame, _ in traceback.walk_tb(exception.__traceback__)][-1]
         self._interrupted = not isinstance(frame.f_locals.get("self"), Callback)
 
@@ -243,7 +245,7 @@ class FitCheckpoint:
         Raises
         ------
         KeyboardInterrupt
-            If it was Ctrl-C that ended them: skorch would return the half-trained network.
+            If Ctrl-C ended training: skorch would return the half-trained network.
         """
         if self._interrupted:
             raise KeyboardInterrupt
@@ -258,7 +260,7 @@ class FitCheckpoint:
     def save(
         self, stage: str, n_done: int, before: list[Any] | None = None, *, first: bool = False
     ) -> None:
-        """Write the state as it is now.
+        """Write the present state.
 
         Parameters
         ----------
@@ -268,22 +270,22 @@ class FitCheckpoint:
         before : list, optional
             State of numpy's generator when the pass began.
         first : bool, default=False
-            Whether nothing is lost yet, so that it is better to fail than to train without.
+            Whether training has not begun, so that it is better to fail than to train without.
 
         Raises
         ------
         OSError
-            If it is the first one, and there is no room for it and those to come.
+            If it is the first one, and there is no room for it and later ones.
 
         Warns
         -----
         UserWarning
-            If it is a later one that cannot be written: training goes on, and what was saved
-            before stays.
+            If it is a later one that cannot be written: training continues, and the state that
+            was saved before stays.
         """
         folder = self.file.path.parent
         state = {
-            **collect_state(self.net, self.dataset, self.n_earlier),
+            **_collect_state(self.net, self.batches.rng, self.generator, self.n_earlier),
             "seed": self.seed,
             "stage": stage,
             "ended": self.ended,
@@ -301,59 +303,40 @@ class FitCheckpoint:
             if not self._failed:
                 warnings.warn(
                     f"The state of the fit cannot be saved in {folder} "
-                    f"({exception.strerror or exception}). Training goes on; if it is stopped, it "
-                    "goes on from the state saved before. Make room in the folder.",
+                    f"({exception.strerror or exception}). Training continues; if it is "
+                    "interrupted, it resumes from the state saved before. Make room in the folder.",
                     UserWarning,
                     stacklevel=2,
                 )
             self._failed = True
 
     def _n_epochs(self) -> int:
-        """Epochs of this fit that are complete, while one is going on."""
+        """Complete epochs of this fit, while another one is running."""
         return len(self.net.history) - self.n_earlier - 1
 
 
-def collect_state(net: Any, dataset: UtteranceDataset, n_earlier: int) -> dict[str, Any]:
-    """All that changes while a network is trained.
+def _collect_state(
+    net: Any, rng: np.random.RandomState, generator: torch.Generator | None, n_earlier: int
+) -> dict[str, Any]:
+    """All that changes while a network is trained, without the first ``n_earlier`` epochs.
 
-    Parameters
-    ----------
-    net : UtteranceNet
-    dataset : UtteranceDataset
-        The training data, whose generators draw order, chunks and masks.
-    n_earlier : int
-        Epochs at the beginning of the history to leave out.
-
-    Returns
-    -------
-    dict
-        Numbers, strings, tensors, and lists and dicts of them. What else is in the history or in
-        the attributes of callbacks is left out. Tensors are those of the network, not copies.
+    Numbers, strings, tensors, and lists and dicts of them; other values in the history or in the
+    attributes of callbacks are left out. Tensors are those of the network, not copies.
     """
-    assert dataset.rng is not None
     return {
-        "rng": random_state_data(dataset.rng),
-        "augment": None if dataset.generator is None else dataset.generator.get_state(),
+        "rng": _random_state_data(rng),
+        "augment": None if generator is None else generator.get_state(),
         "torch": [get() for get, _ in _torch_generators(net.device)],
         "history": _as_data(net.history.to_list()[n_earlier:]),
-        "networks": networks_of(net),
+        "networks": _networks_of(net),
         "optimizers": [_as_data(optimizer.state_dict()) for optimizer in _optimizers(net)],
         "tuned": [p.requires_grad for _, p in net.get_all_learnable_params()],
         "callbacks": {name: _callback_state(callback) for name, callback in net.callbacks_},
     }
 
 
-def restore_state(net: Any, dataset: UtteranceDataset, state: dict[str, Any]) -> None:
-    """Set everything back but the history and numpy's generator.
-
-    Parameters
-    ----------
-    net : UtteranceNet
-        Initialized; callbacks have been told that training begins.
-    dataset : UtteranceDataset
-    state : dict
-        Of :func:`collect_state`.
-    """
+def _restore_state(net: Any, generator: torch.Generator | None, state: dict[str, Any]) -> None:
+    """Restore all but the history and numpy's generator, in an initialized network."""
     for name, tensors in state["networks"].items():
         getattr(net, name).load_state_dict(tensors)
     for optimizer, saved in zip(_optimizers(net), state["optimizers"], strict=True):
@@ -363,48 +346,48 @@ def restore_state(net: Any, dataset: UtteranceDataset, state: dict[str, Any]) ->
         parameter.requires_grad_(tuned)
     for name, callback in net.callbacks_:
         _restore_callback(callback, state["callbacks"].get(name, {}))
-    if dataset.generator is not None:
-        dataset.generator.set_state(state["augment"])
+    if generator is not None:
+        generator.set_state(state["augment"])
     for (_, put), tensor in zip(_torch_generators(net.device), state["torch"], strict=True):
         put(tensor)
 
 
-def random_state_data(rng: np.random.RandomState) -> list[Any]:
+def _random_state_data(rng: np.random.RandomState) -> list[Any]:
     """State of a generator of numpy as plain data."""
     name, keys, *position = rng.get_state(legacy=True)
     return [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *position]
 
 
-def restore_random_state(rng: np.random.RandomState, state: list[Any]) -> None:
-    """Set a generator of numpy to the state of :func:`random_state_data`."""
+def _restore_random_state(rng: np.random.RandomState, state: list[Any]) -> None:
+    """Set a generator of numpy to the state of `_random_state_data`."""
     name, keys, *position = state
     rng.set_state((name, keys.numpy().astype(np.uint32), *position))
 
 
-def networks_of(net: Any) -> dict[str, dict[str, Any]]:
+def _networks_of(net: Any) -> dict[str, dict[str, Any]]:
     """State dicts of the module and of a criterion that has one."""
     names = [f"{name}_" for name in (*net._modules, *net._criteria)]
     found = {name: getattr(net, name) for name in names}
     return {name: item.state_dict() for name, item in found.items() if hasattr(item, "state_dict")}
 
 
-def shapes_of(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Shape of each tensor of :func:`networks_of`."""
+def _shapes_of(networks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Shape of each tensor of `_networks_of`."""
     return {
         name: {key: getattr(tensor, "shape", None) for key, tensor in tensors.items()}
         for name, tensors in networks.items()
     }
 
 
-def start_of(net: Any) -> list[Any]:
-    """What a network that was trained before goes on from."""
+def _start_of(net: Any) -> list[Any]:
+    """State of a network that was trained before, from which training continues."""
     optimizers = [optimizer.state_dict() for optimizer in _optimizers(net)]
     learned = [vars(net).get(name) for name in ("levels_", "prior_ratio_", "held_out_")]
-    return [networks_of(net), optimizers, learned]
+    return [_networks_of(net), optimizers, learned]
 
 
 def _optimizers(net: Any) -> list[Any]:
-    """Optimizers that are there: a network that comes out of a pickle has none."""
+    """Optimizers of a network; one that was unpickled has none."""
     found = (vars(net).get(f"{name}_") for name in net._optimizers)
     return [optimizer for optimizer in found if optimizer is not None]
 
@@ -426,7 +409,7 @@ def _torch_generators(device: Any) -> list[tuple[Any, Any]]:
 
 
 def _callback_state(callback: Any) -> dict[str, Any]:
-    """Data among the attributes in which a callback keeps its state: those that end in ``_``."""
+    """Data among the attributes of a callback that end in ``_``, by convention its state."""
     if isinstance(callback, PrintLog):  # prints its header once per process
         return {}
     if isinstance(callback, EpochTimer):
@@ -452,7 +435,7 @@ def _restore_callback(callback: Any, state: dict[str, Any]) -> None:
 
 
 def _as_data(value: Any) -> Any:
-    """Copy without what is no data; numbers of numpy become those of Python."""
+    """Copy without objects that are not data; numbers of numpy become those of Python."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Where the state of a fit is kept: named by what the fit will give, whole or not there at all."""
+"""Files with the state of a fit, named by a digest of all that determines the result."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.store.keys import KEY_SIZE, digest, settings_digest, utterance_keys
 from sklearn_speechsent.utils.files import ProcessLock, atomic_write, remove_parts
 
-#: Part of every key: raise it when a state is made up in another way.
-_FORMAT = 1
+#: Part of every key; to be raised when the content of a state changes.
+_FORMAT = 2
 _MAGIC = b"sklearn_speechsent fit\n"
 _SUFFIX, _LOCK = ".fit", ".lock"
 
 
-class CheckpointFile(NamedTuple):
-    """One file for the state of one fit, of which nobody else has the use.
+class ResumeFile(NamedTuple):
+    """File for the state of one fit, used by this fit only.
 
     Parameters
     ----------
     path : Path
     key : str
-        Of the fit. A file under this name that was written for another one counts as damaged.
+        Key of the fit. A file of this name that was written for another fit counts as damaged.
     """
 
     path: Path
     key: str
 
     def read(self) -> dict[str, Any] | None:
-        """State that was written last, or None if there is none that is whole and of this fit."""
+        """State that was written last; None if there is no intact one of this fit."""
         try:
             content = self.path.read_bytes()
         except OSError:
             return None
         start = len(_MAGIC) + KEY_SIZE
         payload = memoryview(content)[start:]
-        # Neither torch nor its zip files notice a bit that fell over.
+        # Neither torch nor its zip files notice a flipped bit.
         if content[:start] != self._header(payload):
             return None
         try:
             return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:  # a module with state that is no data
+        except pickle.UnpicklingError:  # a module with state that is not data
             return None
 
     def write(self, state: dict[str, Any]) -> int:
@@ -64,12 +64,12 @@ class CheckpointFile(NamedTuple):
         Returns
         -------
         int
-            Bytes.
+            Size in bytes.
 
         Raises
         ------
         OSError
-            If it cannot be written; the state that was there before stays.
+            If it cannot be written; the earlier state stays.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -81,27 +81,27 @@ class CheckpointFile(NamedTuple):
 
 
 @contextmanager
-def claimed(
+def locked_file(
     folder: Path, key: str, *, shared: bool
-) -> Iterator[tuple[CheckpointFile, dict[str, Any] | None]]:
-    """Hold a file that no other running fit writes to.
+) -> Iterator[tuple[ResumeFile, dict[str, Any] | None]]:
+    """Lock a file, so that no other running fit writes to it.
 
     Parameters
     ----------
     folder : Path
-        Made if need be.
+        Created if it does not exist.
     key : str
-        Of the fit.
+        Key of the fit.
     shared : bool
-        Whether two fits of this key come to the same result, so that one may start from what the
-        other has saved.
+        Whether two fits of this key have the same result, so that one may start from a state that
+        the other one has saved.
 
     Yields
     ------
-    file : CheckpointFile
-        The first one of the key, unless an equal fit that runs at the same moment has it.
+    file : ResumeFile
+        The first one of the key, unless an equal fit that is running at the same time has it.
     state : dict or None
-        Where to go on from.
+        State to resume from.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def claimed(
         folder = folder.resolve()
     for number in itertools.count(1):
         name = key if number == 1 else f"{key}-{number}"
-        file = CheckpointFile(folder / f"{name}{_SUFFIX}", key)
+        file = ResumeFile(folder / f"{name}{_SUFFIX}", key)
         if shared:
             found = found or file.read()
             if found is not None and found["stage"] == "finished":
@@ -136,8 +136,8 @@ def claimed(
         state = file.read()
         if state is None and file.path.exists():
             warnings.warn(
-                f"{file.path} is damaged, or no checkpoint of this fit. It is not used and will "
-                "be overwritten.",
+                f"{file.path} is damaged, or not a file of this fit. It is not used and will be "
+                "overwritten.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -158,8 +158,8 @@ def unwritable(folder: Path, exception: OSError) -> OSError:
     """Error that says what to do about a folder that cannot be written to."""
     return OSError(
         exception.errno,
-        f"Nothing can be saved in the folder of checkpoints ({exception.strerror or exception}). "
-        "Make it writable, make room, or pass another one as resume=",
+        "The state of the fit cannot be saved in the folder of resume= "
+        f"({exception.strerror or exception}). Make it writable, make room, or pass another folder",
         str(folder),
     )
 
@@ -173,7 +173,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def fit_key(settings: dict[str, Any]) -> str:
-    """Name of a fit, by all that decides what it gives.
+    """Key of a fit: a digest of all that determines its result.
 
     Parameters
     ----------
@@ -184,13 +184,13 @@ def fit_key(settings: dict[str, Any]) -> str:
     Returns
     -------
     str
-        The same in every process; another one with another version of the package, of torch or
-        of scikit-learn.
+        The same in every process; different for another version of the package, of torch or of
+        scikit-learn.
 
     Raises
     ------
     ValueError
-        If one cannot be pickled; the message names it.
+        If a value cannot be pickled; the message names it.
     """
     described = {}
     for name, value in settings.items():
@@ -198,7 +198,7 @@ def fit_key(settings: dict[str, Any]) -> str:
             described[name] = _describe(value)
         except (pickle.PicklingError, TypeError, AttributeError) as exception:
             raise ValueError(
-                f"resume= needs to tell one {name} from another, and {value!r} cannot be "
+                f"resume= has to tell one {name} from another, and {value!r} cannot be "
                 f"pickled ({exception}). Define it at the top of a module, or set resume=None."
             ) from exception
     versions = [_FORMAT, version.__version__, torch.__version__, sklearn.__version__]
@@ -206,11 +206,11 @@ def fit_key(settings: dict[str, Any]) -> str:
 
 
 def _describe(value: Any) -> Any:
-    """Value as JSON can hold it, large ones by their digests."""
+    """Value as JSON can hold it, large values by their digests."""
     if isinstance(value, (type, types.FunctionType)):
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, Callback):
-        # What ends in an underscore is left of an earlier fit.
+        # Attributes that end in an underscore are state of an earlier fit.
         params = {name: item for name, item in vars(value).items() if not name.endswith("_")}
         return [_describe(type(value)), _describe(params)]
     if isinstance(value, UtteranceFrames):

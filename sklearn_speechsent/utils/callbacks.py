@@ -1,4 +1,4 @@
-"""scikit-learn's own callbacks (progress bars, monitors), from the release that has them."""
+"""Support of scikit-learn's callbacks (progress bars, monitors), where the release has them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ try:
 except ImportError:  # scikit-learn before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing to support yet."""
+        """Stand-in without any support."""
 
     def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
-        """Leave the method as it is."""
+        """Return the method unchanged."""
         return method
 
 
 def reports_fit(subtasks: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a method that fits, so that callbacks see it begin and end.
 
-    A search or a Pipeline hands its callbacks on to estimators that know how to report, and warns
-    about those that do not.
+    A search or a Pipeline passes its callbacks to estimators that report, and warns about those
+    that do not.
 
     Parameters
     ----------

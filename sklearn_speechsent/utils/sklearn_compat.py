@@ -1,7 +1,7 @@
-"""The one file that reaches into scikit-learn's private modules.
+"""Imports from scikit-learn's private modules, all in one place.
 
-What it takes has been stable for years but is not promised; when a release moves something, it is
-mended here.
+These names have been stable for years but are not promised: when a release moves one, this file
+changes.
 """
 
 from sklearn.base import _fit_context as fit_context
@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_target
 
@@ -23,6 +24,7 @@ __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "check_method_params",
     "check_sample_weight",
     "check_target",
     "fit_context",

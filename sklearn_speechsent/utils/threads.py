@@ -1,4 +1,4 @@
-"""How many threads torch may use, stated where the work is done."""
+"""Number of threads of torch, set where the work is done."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ import torch
 def torch_threads(n_jobs: int | None) -> Iterator[None]:
     """Let torch use ``n_jobs`` threads for a while.
 
-    joblib's process workers come with one torch thread each, its thread workers with all of them:
-    neither is known to the code that runs there, so it says what it wants and puts it back.
+    joblib's process workers have one torch thread each, its thread workers all of them. Code that
+    may run in either sets the number it needs, and restores it afterwards.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 
 from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.nn import frame_mask
-from sklearn_speechsent.training.data import RandomBatches
-from sklearn_speechsent.training.fitting import average_statistics, scoped_seed
+from sklearn_speechsent.training.batch_norm import average_statistics
+from sklearn_speechsent.training.data import RandomBatches, scoped_seed
 
 
 def check_masks(masks: list[Any], lengths: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ def n_parameters(module):
     return sum(p.numel() for p in module.parameters())
 
 
-def test_parameter_counts_close_the_paper():
+def test_parameter_counts_are_close_to_the_papers():
     assert n_parameters(SpeakerBlocks(2)) == 340_972
     assert n_parameters(SentimentBlocks(64, 40, 16)) == pytest.approx(0.23e6, rel=0.03)
     assert n_parameters(SentimentBlocks(64, 40, 34)) == pytest.approx(5.06e6, rel=0.01)
@@ -115,7 +115,7 @@ def test_batch_norm_of_a_single_value_uses_the_running_statistics():
     assert all(torch.equal(before[k], v) for k, v in bn.state_dict().items())
 
 
-def test_block_is_the_written_formula():
+def test_block_is_the_formula():
     block = ResidualBlock(3, 8, 2).eval()
     for bn in (block.bn1, block.bn2, block.shortcut[1]):
         bn.running_mean.normal_()

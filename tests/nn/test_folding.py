@@ -6,8 +6,8 @@ import torch
 from sklearn_speechsent.nn import SpeakerBlocks, SpeakerResNet, folded
 
 
-def settled(network):
-    """Batch normalisations as after a training: nothing of them is the identity."""
+def with_statistics(network):
+    """The network in eval mode, with batch normalisations as after training."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -29,7 +29,7 @@ NETWORKS = {
 def network(request):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return settled(NETWORKS[request.param]())
+        return with_statistics(NETWORKS[request.param]())
 
 
 @pytest.fixture

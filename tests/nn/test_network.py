@@ -16,8 +16,8 @@ INPUTS = {
 }
 
 
-def settle(net):
-    """Give normalisation layers statistics and weights that could betray a mistake."""
+def with_statistics(net):
+    """The network in eval mode, whose normalisation layers have random statistics and weights."""
     for module in net.modules():
         if hasattr(module, "running_var"):
             module.running_mean.normal_(std=0.1)
@@ -38,7 +38,7 @@ def assert_same(got, expected, rows=slice(None)):
 @pytest.mark.parametrize("grad", [False, True])
 def test_padding_batch_and_order_change_nothing(kind, ordinal, grad):
     shape, parameters = INPUTS[kind]
-    net = settle(SentimentNetwork(ordinal=ordinal, **parameters))
+    net = with_statistics(SentimentNetwork(ordinal=ordinal, **parameters))
     x = torch.randn(4, 40, *shape)
     with torch.set_grad_enabled(grad):
         batch = net(x, LENGTHS)
@@ -55,7 +55,7 @@ def test_padding_batch_and_order_change_nothing(kind, ordinal, grad):
 
 
 def test_padding_does_not_reach_a_speaker_embedding():
-    net = settle(SpeakerResNet(8, n_mels=20, **SMALL))
+    net = with_statistics(SpeakerResNet(8, n_mels=20, **SMALL))
     x = torch.randn(2, 40, 20)
     x[0, 23:] = torch.nan
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_the_smallest_utterances_train_and_predict(n_items, n_frames, n_bins):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_other_float_types_are_cast(dtype):
-    net = settle(SentimentNetwork(6, 5))
+    net = with_statistics(SentimentNetwork(6, 5))
     x = torch.randn(2, 9, 6, 5).to(dtype)
     lengths = torch.tensor([9, 4])
     assert_same(net(x, lengths), net(x.float(), lengths))
@@ -151,7 +151,7 @@ def test_impossible_parameters_are_refused(parameters, message):
 
 
 def test_pickle_keeps_the_outputs():
-    net = settle(SentimentNetwork(in_frequencies=6, n_frozen_blocks=1, **SMALL))
+    net = with_statistics(SentimentNetwork(in_frequencies=6, n_frozen_blocks=1, **SMALL))
     x, lengths = torch.randn(2, 9, 6), torch.tensor([9, 4])
     assert_same(pickle.loads(pickle.dumps(net))(x, lengths), net(x, lengths))
 
@@ -163,7 +163,7 @@ def test_pickle_keeps_the_outputs():
 @pytest.mark.parametrize("grad", [False, True])
 def test_padding_and_batch_change_nothing_with_embeddings(kind, grad):
     shape, parameters = INPUTS[kind]
-    net = settle(SentimentNetwork(embedding_size=5, spe_size=7, **parameters))
+    net = with_statistics(SentimentNetwork(embedding_size=5, spe_size=7, **parameters))
     x, speakers = torch.randn(4, 40, *shape), torch.randn(4, 5)
     with torch.set_grad_enabled(grad):
         batch = net(x, LENGTHS, speakers)
@@ -178,9 +178,9 @@ def test_padding_and_batch_change_nothing_with_embeddings(kind, grad):
 
 
 def test_embeddings_join_every_decoder():
-    net = settle(SentimentNetwork(64, 40, embedding_size=5))
+    net = with_statistics(SentimentNetwork(64, 40, embedding_size=5))
     assert net.heads["regression"].linear.in_features == 128 + 512
-    net = settle(SentimentNetwork(6, 5, embedding_size=5, spe_size=7))
+    net = with_statistics(SentimentNetwork(6, 5, embedding_size=5, spe_size=7))
     x, lengths, speakers = torch.randn(2, 9, 6, 5), torch.tensor([9, 4]), torch.randn(2, 5)
     maps, left = net.stext(x.permute(0, 2, 3, 1), lengths)
     unit = speakers / speakers.square().sum(1, keepdim=True).sqrt() * 5**0.5
@@ -194,12 +194,12 @@ def test_embeddings_join_every_decoder():
 def test_embeddings_of_another_shape_are_named(shape):
     net = SentimentNetwork(6, 5, embedding_size=5)
     speakers = None if shape is None else torch.randn(shape)
-    says = r"embeddings of shape \(2, 5\), got " + (str(shape).replace("(", r"\(")[:-1])
-    with pytest.raises(ValueError, match=says):
+    message = r"embeddings of shape \(2, 5\), got " + (str(shape).replace("(", r"\(")[:-1])
+    with pytest.raises(ValueError, match=message):
         net(torch.randn(2, 9, 6, 5), torch.tensor([9, 4]), speakers)
 
 
-def test_embeddings_that_nobody_asked_for():
+def test_embeddings_without_a_projection_are_refused():
     with pytest.raises(ValueError, match=r"embeddings of none, got \(2, 5\)"):
         SentimentNetwork(6, 5)(torch.randn(2, 9, 6, 5), torch.tensor([9, 4]), torch.randn(2, 5))
 

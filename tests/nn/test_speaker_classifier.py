@@ -1,4 +1,4 @@
-"""The margin softmax against its formula, and the network that it trains."""
+"""Margin softmax against its formula, and the network that is trained with it."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The U-net over time: any length, any level, and nothing from the padding."""
+"""U-net over time: any length, any loudness, no influence of padding."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ LENGTHS = torch.tensor([1, 2, 37, 64])
 
 @pytest.fixture
 def network():
-    """Small network whose normalisations have statistics of their own."""
+    """Small network whose normalisations have statistics that are not the initial ones."""
     net = SpeechUNet(12, widths=(4, 8, 8, 16))
     for name, buffer in net.named_buffers():
         if name.endswith("running_var"):
@@ -55,7 +55,7 @@ def test_padding_may_hold_anything(network, x, training):
     assert torch.equal(means[0], state["down.0.0.bn.running_mean"]) != training
 
 
-def test_the_level_does_not_count(network, x):
+def test_loudness_has_no_influence(network, x):
     quiet = network(x - 7, LENGTHS)
     torch.testing.assert_close(quiet, network(x, LENGTHS), atol=1e-4, rtol=1e-4)
     tilted = network(x + torch.linspace(0, 3, 12), LENGTHS)
@@ -64,7 +64,7 @@ def test_the_level_does_not_count(network, x):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 31, 32, 33, 100])
 def test_any_length(n):
-    net = SpeechUNet(12).eval()  # six levels, the coarsest of which has one frame for 32
+    net = SpeechUNet(12).eval()  # six stages, the coarsest of which has one frame for 32
     logits = net(torch.randn(2, n, 12), torch.tensor([n, max(1, n // 2)]))
     assert logits.shape == (2, n) and logits.isfinite().all()
 
@@ -102,5 +102,5 @@ def test_state_dict_round_trip(network, x):
     assert torch.equal(again(x, LENGTHS), network(x, LENGTHS))
 
 
-def test_one_level(x):
+def test_a_single_stage(x):
     assert SpeechUNet(12, widths=(4,)).eval()(x, LENGTHS).shape == (4, 64)

@@ -251,3 +251,54 @@ def test_folds_without_a_level(data):
             method="predict",
         )
     assert proba.shape == (100,)
+
+
+# -- rows of NaN -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_gaps(rng):
+    """Table of 60 rows, two of which hold NaN, its labels, and a mask of the others."""
+    y = np.arange(60) % 3 - 1
+    X = y[:, None] + 0.3 * rng.normal(size=(60, 4))
+    good = ~np.isin(np.arange(60), [5, 40])
+    X[5, 1] = X[40] = np.nan
+    return X, y, good
+
+
+@pytest.mark.parametrize("inner", [None, LogisticRegression()], ids=["default", "logistic"])
+def test_rows_of_nan_are_left_out_and_predicted_as_nan(with_gaps, inner):
+    X, y, good = with_gaps
+    with pytest.warns(UserWarning, match="2 of 60 rows hold NaN"):
+        model = OrdinalClassifier(inner, on_error="nan").fit(X, y)
+    expected = OrdinalClassifier(inner).fit(X[good], y[good])
+    for method in ("predict", "predict_proba"):
+        found = getattr(model, method)(X)
+        np.testing.assert_array_equal(found[good], getattr(expected, method)(X[good]))
+        assert np.isnan(found[~good]).all()
+    assert model.predict(X[good]).dtype == y.dtype
+    assert np.isnan(model.predict(X[~good])).all()
+
+
+def test_weights_of_rows_of_nan_are_left_out(with_gaps, rng):
+    X, y, good = with_gaps
+    weight = rng.uniform(0.1, 1, 60)
+    with pytest.warns(UserWarning, match="rows hold NaN"):
+        model = OrdinalClassifier(LogisticRegression(), on_error="nan").fit(
+            X, y, sample_weight=weight
+        )
+    expected = OrdinalClassifier(LogisticRegression()).fit(
+        X[good], y[good], sample_weight=weight[good]
+    )
+    np.testing.assert_array_equal(model.predict_proba(X[good]), expected.predict_proba(X[good]))
+
+
+def test_nan_is_an_error_by_default_and_among_text_labels(with_gaps):
+    X, y, good = with_gaps
+    with pytest.raises(ValueError, match="NaN"):
+        OrdinalClassifier().fit(X, y)
+    text = np.array(["a", "b", "c"])[y + 1]
+    model = OrdinalClassifier(on_error="nan").fit(X[good], text[good])
+    assert np.isnan(model.predict_proba(X)[5]).all()
+    with pytest.raises(ValueError, match="no level for row 5"):
+        model.predict(X)

@@ -1,4 +1,4 @@
-"""Speaker blocks before the net and inside of it: what is frozen, what learns, what is equal."""
+"""Speaker blocks before the net and inside it: frozen and tuned parts, equal results."""
 
 import copy
 
@@ -69,7 +69,7 @@ def inside(net, weights, frozen, tuned):
 
 
 def changed_keys(net, before):
-    """Tensors of the speaker blocks that are not those of the checkpoint any more."""
+    """Tensors of the speaker blocks that differ from the weights they started from."""
     state = net.module_.srext.state_dict()
     return {key for key, value in state.items() if not torch.equal(value, before[key])}
 
@@ -136,7 +136,7 @@ def test_one_block_learns_above_a_frozen_one(frames, verifier, net_params, watch
     changed = changed_keys(net, verifier.to_weights().state)
     assert {"layer2.0.conv1.weight", "layer2.0.bn1.weight", "layer2.0.se.squeeze.weight"} <= changed
     assert all(key.startswith("layer2.") for key in changed)
-    # Its normalisation keeps its statistics, which a folded checkpoint could not do without.
+    # Its normalisation does not change its statistics, which folded weights depend on.
     assert not [key for key in changed if "running" in key or "tracked" in key]
     assert watched and not any(mode for modes in watched for mode in modes.values())
 
@@ -187,8 +187,8 @@ def test_frames_of_another_kind_than_the_verifiers(frames, verifier, net_params,
         net.fit(*make_frames(n=9, size=24))
 
 
-def test_a_pipeline_on_a_verifier_of_ones_own(speech):
-    """Its larger network serves all steps: blocks and fused embedding."""
+def test_a_pipeline_on_the_users_verifier(speech):
+    """Its network is used by all steps: blocks and fused embedding."""
     params = dict(max_epochs=1, batch_size=8, validation_fraction=0.5, n_jobs=1, random_state=0)
     layout = dict(module__widths=(4, 8, 8), module__depths=(1, 1, 1), module__embedding_size=6)
     verifier = SpeakerVerifier(**params, **layout).fit(speech.data, speech.groups)
@@ -212,7 +212,7 @@ def test_a_pipeline_on_a_verifier_of_ones_own(speech):
     assert pipeline.predict(speech.data[:3]).shape == (3,)
 
 
-def test_a_verifier_that_does_not_know_its_frames(frames, verifier):
+def test_a_verifier_without_frame_settings(frames, verifier):
     bare = UtteranceFrames.from_arrays(list(frames[0]))
     unknowing = clone(verifier).fit(bare, [1, 2, 3] * 3)
     assert make_sentiment_pipeline(weights=FrozenEstimator(unknowing))["cmn"].window is None
@@ -238,7 +238,7 @@ def test_frozen_blocks_stay_and_tuned_blocks_learn(speaker_net, make_frames):
     trained = speaker_net.module_.srext.state_dict()
     changed = {name for name, value in fresh.items() if not torch.equal(value, trained[name])}
     assert changed and all(name.startswith("layer2") for name in changed)
-    # Folded batch normalisation would be ruined by statistics of its own.
+    # Folded batch normalisation depends on the statistics of the weights.
     assert not [name for name in changed if "running" in name]
 
 

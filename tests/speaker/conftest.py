@@ -1,4 +1,4 @@
-"""Tiny verifiers on tiny voices."""
+"""Small verifiers, and random frames of a few speakers."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,12 @@ RECORD = {"sample_rate": 16000, "frame_shift": 0.01, "n_mels": 16, "cmn": "utter
 
 @pytest.fixture
 def make_voices():
-    """Function that makes frames of speakers, and who speaks."""
+    """Function that makes frames of speakers, and their names."""
     return _make_voices
 
 
 def _make_voices(n_speakers=4, n_each=3, size=16, seed=0, longest=40, **settings):
-    """Random frames of unequal length around a spectrum of each speaker's own."""
+    """Random frames of unequal length around one spectrum per speaker."""
     rng = np.random.default_rng(seed)
     spectra = 2 * np.random.default_rng(99).normal(size=(n_speakers, size))
     y = np.repeat([f"speaker {chr(97 + k)}" for k in range(n_speakers)], n_each)
@@ -35,6 +35,7 @@ def voices():
 
 @pytest.fixture
 def params():
+    """Parameters of a verifier that trains in a moment."""
     return dict(
         max_epochs=2,
         batch_size=6,
@@ -56,7 +57,7 @@ def fitted(voices, params):
 
 @pytest.fixture(scope="module")
 def recordings():
-    """Noises of 4 makers, coloured by each."""
+    """Noises of 4 spectra, two of each, with numbers for speakers."""
     rng = np.random.default_rng(0)
     return [
         np.convolve(rng.normal(size=8000), np.hanning(4 + 6 * (k // 2)), "same") / 20

@@ -238,7 +238,8 @@ def test_what_only_the_embedding_tells_is_learned(rng):
     y = np.arange(40) % 2
     embeddings = rng.normal(size=(40, 4)) + 3 * np.outer(2 * y - 1, [1, -1, 0, 0])
     X = UtteranceFrames.from_arrays([rng.normal(size=(12, 4)).astype("f4")] * 40)
-    params = dict(max_epochs=8, batch_size=10, lr=1e-2, lr_schedule=None, spec_augment=False)
+    # Eight epochs leave it to the seed and the processor's rounding (.75 to 1), twenty do not.
+    params = dict(max_epochs=20, batch_size=10, lr=1e-2, lr_schedule=None, spec_augment=False)
     net = SpeechSentimentClassifier(**params, n_jobs=1, random_state=0, module__spe_size=8)
     predicted = cross_val_predict(net, X.with_embeddings(embeddings), y, cv=2)
     assert np.mean(predicted == y) > 0.9

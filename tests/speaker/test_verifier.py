@@ -1,4 +1,4 @@
-"""Training a verifier: what it learns, draws, holds out, promises and says."""
+"""Training of a verifier: learning, threshold, draws of an epoch, contract of scikit-learn."""
 
 import pickle
 import subprocess
@@ -19,16 +19,16 @@ from sklearn_speechsent.training.net import UtteranceNet
 
 
 @pytest.fixture
-def trained_on(monkeypatch):
-    """Data of every training: the dataset, the probabilities and the chunks of an epoch."""
+def runs(monkeypatch):
+    """The run of every training, with its data and batches."""
     seen = []
-    original = UtteranceNet._run_training
+    original = UtteranceNet._prepare_run
 
-    def spy(self, dataset, validation, rng, probabilities=None, n_drawn=None, *, reset):
-        seen.append((dataset, probabilities, n_drawn))
-        return original(self, dataset, validation, rng, probabilities, n_drawn, reset=reset)
+    def spy(self, *args):
+        seen.append(original(self, *args))
+        return seen[-1]
 
-    monkeypatch.setattr(UtteranceNet, "_run_training", spy)
+    monkeypatch.setattr(UtteranceNet, "_prepare_run", spy)
     return seen
 
 
@@ -40,7 +40,7 @@ def similarities(embeddings, y):
 # -- learning --------------------------------------------------------------------------------------
 
 
-def test_it_learns_to_tell_synthetic_speakers_apart(tmp_path):
+def test_synthetic_speakers_are_told_apart(tmp_path):
     corpus = make_speech_sentiment(8, 6, levels=(-1, 0, 1), out_dir=tmp_path, random_state=0)
     train = np.arange(48) % 6 < 4
     verifier = SpeakerVerifier(
@@ -89,7 +89,7 @@ def test_pairs_are_scored_by_their_cosine(fitted, voices):
 
 
 def test_voices_vary_alike_in_all_directions_of_their_embeddings(voices, params):
-    """Within-class covariance normalisation is the difference, and the checkpoint carries it."""
+    """By within-class covariance normalisation, which is also part of the weights."""
     X, y = voices
     plain = SpeakerVerifier(**params, wccn=False).fit(X, y)
     whitened = SpeakerVerifier(**params).fit(X, y)
@@ -109,20 +109,20 @@ def test_low_precision_trains_and_embeds_in_float32(voices, params):
     exact = SpeakerVerifier(**params).fit(X, y)
     embeddings = verifier.transform(X)
     assert embeddings.dtype == np.float32 and np.isfinite(embeddings).all()
-    assert not np.array_equal(embeddings, exact.transform(X))  # another arithmetic was at work
+    assert not np.array_equal(embeddings, exact.transform(X))  # computed in another precision
     assert {p.dtype for p in verifier.module_.parameters()} == {torch.float32}
 
 
 # -- threshold and hold-out ------------------------------------------------------------------------
 
 
-def test_threshold_is_that_of_the_held_out_speakers(voices, params, trained_on):
+def test_threshold_is_that_of_the_held_out_speakers(voices, params, runs):
     X, y = voices
     verifier = SpeakerVerifier(**params).fit(X, y)
     assert len(verifier.held_out_) == 2 and set(verifier.held_out_) < set(verifier.classes_)
     held = np.isin(y, verifier.held_out_)
-    assert [len(dataset.X) for dataset, _, _ in trained_on] == [6]
-    starts = {int(start) for start in trained_on[0][0].X.starts}
+    assert [len(run.data) for run in runs] == [6]
+    starts = {int(start) for start in runs[0].data.X.starts}
     assert starts == {int(start) for start in X.starts[~held]}
     same, scores = similarities(verifier.transform(X[held]), y[held])
     expected = equal_error_rate(same, scores, return_threshold=True)[1]
@@ -134,7 +134,9 @@ def test_threshold_is_that_of_the_held_out_speakers(voices, params, trained_on):
 def test_without_hold_out_the_threshold_is_of_the_training_speakers(voices, params):
     X, y = voices
     verifier = SpeakerVerifier(**{**params, "validation_fraction": 0}).fit(X, y)
-    assert len(verifier.held_out_) == 0 and verifier.n_training_speakers_ == 4
+    assert (
+        len(verifier.held_out_) == 0 and verifier.module_.heads["speaker"].directions.shape[0] == 4
+    )
     same, scores = similarities(verifier.transform(X), y)
     expected = equal_error_rate(same, scores, return_threshold=True)[1]
     assert verifier.threshold_ == pytest.approx(expected, abs=1e-6)
@@ -156,32 +158,32 @@ def test_halves_stand_in_for_speakers_with_one_utterance(make_voices, params):
     assert verifier.threshold_ == pytest.approx(expected, abs=1e-6)
 
 
-# -- what an epoch draws ---------------------------------------------------------------------------
+# -- draws of an epoch -----------------------------------------------------------------------------
 
 
-def test_an_epoch_is_as_long_as_the_recordings(make_voices, params, trained_on):
+def test_an_epoch_is_as_long_as_the_recordings(make_voices, params, runs):
     X, y = make_voices(longest=90)
     SpeakerVerifier(**{**params, "validation_fraction": 0}).fit(X, y)
-    assert trained_on[0][2] == int(sum(max(1, n / 20) for n in X.lengths))  # chunks of 0.2 s
+    assert runs[0].batches.n_drawn == int(sum(max(1, n / 20) for n in X.lengths))  # chunks of 0.2 s
     SpeakerVerifier(**{**params, "chunk_duration": None, "validation_fraction": 0}).fit(X, y)
-    assert trained_on[1][2] == 12
-    drawn = sum(len(rows) for rows in trained_on[0][0].batches)
-    assert drawn == trained_on[0][2]
+    assert runs[1].batches.n_drawn == 12
+    drawn = sum(len(rows) for rows in runs[0].batches)
+    assert drawn == runs[0].batches.n_drawn
 
 
-def test_speakers_are_drawn_equally_often(make_voices, params, trained_on):
+def test_speakers_are_drawn_equally_often(make_voices, params, runs):
     X, y = make_voices(n_speakers=2, n_each=8)
     rows = [0, 1, *range(8, 16)]  # 2 utterances of one, 8 of the other
     SpeakerVerifier(**{**params, "validation_fraction": 0}).fit(X[rows], y[rows])
-    probabilities = trained_on[0][1]
+    probabilities = runs[0].batches.weights
     np.testing.assert_allclose(probabilities[:2], 1 / 4)
     np.testing.assert_allclose(probabilities[2:], 1 / 16)
 
 
-# -- the promises of scikit-learn and skorch -------------------------------------------------------
+# -- the contract of scikit-learn and skorch -------------------------------------------------------
 
 
-def test_it_predicts_nothing(fitted):
+def test_there_is_no_predict_and_no_score(fitted):
     for name in ("predict", "predict_proba", "score"):
         assert not hasattr(fitted, name) and not hasattr(SpeakerVerifier(), name)
 
@@ -204,9 +206,9 @@ def test_random_state_decides(voices, params):
 
 @pytest.mark.parametrize("way", ["warm_start", "partial_fit"])
 @pytest.mark.parametrize("reloaded", [False, True])
-def test_training_goes_on(voices, params, way, reloaded):
+def test_training_continues(voices, params, way, reloaded):
     X, y = voices
-    # Without a seed: who is held out must not be drawn anew, or heads would change speakers.
+    # Without a seed, since speakers to hold out must not be drawn again in the second call.
     verifier = SpeakerVerifier(**{**params, "random_state": None, "warm_start": way[0] == "w"})
     verifier.fit(X, y)
     held, threshold = verifier.held_out_.tolist(), verifier.threshold_

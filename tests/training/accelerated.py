@@ -1,4 +1,4 @@
-"""Run as a script: two processes train one network; each says what it saw and what came out."""
+"""Script in which two processes train one network; each writes its batches and its result."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from sklearn_speechsent.training.data import UtteranceDataset
 
 
 class AcceleratedClassifier(AccelerateMixin, SpeechSentimentClassifier):
-    """As the documentation has it."""
+    """As in the documentation."""
 
 
 class HiddenLoss:
-    """The default criterion, for accelerate not to see.
+    """The default criterion, hidden from accelerate.
 
     It wraps every module on a CPU, and those with parameters on GPUs, but can wrap no others.
     """
@@ -59,12 +59,12 @@ def main(folder):
     gather = UtteranceDataset.__getitem__
 
     def spying(self, rows):
-        if self.batches is not None:
+        if self.chunk is not None:  # set for training only
             seen.append(np.asarray(rows).tolist())
         return gather(self, rows)
 
     UtteranceDataset.__getitem__ = spying
-    # Left to themselves, the processes would draw other orders, and hold out other rows.
+    # With these generators, the processes would draw other orders, and hold out other rows.
     own = np.random.RandomState(os.getpid())
     net = make_net(random_state=own, early_stopping=True, patience=2).fit(X, y)
     state = {key: value.double().sum().item() for key, value in net.module_.state_dict().items()}

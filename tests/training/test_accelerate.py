@@ -1,4 +1,4 @@
-"""One fit on several devices, through the mixin of skorch; here processes stand for devices."""
+"""Fits on several devices with the mixin of skorch; processes stand for devices."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def test_one_process_is_the_plain_network():
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
-    """What each of two processes that trained together tells."""
+    """Report of each of two processes that trained together."""
     folder = tmp_path_factory.mktemp("together")
     script = Path(__file__).with_name("accelerated.py")
     subprocess.run(
@@ -43,18 +43,18 @@ def processes(tmp_path_factory):
 def test_processes_share_the_rows_of_an_epoch(processes):
     n_epochs = processes[0]["n_epochs"]
     passes = []
-    for told in processes:
-        # Each epoch goes over the rows twice: once to train, once to settle batch normalisation.
-        per_pass, rest = divmod(len(told["seen"]), 2 * n_epochs)
+    for report in processes:
+        # Each epoch goes over the rows twice: once to train, once for batch normalisation.
+        per_pass, rest = divmod(len(report["seen"]), 2 * n_epochs)
         assert rest == 0
-        passes.append([told["seen"][i * per_pass :][:per_pass] for i in range(2 * n_epochs)])
+        passes.append([report["seen"][i * per_pass :][:per_pass] for i in range(2 * n_epochs)])
     orders = []
     for one, other in zip(*passes, strict=True):
         assert len(one) == len(other)
         rows = sorted(row for batch in one + other for row in batch)
         assert rows == list(range(len(rows))) and len(rows) > 30
         orders.append(one)
-    assert orders[0] != orders[2]  # drawn anew each epoch
+    assert orders[0] != orders[2]  # drawn again each epoch
 
 
 def test_processes_end_with_one_network(processes):
@@ -65,6 +65,6 @@ def test_processes_end_with_one_network(processes):
     assert one["predictions"] == other["predictions"] and len(one["predictions"]) == 41
 
 
-def test_a_checkpoint_is_of_one_process(processes):
-    for told in processes:
-        assert "Leave it out, or train on one device" in told["refused"]
+def test_resume_is_refused_with_several_processes(processes):
+    for report in processes:
+        assert "Leave it out, or train on one device" in report["refused"]

@@ -1,4 +1,4 @@
-"""Fits that are stopped anywhere go on to the result that they would have had."""
+"""Interrupted fits that resume, with the result that they would have had."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.training import resume as resume_module
 from sklearn_speechsent.training.net import UtteranceNet
-from sklearn_speechsent.training.resume import FitCheckpoint
+from sklearn_speechsent.training.resume import FitProgress
 
 SMALL = dict(max_epochs=3, batch_size=4, n_jobs=1, random_state=0)
 CONFIGURATIONS = {
@@ -43,7 +43,7 @@ CONFIGURATIONS = {
         dict(two_headed=True, sampling_exponent=1.0, spec_augment=False),
     ),
     "bfloat16": (SpeechSentimentRegressor, dict(precision="bfloat16")),
-    "callbacks of one's own": (
+    "callbacks of the user": (
         SpeechSentimentRegressor,
         dict(
             callbacks=[
@@ -69,7 +69,7 @@ CONFIGURATIONS = {
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing catches it."""
+    """Stands for kill -9: no code catches it."""
 
 
 @pytest.fixture
@@ -145,20 +145,20 @@ def assert_equal_fits(net, other, X):
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_a_fit_that_dies_again_and_again(name, make_frames, tmp_path, die, every_batch):
-    """In training, settling and validation, some batches further each time."""
+    """In training, estimation of batch norm and validation, some batches further each time."""
     cls, params = CONFIGURATIONS[name]
     X, y = examples(cls, make_frames)
     whole = cls(**{**SMALL, **params}).fit(X, y)
     net = clone(whole).set_params(resume=tmp_path)
-    # What a call computes behind the last save must fit between two deaths.
-    n = {"callbacks of one's own": 5, "speakers": 8}.get(name, 3)
+    # The batches after the last save must fit between two deaths.
+    n = {"callbacks of the user": 5, "speakers": 8}.get(name, 3)
     resumed, deaths = complete(net, X, y, die, n)
     assert deaths >= 2
     assert_equal_fits(resumed, whole, X)
     (file,) = tmp_path.iterdir()
     if name == "it does stop early":
         assert len(whole.history) < params["max_epochs"]
-    # What is finished is read and not trained.
+    # A finished fit is read and not trained.
     patch = die(1, name="train_step_single")
     assert_equal_fits(clone(net).fit(X, y), whole, X)
     patch.undo()
@@ -168,7 +168,7 @@ def test_a_fit_that_dies_again_and_again(name, make_frames, tmp_path, die, every
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("interval", [0.0, 1e9])
 def test_every_moment(make_frames, tmp_path, die, monkeypatch, interval, early_stopping):
-    """Each batch of two epochs, and the pass in which batch normalisation settles."""
+    """Each batch of two epochs, and of the pass that estimates batch normalisation."""
     monkeypatch.setattr(resume_module, "SAVE_INTERVAL", interval)
     X, y = make_frames()
     params = {**SMALL, "max_epochs": 2, "batch_size": 5, "early_stopping": early_stopping}
@@ -192,7 +192,7 @@ def test_every_moment(make_frames, tmp_path, die, monkeypatch, interval, early_s
 def test_between_the_end_and_the_result(make_frames, tmp_path, die, after):
     X, y = examples(SpeakerVerifier, make_frames)
     cls, params = CONFIGURATIONS["speakers"]
-    for owner, name in ((FitCheckpoint, "finish"), (cls, "_normalise_voices")):
+    for owner, name in ((FitProgress, "finish"), (cls, "_normalise_voices")):
         net = cls(**{**SMALL, **params, "max_epochs": 1, "random_state": None})
         net.set_params(resume=tmp_path)
         patch = die(1, owner, name, after=after)
@@ -207,7 +207,7 @@ def test_between_the_end_and_the_result(make_frames, tmp_path, die, after):
         assert not list(tmp_path.iterdir())
 
 
-def test_without_a_seed_the_draws_are_kept_until_it_is_finished(make_frames, tmp_path, die):
+def test_without_a_seed_the_draws_are_saved_until_the_fit_is_finished(make_frames, tmp_path, die):
     X, y = make_frames()
     params = {**SMALL, "random_state": None, "early_stopping": True, "validation_fraction": 0.25}
     net = SpeechSentimentRegressor(**params, resume=tmp_path)
@@ -231,29 +231,29 @@ def _payload(file):
     return io.BytesIO(content[content.index(b"PK") :])
 
 
-def test_a_generator_of_ones_own_is_left_as_after_training(make_frames, tmp_path, die):
+def test_the_users_generator_ends_in_the_state_after_training(make_frames, tmp_path, die):
     X, y = make_frames()
     rng = np.random.RandomState(7)
     whole = SpeechSentimentRegressor(**{**SMALL, "random_state": rng}).fit(X, y)
     expected = rng.randint(1000, size=5)
-    for attempt in ("killed", "resumed", "read"):
+    for attempt in ("interrupted", "resumed", "read"):
         rng = np.random.RandomState(7)
         net = SpeechSentimentRegressor(**{**SMALL, "random_state": rng}, resume=tmp_path)
-        patch = die({"killed": 5, "resumed": 100, "read": 1}[attempt])
-        if attempt == "killed":
+        patch = die({"interrupted": 5, "resumed": 100, "read": 1}[attempt])
+        if attempt == "interrupted":
             with pytest.raises(Killed):
                 net.fit(X, y)
         else:
             net.fit(X, y)
             np.testing.assert_array_equal(rng.randint(1000, size=5), expected)
         patch.undo()
-        if attempt != "killed":
+        if attempt != "interrupted":
             np.testing.assert_array_equal(net.predict(X), whole.predict(X))
 
 
 @pytest.mark.parametrize("method", ["partial_fit", "fit"])
-def test_training_that_goes_on_from_earlier_calls(make_frames, tmp_path, die, method):
-    """With the optimizer as the earlier call left it, also where that was only read."""
+def test_training_that_continues_earlier_calls(make_frames, tmp_path, die, method):
+    """With the optimizer of the earlier call, also if that call was only read."""
     X, y = make_frames()
     params = {**SMALL, "max_epochs": 1, "warm_start": method == "fit"}
 
@@ -264,7 +264,7 @@ def test_training_that_goes_on_from_earlier_calls(make_frames, tmp_path, die, me
         return net
 
     whole = train()
-    for n_infers in (7, 5):  # each call has 4; those that are finished, none
+    for n_infers in (7, 5):  # each call has 4, a finished one none
         patch = die(n_infers)
         with pytest.raises(Killed):
             train(resume=tmp_path)
@@ -309,8 +309,8 @@ def test_no_trace_in_parameters_and_pickles(make_frames, tmp_path):
     names = set(net.get_params(deep=False))
     content = pickle.dumps(net.fit(X, y))
     assert set(net.get_params(deep=False)) == names
-    assert b"FitCheckpoint" not in content and b"CheckpointFile" not in content
-    assert clone(net).checkpoint == tmp_path
+    assert b"FitProgress" not in content and b"ResumeFile" not in content
+    assert clone(net).resume == tmp_path
     loaded = pickle.loads(content)
     np.testing.assert_array_equal(loaded.predict(X), net.predict(X))
 
@@ -333,7 +333,7 @@ def test_a_search_has_a_file_for_each_fit(make_frames, tmp_path, die):
 
 
 def test_kill_9_at_ten_random_moments(tmp_path):
-    script = Path(__file__).with_name("killed_fits.py")
+    script = Path(__file__).with_name("interrupted_fits.py")
     run = subprocess.run(
         [sys.executable, script, tmp_path],
         capture_output=True,
@@ -346,4 +346,4 @@ def test_kill_9_at_ten_random_moments(tmp_path):
     assert report["in the folder"] == ["one file"]
     assert report["largest difference"] == 0
     assert report["same history"]
-    assert report["beside a running fit"] == "another file"
+    assert report["next to a running fit"] == "another file"

@@ -1,4 +1,4 @@
-"""Files of checkpoints: what they are named by, what becomes of bad ones and of full disks."""
+"""Files with the state of a fit: names, damaged files, full disks, locks."""
 
 import errno
 import os
@@ -15,14 +15,14 @@ from sklearn_speechsent import SpeechSentimentRegressor, UtteranceFrames
 from sklearn_speechsent.nn import SentimentNetwork, SpecAugment
 from sklearn_speechsent.training import resume as resume_module
 from sklearn_speechsent.training.net import UtteranceNet
-from sklearn_speechsent.training.resume_file import CheckpointFile, claimed, fit_key
+from sklearn_speechsent.training.resume_file import ResumeFile, fit_key, locked_file
 from sklearn_speechsent.utils import files
 
 STATE = {"stage": "training", "number": 1.5, "tensor": torch.arange(3)}
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing catches it."""
+    """Stands for kill -9: no code catches it."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def net(tmp_path):
 
 @pytest.fixture
 def kill(monkeypatch):
-    """Function that fits a net, but not to the end: it dies at the n-th step."""
+    """Function that fits a net, which dies at the n-th step."""
 
     def kill(net, X, y, n=5):
         steps, train_step = [], UtteranceNet.train_step
@@ -56,7 +56,7 @@ def kill(monkeypatch):
 
 
 @pytest.fixture
-def trains_not(monkeypatch):
+def no_training(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("it trains")
 
@@ -78,7 +78,7 @@ def foreign(content):
 
 @pytest.mark.parametrize("damage", [cut, flipped, foreign, lambda content: b""])
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_damaged_file_is_not_trusted(net, data, kill, damage, finished):
+def test_a_damaged_file_is_not_used(net, data, kill, damage, finished):
     whole = clone(net).set_params(resume=None).fit(*data)
     if finished:
         clone(net).fit(*data)
@@ -93,13 +93,13 @@ def test_a_damaged_file_is_not_trusted(net, data, kill, damage, finished):
     assert list(net.resume.iterdir()) == [file]
 
 
-def test_the_file_of_another_fit_is_not_trusted(net, data, kill):
+def test_the_file_of_another_fit_is_not_used(net, data, kill):
     other = kill(clone(net).set_params(lr=0.01), *data)
     content = other.read_bytes()
     other.unlink()
     file = kill(net, *data)
     file.write_bytes(content)
-    with pytest.warns(UserWarning, match="no checkpoint of this fit"):
+    with pytest.warns(UserWarning, match="not a file of this fit"):
         net.fit(*data)
 
 
@@ -121,7 +121,7 @@ def test_a_network_whose_code_has_changed(net, data, kill, monkeypatch):
     np.testing.assert_array_equal(again.predict(data[0]), whole.predict(data[0]))
 
 
-def test_what_a_killed_process_leaves_is_cleared_away(net, data, kill):
+def test_files_of_a_killed_process_are_removed(net, data, kill):
     file = kill(net, *data)
     file.with_name(f".{file.name}.0.part").write_bytes(b"half a sta")
     file.with_suffix(".lock").touch()
@@ -135,15 +135,17 @@ def test_what_a_killed_process_leaves_is_cleared_away(net, data, kill):
 # -- folders and disks ---------------------------------------------------------------------------
 
 
-def test_a_file_in_place_of_the_folder(net, data, trains_not):
+def test_a_file_in_place_of_the_folder(net, data, no_training):
     net.resume.touch()
-    with pytest.raises(OSError, match=r"folder of checkpoints .* pass another one") as caught:
+    with pytest.raises(
+        OSError, match=r"cannot be saved in the folder of resume= .* pass another folder"
+    ) as caught:
         net.fit(*data)
     assert str(net.resume) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["mkdir", "open"])
-def test_a_folder_that_is_read_only(net, data, trains_not, monkeypatch, name):
+def test_a_folder_that_is_read_only(net, data, no_training, monkeypatch, name):
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -153,14 +155,14 @@ def test_a_folder_that_is_read_only(net, data, trains_not, monkeypatch, name):
     with pytest.raises(PermissionError, match=r"Permission denied.*Make it writable"):
         net.fit(*data)
     monkeypatch.undo()
-    net.fit(*data)  # nothing is locked in the meantime
+    net.fit(*data)  # no lock is left
 
 
 Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.mark.parametrize("full", ["announced", "found out"])
-def test_a_full_disk_is_told_before_training(net, data, trains_not, monkeypatch, full):
+def test_a_full_disk_is_an_error_before_training(net, data, no_training, monkeypatch, full):
     if full == "announced":
         monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(10**9, 10**9, 10))
     else:
@@ -186,12 +188,12 @@ def test_a_disk_that_fills_up_does_not_stop_training(net, data, kill, monkeypatc
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", fill)
-        with pytest.warns(UserWarning, match="goes on from the state saved before") as caught:
+        with pytest.warns(UserWarning, match="resumes from the state saved before") as caught:
             trained = clone(net).fit(*data)
     assert len(caught) == 1 and len(written) > 6
     np.testing.assert_array_equal(trained.predict(data[0]), whole.predict(data[0]))
     (file,) = net.resume.iterdir()
-    state = CheckpointFile(file, file.stem).read()
+    state = ResumeFile(file, file.stem).read()
     assert (state["stage"], state["n_done"]) == ("training", 2)
     resumed = clone(net).fit(*data)
     np.testing.assert_array_equal(resumed.predict(data[0]), whole.predict(data[0]))
@@ -245,7 +247,7 @@ def test_other_data_are_another_file(net, data):
     for number, (frames, labels, kwargs) in enumerate(cases, start=1):
         clone(net).set_params(max_epochs=1).fit(frames, labels, **kwargs)
         assert len(list(net.resume.iterdir())) == number
-    # The same data in another container, spelling or place are the same.
+    # The same data in another container are the same data.
     compact = UtteranceFrames.from_arrays([X[row] for row in range(12)])
     net.set_params(max_epochs=1, n_jobs=None, verbose=1, resume=str(net.resume))
     net.fit(compact, y.tolist())
@@ -290,43 +292,43 @@ def test_values_are_told_apart():
     assert fit_key({"value": used}) == keys[-2]
 
 
-def test_a_parameter_that_cannot_be_pickled(net, data, trains_not):
+def test_a_parameter_that_cannot_be_pickled(net, data, no_training):
     net.set_params(optimizer__lock=threading.Lock())
     with pytest.raises(ValueError, match=r"one optimizer__lock from another.*cannot be pickled"):
         net.fit(*data)
 
 
-# -- claims --------------------------------------------------------------------------------------
+# -- locks ---------------------------------------------------------------------------------------
 
 
 def test_equal_fits_at_the_same_time_have_files_of_their_own(tmp_path):
-    with claimed(tmp_path, "key", shared=True) as (first, nothing):
+    with locked_file(tmp_path, "key", shared=True) as (first, nothing):
         assert nothing is None
         first.write(STATE)
-        with claimed(tmp_path, "key", shared=False) as (second, nothing):
+        with locked_file(tmp_path, "key", shared=False) as (second, nothing):
             assert nothing is None and second.path.name == "key-2.fit"
         # One that would come to the same result may begin where the other is.
-        with claimed(tmp_path, "key", shared=True) as (third, found):
+        with locked_file(tmp_path, "key", shared=True) as (third, found):
             assert third.path.name == "key-2.fit" and found["number"] == 1.5
         first.write({**STATE, "stage": "finished"})
-        with claimed(tmp_path, "key", shared=True) as (fourth, found):
+        with locked_file(tmp_path, "key", shared=True) as (fourth, found):
             assert fourth.path == first.path and found["stage"] == "finished"
-    with claimed(tmp_path, "key", shared=False) as (again, found):
+    with locked_file(tmp_path, "key", shared=False) as (again, found):
         assert again.path == first.path and torch.equal(found["tensor"], torch.arange(3))
     assert [file.name for file in tmp_path.iterdir()] == ["key.fit"]
 
 
 def test_folders_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "fcntl", None)
-    with claimed(tmp_path, "key", shared=False) as (first, _):
+    with locked_file(tmp_path, "key", shared=False) as (first, _):
         first.write(STATE)
-        with claimed(tmp_path, "key", shared=False) as (second, _):  # within a process
+        with locked_file(tmp_path, "key", shared=False) as (second, _):  # within a process
             assert second.path != first.path
     assert [file.name for file in tmp_path.iterdir()] == ["key.fit"]
 
 
-def test_what_cannot_be_written_leaves_the_old_state(tmp_path, monkeypatch):
-    file = CheckpointFile(tmp_path / "a.fit", "a")
+def test_a_failed_write_leaves_the_old_state(tmp_path, monkeypatch):
+    file = ResumeFile(tmp_path / "a.fit", "a")
     file.write(STATE)
     monkeypatch.setattr(os, "replace", lambda *paths: _no_space(0))
     with pytest.raises(OSError, match="No space"):

@@ -1,4 +1,4 @@
-"""What a verifier takes: recordings and frames of one kind, and what it says of anything else."""
+"""Input of a verifier: recordings, frames, labels, and errors about them."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_recordings_go_through_a_frontend(recordings, params):
     bank = MelFilterBank(24)
     other = clone(verifier).set_params(frontend=bank).fit(X, y)
     assert other.n_features_in_ == 24 and other.frontend is bank and other.frontend_ is not bank
-    assert other.transform(X).shape == (8, 6)  # no CMN, and the record says so
+    assert other.transform(X).shape == (8, 6)  # without CMN, which the settings record
     assert other.to_weights().frame_settings["cmn"] is None
 
 
@@ -39,22 +39,22 @@ def test_frames_then_recordings(fitted, recordings):
         fitted.transform(recordings[0])
 
 
-def test_a_refit_on_frames_forgets_the_frontend(recordings, voices, params):
+def test_a_refit_on_frames_has_no_frontend(recordings, voices, params):
     verifier = SpeakerVerifier(**params).fit(*recordings)
     verifier.fit(*voices)
     assert not hasattr(verifier, "frontend_") and verifier.n_features_in_ == 16
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"sample_rate": 8000}, r"sample_rate=8000 \(expected 16000\)"),
         ({"frame_shift": 0.02}, "frame_shift=0.02"),
         ({"size": 24}, r"\(24,\).*expecting \(16,\)"),
     ],
 )
-def test_frames_of_another_kind(fitted, make_voices, settings, says):
-    with pytest.raises(ValueError, match=says):
+def test_frames_of_another_kind(fitted, make_voices, settings, message):
+    with pytest.raises(ValueError, match=message):
         fitted.transform(make_voices(**settings)[0])
 
 
@@ -63,14 +63,14 @@ def test_another_cmn_warns(fitted, make_voices):
         fitted.transform(make_voices(cmn=3.0)[0])
 
 
-def test_frames_without_a_record(voices, params):
+def test_frames_without_settings(voices, params):
     X, y = voices
     bare = UtteranceFrames.from_arrays(list(X))
     verifier = SpeakerVerifier(**params).fit(bare, y)
     np.testing.assert_array_equal(verifier.transform(bare), verifier.transform(X))
 
 
-def test_embeddings_beside_the_frames_are_left_aside(voices, params):
+def test_embeddings_of_the_frames_are_ignored(voices, params):
     X, y = voices
     fused = X.with_embeddings(np.full((12, 3), np.nan))
     verifier = SpeakerVerifier(**params).fit(fused, y)
@@ -89,7 +89,7 @@ def test_frames_of_any_number_type(voices, params, dtype):
     )
 
 
-# -- what is wrong is said before any training -----------------------------------------------------
+# -- errors before any training --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -119,10 +119,10 @@ def test_labels_that_do_not_fit(voices, params, no_training):
             verifier.fit(X, [*y[:2], missing, *y[3:]] if missing is None else [0, 1, np.nan] * 4)
 
 
-def test_recordings_are_not_decoded_in_vain(recordings, params, no_training):
+def test_recordings_are_not_decoded_before_labels_are_checked(recordings, params, no_training):
     X, y = recordings
-    for labels, says in ((y[:-1], "inconsistent"), ([1, 1, 1, 1, 2, 2, 3, 3], "Holding out 2")):
-        with pytest.raises(ValueError, match=says):
+    for labels, message in ((y[:-1], "inconsistent"), ([1, 1, 1, 1, 2, 2, 3, 3], "Holding out 2")):
+        with pytest.raises(ValueError, match=message):
             SpeakerVerifier(**params).fit(X, labels)
 
 
@@ -134,7 +134,7 @@ def test_frames_must_be_finite(voices, params, no_training):
         SpeakerVerifier(**params).fit(UtteranceFrames.from_arrays(arrays), y)
 
 
-def test_maps_are_no_frames(params, no_training):
+def test_maps_are_refused(params, no_training):
     X = UtteranceFrames.from_arrays([np.zeros((9, 4, 5))] * 4)
     with pytest.raises(ValueError, match=r"shape \(n_mels,\), got \(4, 5\)"):
         SpeakerVerifier(**params).fit(X, list("abcd"))

@@ -1,4 +1,4 @@
-"""Train in a process that is killed ten times; the test beside this file reads what is printed.
+"""Script that trains in a process which is killed ten times, for ``test_resume.py``.
 
 Processes are forked from this one, so that torch is imported once and not eleven times.
 """
@@ -15,7 +15,7 @@ import torch
 from sklearn_speechsent import SpeechSentimentRegressor, UtteranceFrames
 from sklearn_speechsent.training import resume
 from sklearn_speechsent.training.net import UtteranceNet
-from sklearn_speechsent.training.resume_file import CheckpointFile, claimed
+from sklearn_speechsent.training.resume_file import ResumeFile, locked_file
 
 rng = np.random.default_rng(0)
 y = np.arange(40) % 3 - 1
@@ -34,18 +34,18 @@ NET = SpeechSentimentRegressor(
 
 
 def train(folder, moments, results):
-    """Fit, and say when a batch begins and when a file is written."""
+    """Fit, and report when a batch begins and when a file is written."""
 
-    def telling(function):
-        def told(*args, **kwargs):
+    def reporting(function):
+        def reported(*args, **kwargs):
             os.write(moments, b".")
             return function(*args, **kwargs)
 
-        return told
+        return reported
 
     resume.SAVE_INTERVAL = 0.0
-    UtteranceNet.infer = telling(UtteranceNet.infer)
-    CheckpointFile.write = telling(CheckpointFile.write)
+    UtteranceNet.infer = reporting(UtteranceNet.infer)
+    ResumeFile.write = reporting(ResumeFile.write)
     net = NET.set_params(resume=folder).fit(X, y)
     results.put((net.predict(X), net.history[:, ("train_loss", "valid_loss")]))
 
@@ -54,7 +54,7 @@ def main(folder):
     torch.set_num_threads(1)
     context = multiprocessing.get_context("fork")
     whole = NET.fit(X, y)
-    n_killed, beside = 0, ""
+    n_killed, concurrent = 0, ""
     while True:
         read, write = os.pipe()
         results = context.SimpleQueue()
@@ -69,8 +69,8 @@ def main(folder):
             assert os.read(read, 1), "it was finished before it was killed"
         if n_killed == 1:
             (file,) = folder.glob("*.fit")
-            with claimed(folder, file.stem, shared=False) as (other, _):
-                beside = "the same file" if other.path.stem == file.stem else "another file"
+            with locked_file(folder, file.stem, shared=False) as (other, _):
+                concurrent = "the same file" if other.path.stem == file.stem else "another file"
         process.join(timeout=rng.uniform(0, 0.01))
         process.kill()
         process.join()
@@ -81,7 +81,7 @@ def main(folder):
         "in the folder": [f"one {'file' if p.suffix == '.fit' else p}" for p in folder.iterdir()],
         "largest difference": float(np.abs(predictions - whole.predict(X)).max()),
         "same history": history == whole.history[:, ("train_loss", "valid_loss")],
-        "beside a running fit": beside,
+        "next to a running fit": concurrent,
     }
     print(json.dumps(report))
 
