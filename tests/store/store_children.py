@@ -1,7 +1,7 @@
-"""Processes that fill a store, to be killed, stopped and counted by the tests beside this file.
+"""Processes that fill a store, to be interrupted, stopped and counted by the tests.
 
-They are forked off a process that has imported everything, which takes a hundred times less long
-than starting from scratch; nothing of the test's own process is in them.
+They are forked off a process that has imported everything, which is a hundred times faster
+than starting from scratch; they share nothing with the process of the test.
 """
 
 import multiprocessing
@@ -75,7 +75,7 @@ def _killer(die_at):
 
 @contextmanager
 def process(*args, **kwargs):
-    """Run :func:`extract` elsewhere; nothing of it is left at the end."""
+    """Run :func:`extract` in another process; it has ended afterwards."""
     child = CONTEXT.Process(target=extract, args=args, kwargs=kwargs, daemon=True)
     child.start()
     try:

@@ -1,4 +1,4 @@
-"""What the tests beside this file keep: tiny recordings, numbers by name, and looks at a folder."""
+"""Tiny recordings, features made of numbers, and checks of a store's folder."""
 
 import numpy as np
 import soundfile
@@ -8,7 +8,7 @@ from sklearn_speechsent import FeatureStore
 from sklearn_speechsent.store import digest
 from sklearn_speechsent.store.compute import compute_missing
 
-#: Names of what a step leaves in its folder when all is well.
+#: Suffixes of the files that a step leaves in its folder.
 TIDY = (".npy", ".json")
 
 
@@ -34,7 +34,7 @@ def made_of(name):
 
 
 def put(cache, names, made=made_of, **options):
-    """Fill a cache with what is made of names; gives those that were computed."""
+    """Compute what is missing in a cache; gives the names that were computed."""
     computed = []
 
     def function(batch):
@@ -54,7 +54,7 @@ def a_step_cache(folder, step="cmn", **options):
     return FeatureStore(folder, **options).step_cache(step, {})
 
 
-def assert_kept(cache, names, made=made_of):
+def assert_stored(cache, names, made=made_of):
     cache.refresh()
     base, starts, stops = cache.frames([key(name) for name in names])
     for name, start, stop in zip(names, starts, stops, strict=True):
@@ -70,7 +70,7 @@ def assert_same_frames(frames, expected):
 
 
 def uncached(estimator):
-    """Copy that keeps nothing."""
+    """Copy that stores nothing."""
     twin = clone(estimator)
     names = [name for name in twin.get_params() if name.split("__")[-1] == "memory"]
     return twin.set_params(**dict.fromkeys(names))
@@ -89,5 +89,5 @@ def counts(store):
 
 
 def strays(folder):
-    """Files that should not be there once nobody is at work."""
+    """Files that should not be there once no process is at work."""
     return [path for path in folder.rglob("*") if path.is_file() and path.suffix not in TIDY]

@@ -11,8 +11,8 @@ import pytest
 from store_children import CONTEXT, TIMEOUT, finished, lines, process
 from store_corpus import (
     a_step_cache,
-    assert_kept,
     assert_same_frames,
+    assert_stored,
     key,
     made_of,
     put,
@@ -61,10 +61,10 @@ def test_each_key_is_computed_once(tmp_path, n_jobs):
     cache = a_step_cache(tmp_path)
     names = [*range(30), 3, 3, *range(5)]
     assert sorted(put(cache, names, n_jobs=n_jobs)) == list(range(30))
-    assert_kept(cache, names)
+    assert_stored(cache, names)
     assert put(cache, names[::-1], n_jobs=n_jobs) == []
     assert put(cache, [7, 30, 7, 31], n_jobs=n_jobs) == [30, 31]
-    assert_kept(cache, [31, 7, 30, 0])
+    assert_stored(cache, [31, 7, 30, 0])
     assert not strays(tmp_path)
 
 
@@ -75,7 +75,7 @@ def test_frames_come_out_of_several_files_in_the_order_of_the_rows(tmp_path, rng
     assert put(cache, list(range(40))) == []
     assert len(shard_paths(cache.folder)) == 4
     for _ in range(20):
-        assert_kept(cache, rng.integers(40, size=15).tolist())
+        assert_stored(cache, rng.integers(40, size=15).tolist())
 
 
 def test_shards_are_closed_when_they_are_large_or_old(tmp_path, monkeypatch):
@@ -90,7 +90,7 @@ def test_shards_are_closed_when_they_are_large_or_old(tmp_path, monkeypatch):
     cache = a_step_cache(tmp_path / "old")
     put(cache, list(range(10)))
     assert len(shard_paths(cache.folder)) == 10
-    assert_kept(cache, list(range(10)))
+    assert_stored(cache, list(range(10)))
 
 
 def test_problems_are_told_by_key_and_not_kept(tmp_path):
@@ -105,7 +105,7 @@ def test_problems_are_told_by_key_and_not_kept(tmp_path):
         problems = compute_missing(cache, [key(n) for n in names], lambda rows: rows, function)
         assert {k: p.args[0] for k, p in problems.items()} == {key(n): n for n in range(0, 20, 3)}
     assert len(cache) == 13
-    assert_kept(cache, [n for n in names if n % 3])
+    assert_stored(cache, [n for n in names if n % 3])
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -122,7 +122,7 @@ def test_what_was_computed_before_an_accident_is_kept(tmp_path, n_jobs):
         put(a_step_cache(tmp_path), list(range(40)), made, n_jobs=n_jobs)
     again = put(a_step_cache(tmp_path), list(range(40)), n_jobs=n_jobs)
     assert 21 in again and not set(range(16)) & set(again)
-    assert_kept(a_step_cache(tmp_path), list(range(40)))
+    assert_stored(a_step_cache(tmp_path), list(range(40)))
     assert not strays(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_a_writer_lent_out_when_the_rest_is_closed_is_closed_after(tmp_path):
     writer.add(key(1), made_of(1))
     loan.__exit__(None, None, None)
     assert len(shard_paths(tmp_path)) == 1 and not strays(tmp_path)
-    assert_kept(compute.StepCache(tmp_path), [0, 1])
+    assert_stored(compute.StepCache(tmp_path), [0, 1])
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
@@ -161,14 +161,14 @@ def test_threads_fill_one_folder(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert sorted(computed) == names if files.fcntl else set(computed) == set(names)
-    assert_kept(a_step_cache(tmp_path), names)
+    assert_stored(a_step_cache(tmp_path), names)
     assert not strays(tmp_path)
 
 
 # --- leases and locks
 
 
-def test_claims_are_seen_while_they_stand(tmp_path):
+def test_leases_are_seen_until_they_end(tmp_path):
     with Leases(tmp_path) as ours, Leases(tmp_path) as theirs:
         assert ours.has_others() and ours.of_others() == set()
         theirs.add([key(0), key(1)])
@@ -179,7 +179,7 @@ def test_claims_are_seen_while_they_stand(tmp_path):
 
 
 @needs_locks
-def test_claims_of_the_dead_do_not_count(tmp_path):
+def test_leases_of_ended_processes_do_not_count(tmp_path):
     content = key(0) + key(1)
     (tmp_path / "dead.leases").write_bytes(content)
     with Leases(tmp_path) as leases:
@@ -221,7 +221,7 @@ def test_without_locks_files_are_alive_for_a_day(tmp_path, monkeypatch):
     assert [path.name for path in strays(tmp_path)] == ["new.part"]
 
 
-def test_a_file_that_somebody_took_for_abandoned_is_made_anew(tmp_path, monkeypatch):
+def test_a_file_that_was_taken_for_abandoned_is_created_again(tmp_path, monkeypatch):
     names = iter(["first", "second"])
 
     def removes_the_first(file, **options):
@@ -235,7 +235,7 @@ def test_a_file_that_somebody_took_for_abandoned_is_made_anew(tmp_path, monkeypa
 
 
 @needs_locks
-def test_a_turn_is_waited_for_but_not_forever(tmp_path, monkeypatch):
+def test_waiting_for_a_folder_lock_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_LONGEST_WAIT", 0.01)
     with folder_lock(tmp_path):
         number = os.open(tmp_path, os.O_RDONLY)
@@ -295,16 +295,16 @@ def test_processes_with_other_rows_and_threads(recordings, expected, tmp_path):
 
 
 def until_held(log, n):
-    """Wait until so many decodings are noted."""
+    """Wait until this number of decodings is in the log."""
     waiting = threading.Event()
     while len(lines(log)) < n:
         waiting.wait(0.005)
 
 
 @needs_locks
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["interrupted", "stopped"])
 def test_others_take_over_from_one_that_is(recordings, expected, tmp_path, end):
-    """Its leases fall when it dies, or nobody waits any longer when it stands still."""
+    """Its leases end with it, and the others stop waiting for one that stands still."""
     folder, log, other_log = tmp_path / "store", tmp_path / "log", tmp_path / "other"
     ours, theirs = CONTEXT.Pipe()
     patience = TIMEOUT if end == signal.SIGKILL else 0.05

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from store_corpus import (
     a_step_cache,
-    assert_kept,
     assert_same_frames,
+    assert_stored,
     made_of,
     put,
     short_recordings,
@@ -161,7 +161,7 @@ def test_a_disk_that_becomes_read_only(small_disk, recordings, decoded):
 
 
 class FullDisk:
-    """File that takes so many bytes, of itself and others, and no more."""
+    """File on a disk that is full after some bytes, which it shares with other files."""
 
     def __init__(self, file, disk):
         self._file, self._disk = file, disk
@@ -201,18 +201,18 @@ def test_full_at_any_moment(tmp_path, monkeypatch, room, n_jobs):
     assert FeatureStore(tmp_path).check().empty
     again = a_step_cache(tmp_path)
     assert put(again, NAMES[:5]) == []
-    assert_kept(again, NAMES[:5])
+    assert_stored(again, NAMES[:5])
     assert not set(put(again, NAMES)) & set(NAMES[:5])
-    assert_kept(again, NAMES)
+    assert_stored(again, NAMES)
 
 
-def test_what_was_finished_before_the_disk_was_full_is_kept(tmp_path, monkeypatch):
+def test_shards_from_before_the_disk_was_full_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(shard, "_MAX_BYTES", 1)
     with monkeypatch.context() as patched:
         Disk(7000, patched)
         with pytest.raises(StoreError):
             put(a_step_cache(tmp_path), NAMES)
-    done = len(a_shelf_refreshed(tmp_path))
+    done = len(refreshed_step_cache(tmp_path))
     assert 0 < done < len(NAMES)
     assert put(a_step_cache(tmp_path), NAMES) == NAMES[done:]
 
@@ -227,13 +227,13 @@ def await_end_of_threads(folder):
     raise AssertionError(strays(folder))
 
 
-def a_shelf_refreshed(folder):
+def refreshed_step_cache(folder):
     cache = a_step_cache(folder)
     cache.refresh()
     return cache
 
 
-def test_full_when_only_the_claims_do_not_fit(tmp_path, monkeypatch):
+def test_full_when_only_the_leases_do_not_fit(tmp_path, monkeypatch):
     """Leases are advice: without room for them the work is still done."""
     disk = Disk(0, monkeypatch)
     monkeypatch.setattr(shard, "create_locked", files.create_locked)

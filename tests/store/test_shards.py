@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from store_corpus import a_step_cache, assert_kept, key, made_of, put, strays
+from store_corpus import a_step_cache, assert_stored, key, made_of, put, strays
 
 from sklearn_speechsent import FeatureStore
 from sklearn_speechsent.store.shard import (
@@ -32,11 +32,11 @@ def shard(cache):
 
 
 def heals(cache, damaged=tuple(NAMES)):
-    """The damaged entries, and no others, are computed anew, and nothing else stays behind."""
+    """The damaged entries, and no others, are computed again, and no other file is left."""
     again = a_step_cache(cache.folder.parent)
     assert again.folder == cache.folder
     assert put(again, NAMES) == list(damaged)
-    assert_kept(again, NAMES)
+    assert_stored(again, NAMES)
     assert put(a_step_cache(cache.folder.parent), NAMES) == []
     assert not strays(cache.folder)
     return FeatureStore(cache.folder.parent).check().empty
@@ -65,9 +65,9 @@ def test_cut_off_anywhere(cache, shard):
     assert heals(cache, damaged=())
 
 
-@pytest.mark.parametrize("kept", [0, 10, 127, 130, 319, 400, 700, -1])
-def test_cut_off_shards_are_replaced(cache, shard, kept):
-    shard.write_bytes(shard.read_bytes()[:kept])
+@pytest.mark.parametrize("size", [0, 10, 127, 130, 319, 400, 700, -1])
+def test_cut_off_shards_are_replaced(cache, shard, size):
+    shard.write_bytes(shard.read_bytes()[:size])
     problems = FeatureStore(cache.folder.parent).check()
     assert problems["file"].tolist() == [str(shard)] and problems["utterances"].tolist() == [0]
     assert heals(cache)
@@ -219,7 +219,7 @@ def test_a_shard_that_cannot_be_read_is_not_thrown_away(cache, shard, monkeypatc
     assert "cannot be read" in problems["problem"][0] and "denied" in problems["problem"][0]
     assert len(shard_paths(cache.folder)) == 2
     assert FeatureStore(cache.folder.parent).check().empty
-    assert_kept(a_step_cache(cache.folder.parent), NAMES)
+    assert_stored(a_step_cache(cache.folder.parent), NAMES)
 
 
 # --- writing

@@ -1,9 +1,10 @@
-"""What names an entry, and the care of the folder."""
+"""Keys of entries, the parameter ``memory``, and maintenance of the folder."""
 
 import os
 import pickle
 import shutil
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,11 +12,10 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from store_corpus import (
     a_step_cache,
-    assert_kept,
     assert_same_frames,
+    assert_stored,
     misses,
     put,
-    short_recordings,
     uncached,
 )
 
@@ -24,34 +24,11 @@ from sklearn_speechsent import (
     MelFilterBank,
     SlidingCMN,
     UtteranceFrames,
-    audio,
+    make_sentiment_pipeline,
 )
 from sklearn_speechsent.store import check_store, shard, step_cache, utterance_keys
+from sklearn_speechsent.store.feature_store import NullStore
 from sklearn_speechsent.store.keys import settings_digest
-
-
-@pytest.fixture
-def recordings(tmp_path):
-    return short_recordings(tmp_path / "recordings", 12)
-
-
-@pytest.fixture
-def computed(monkeypatch):
-    """Rows that were decoded since it was last cleared."""
-    rows, original = [], audio.read
-
-    def read(recording, sample_rate):
-        rows.append(recording.row)
-        return original(recording, sample_rate)
-
-    monkeypatch.setattr(audio, "read", read)
-    return rows
-
-
-@pytest.fixture
-def store(tmp_path):
-    return FeatureStore(tmp_path / "store")
-
 
 # --- keys: contents and settings, not names
 
@@ -195,7 +172,7 @@ def test_the_least_recently_used_go_first(tmp_path):
     assert store.reduce_size(10**9) == 4 * size
     reader = a_step_cache(tmp_path)
     assert put(reader, [0]) == []
-    assert_kept(reader, [0])  # the oldest is used again
+    assert_stored(reader, [0])  # the oldest is used again
     assert store.reduce_size(2 * size + 1) == 2 * size
     assert shard.shard_paths(place.folder) == sorted([paths[0], paths[3]])
     assert put(a_step_cache(tmp_path), [0, 5, 10, 15]) == [5, 10]
@@ -207,11 +184,11 @@ def test_use_is_noted_once_an_hour(tmp_path, monkeypatch):
     put(place, [0])
     (path,) = shard.shard_paths(place.folder)
     before = path.stat().st_mtime_ns
-    assert_kept(place, [0])
+    assert_stored(place, [0])
     assert path.stat().st_mtime_ns == before
     monkeypatch.setattr(step_cache, "_TOUCH", -1.0)
     os.utime(path, ns=(0, 0))
-    assert_kept(place, [0])
+    assert_stored(place, [0])
     assert path.stat().st_mtime_ns >= before
 
 
@@ -228,7 +205,7 @@ def test_entries_dropped_while_others_are_computed_are_computed_too(tmp_path):
 
     computed = put(place, [0, 1, 2, 3], made)
     assert computed[0] == 3 and sorted(set(computed)) == [0, 1, 2, 3]
-    assert_kept(place, [0, 1, 2, 3])
+    assert_stored(place, [0, 1, 2, 3])
 
 
 def test_a_store_is_its_folder(tmp_path, monkeypatch):
@@ -243,3 +220,70 @@ def test_a_store_is_its_folder(tmp_path, monkeypatch):
     assert FeatureStore("~/here") == store
     bank = clone(MelFilterBank(memory=store))
     assert bank.memory == store
+
+
+# --- joblib.Memory as memory
+
+
+def test_joblib_memory_stands_for_a_folder_inside_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for location in ("here", tmp_path / "here"):
+        memory = joblib.Memory(location, verbose=0)
+        assert check_store(memory) == FeatureStore(tmp_path / "here" / "speechsent")
+        assert check_store(clone(MelFilterBank(memory=memory)).memory) == check_store(memory)
+        assert check_store(pickle.loads(pickle.dumps(memory))) == check_store(memory)
+
+
+def test_joblib_memory_without_a_location_is_none(recordings, computed):
+    assert type(check_store(joblib.Memory(None))) is type(check_store(None)) is NullStore
+    bank = MelFilterBank(memory=joblib.Memory(None))
+    for _ in range(2):
+        bank.fit_transform(recordings[:2])
+    assert len(computed) == 4
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_features_in_a_joblib_memory(recordings, tmp_path, computed, shared):
+    """Also of one that caches functions, or the steps of a Pipeline, at the same time."""
+    memory = joblib.Memory(tmp_path / "cache", verbose=0)
+    pipeline = make_sentiment_pipeline(memory=memory, n_jobs=1)[:-1]
+    if shared:
+        pipeline.memory = memory
+    expected = uncached(pipeline).fit_transform(recordings)
+    computed.clear()
+    for _ in range(2):
+        np.testing.assert_array_equal(clone(pipeline).fit_transform(recordings), expected)
+    assert len(computed) == len(recordings)
+    table = FeatureStore(tmp_path / "cache" / "speechsent").summary()
+    assert set(table["step"]) == {"files", "mfb", "vad", "cmn", "srext"}
+    assert (table["utterances"] == len(recordings)).all()
+    memory.clear(warn=False)  # of joblib's own folder
+    clone(pipeline).fit_transform(recordings)
+    assert len(computed) == len(recordings)
+
+
+class Elsewhere(joblib._store_backends.StoreBackendBase):
+    """A store that is not a folder."""
+
+    def configure(self, location, verbose=0, backend_options=None):
+        self.location = location
+
+    def _open_item(self, f, mode):
+        raise NotImplementedError
+
+    _item_exists = _move_item = clear_location = get_items = create_location = _open_item
+
+
+def test_other_backends_of_joblib_memory_are_refused(monkeypatch, recordings):
+    monkeypatch.setitem(joblib.memory._STORE_BACKENDS, "elsewhere", Elsewhere)
+    memory = joblib.Memory("bucket", backend="elsewhere", verbose=0)
+    for step in (MelFilterBank(memory=memory), SlidingCMN(memory=memory)):
+        X = recordings if isinstance(step, MelFilterBank) else [np.ones((3, 2))]
+        with pytest.raises(ValueError, match=r"not store in a local folder.*path of a folder"):
+            step.fit_transform(X)
+
+
+@pytest.mark.parametrize("memory", [1, True, ["folder"]])
+def test_other_objects_are_refused(memory, recordings):
+    with pytest.raises(ValueError, match="The 'memory' parameter"):
+        MelFilterBank(memory=memory).fit(recordings)

@@ -1,4 +1,4 @@
-"""Features out of a store are those without one, wherever they go."""
+"""Features from a store equal those that are computed without one."""
 
 import pickle
 
@@ -11,7 +11,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from store_corpus import (
     assert_same_frames,
     misses,
-    short_recordings,
     strays,
     uncached,
 )
@@ -34,29 +33,6 @@ from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.frames.mapped import FrameFiles
 
 WEIGHTS = "speechsent-seresnet"
-
-
-@pytest.fixture
-def recordings(tmp_path):
-    return short_recordings(tmp_path / "recordings", 12)
-
-
-@pytest.fixture
-def computed(monkeypatch):
-    """Rows that were decoded since it was last cleared."""
-    rows, original = [], audio.read
-
-    def read(recording, sample_rate):
-        rows.append(recording.row)
-        return original(recording, sample_rate)
-
-    monkeypatch.setattr(audio, "read", read)
-    return rows
-
-
-@pytest.fixture
-def store(tmp_path):
-    return FeatureStore(tmp_path / "store")
 
 
 # --- results are those without a store
@@ -84,15 +60,15 @@ STEPS = {
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-def test_every_step_gives_what_it_gives_without(speech, store, steps, computed):
+def test_every_step_gives_the_same_from_a_store(speech, store, steps, computed):
     paths = speech.data[:4]
     plain = make_pipeline(*steps)
     names = [name for name in plain.get_params() if name.split("__")[-1] == "memory"]
-    kept = clone(plain).set_params(**dict.fromkeys([n for n in names if n != "memory"], store))
+    stored = clone(plain).set_params(**dict.fromkeys([n for n in names if n != "memory"], store))
     expected = plain.fit_transform(paths)
     computed.clear()
     for _ in range(2):
-        found = clone(kept).fit_transform(paths)
+        found = clone(stored).fit_transform(paths)
         if isinstance(expected, UtteranceFrames):
             assert_same_frames(found, expected)
             assert found.frame_settings == expected.frame_settings
@@ -100,30 +76,48 @@ def test_every_step_gives_what_it_gives_without(speech, store, steps, computed):
         else:
             assert found.dtype == expected.dtype
             np.testing.assert_array_equal(found, expected)
-        # The second time nothing is computed by anyone.
+        # The second time nothing is computed.
         assert len(computed) == 4
     last = store.summary()
     assert (last["misses"] == 4).all() and (last["hits"] == 4).all()
     assert not strays(store.folder)
-    _, new = misses(store, lambda: kept.fit_transform([*paths[2:], *speech.data[4:6]]))
+    _, new = misses(store, lambda: stored.fit_transform([*paths[2:], *speech.data[4:6]]))
     assert set(new.values()) == {2}
 
 
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_one_path(speech, tmp_path, steps):
+    """Neither a store nor the number of threads changes a bit of the features."""
+    results = []
+    for memory, n_jobs in [(None, 1), (None, 2), (tmp_path / "one", 1), (tmp_path / "two", 2)]:
+        pipeline = clone(make_pipeline(*steps))
+        given = {"memory": memory, "n_jobs": n_jobs}
+        parameters = [name for name in pipeline.get_params() if "__" in name]
+        pipeline.set_params(
+            **{n: given[n.split("__")[-1]] for n in parameters if n.split("__")[-1] in given}
+        )
+        results.append(pipeline.fit_transform(speech.data[:5]))
+        if memory is not None:
+            assert (FeatureStore(memory).summary()["utterances"] == 5).all()
+    for found in results[1:]:
+        assert_same_frames(list(found), list(results[0]))
+
+
 @pytest.mark.parametrize("perturb", [False, True])
-def test_a_whole_pipeline_gives_what_it_gives_without(speech, store, perturb, computed):
+def test_a_whole_pipeline_gives_the_same_from_a_store(speech, store, perturb, computed):
     pipeline = make_sentiment_pipeline(weights=WEIGHTS, random_state=0)
     if perturb:
         pipeline = WaveformPerturbation(
             pipeline, speeds=(0.9,), snr_db=(15,), predict_speeds=(0.9, 1.0), random_state=0
         )
     data, target = speech.data[:6], speech.target[:6]
-    kept = clone(pipeline).set_params(
+    stored = clone(pipeline).set_params(
         **{f"{'estimator__' * perturb}{s}__memory": store for s in ("mfb", "vad", "cmn", "srext")}
     )
     expected = pipeline.fit(data, target).predict_proba(data)
     for _ in range(2):
         computed.clear()
-        np.testing.assert_array_equal(kept.fit(data, target).predict_proba(data), expected)
+        np.testing.assert_array_equal(stored.fit(data, target).predict_proba(data), expected)
     assert not computed
 
 
@@ -137,15 +131,15 @@ def test_nan_and_skipped_rows(recordings, store, tmp_path, computed):
     with pytest.warns(UserWarning, match=r"2 of 4 recordings were kept as NaN"):
         expected = make_pipeline(*steps).fit_transform(paths)
     assert np.isnan(expected[1]).all() and expected.lengths.tolist()[1::2] == [1, 1]
-    kept = make_pipeline(*(clone(step).set_params(memory=store) for step in steps))
+    stored = make_pipeline(*(clone(step).set_params(memory=store) for step in steps))
     for _ in range(2):
         with pytest.warns(UserWarning, match=r"2 of 4 recordings were kept as NaN"):
-            assert_same_frames(kept.fit_transform(paths), expected)
+            assert_same_frames(stored.fit_transform(paths), expected)
     skipping = MelFilterBank(on_error="skip", memory=store)
     computed.clear()
     with pytest.warns(UserWarning, match=r"2 of 4 recordings were left out"):
         frames = skipping.fit_transform(paths)
-    assert computed == [1, 3]  # what is wrong with a recording is not kept
+    assert computed == [1, 3]  # problems of recordings are not stored
     assert_same_frames(frames, MelFilterBank().fit_transform(paths[::2]))
     with pytest.raises(audio.RecordingError, match=r"2 of 4 recordings cannot be used"):
         MelFilterBank(memory=store).fit_transform(paths)
@@ -153,7 +147,7 @@ def test_nan_and_skipped_rows(recordings, store, tmp_path, computed):
         skipping.fit_transform(paths[1::2])
 
 
-# --- frames in files, in the hands of others
+# --- frames in files, in other objects and processes
 
 
 def test_frames_are_not_read_before_they_are_needed(recordings, store):
@@ -242,11 +236,11 @@ def test_half_precision_takes_half_the_space_and_entries_of_its_own(recordings, 
     small, large = sorted(table["bytes"])
     tables = 3 * 128 + 12 * (8 + 16 + 4) + 4 + 128  # of where utterances are; headers
     assert 2 * (small - tables) == large - tables
-    # The means are taken in float32 and kept in float16.
+    # The means are taken in float32 and stored in float16.
     plain = SlidingCMN(0.1).fit_transform(frames)
-    kept = SlidingCMN(0.1, memory=half).fit_transform(frames)
+    stored = SlidingCMN(0.1, memory=half).fit_transform(frames)
     assert plain.dtype == np.float32
-    assert_same_frames(kept, [utterance.astype(np.float16) for utterance in plain])
+    assert_same_frames(stored, [utterance.astype(np.float16) for utterance in plain])
 
 
 def test_rows_of_one_vector_keep_their_type(speech, tmp_path):

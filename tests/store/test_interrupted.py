@@ -1,4 +1,4 @@
-"""An extraction that is killed again and again: nothing is lost but what was in hand."""
+"""Interrupted extraction: only utterances that were being computed are lost."""
 
 import signal
 from functools import partial
@@ -11,7 +11,7 @@ from sklearn_speechsent import FeatureStore, MelFilterBank
 from sklearn_speechsent.utils import files
 
 pytestmark = pytest.mark.skipif(
-    files.fcntl is None, reason="without locks, leftovers of the dead count as alive for a day"
+    files.fcntl is None, reason="without locks, files of ended processes count as in use for a day"
 )
 #: Bytes after which a shard is closed: every utterance has one of its own; three or four share one.
 OWN, SHARED = 1, 25_000
@@ -27,41 +27,41 @@ def expected(recordings):
     return MelFilterBank().fit_transform(recordings)
 
 
-def n_kept(folder):
-    """Utterances in the store, after whatever happened; all of them whole."""
+def n_stored(folder):
+    """Number of utterances in the store, none of which is damaged."""
     store = FeatureStore(folder)
     assert store.check().empty
-    kept = store.summary().set_index("step")["utterances"]
-    return int(kept.get("mfb", 0))
+    stored = store.summary().set_index("step")["utterances"]
+    return int(stored.get("mfb", 0))
 
 
 def assert_whole(folder, paths, expected):
     assert_same_frames(MelFilterBank(memory=folder).fit_transform(paths), expected)
-    assert n_kept(folder) == len(paths)
+    assert n_stored(folder) == len(paths)
     assert not strays(folder)
 
 
 @pytest.mark.parametrize("max_bytes, n_jobs", [(OWN, 1), (SHARED, 1), (SHARED, 2)])
-def test_killed_ten_times(recordings, expected, tmp_path, rng, max_bytes, n_jobs):
+def test_interrupted_ten_times(recordings, expected, tmp_path, rng, max_bytes, n_jobs):
     folder, log = tmp_path / "store", tmp_path / "log"
     extract = partial(process, recordings, str(folder), log, _MAX_BYTES=max_bytes, n_jobs=n_jobs)
-    kept = 0
+    stored = 0
     for moment in rng.integers(1, 16, size=10).tolist():
         before = len(lines(log))
         ours, theirs = CONTEXT.Pipe()
         with extract(hold=(moment, theirs)) as child:
             theirs.close()
-            # It dies between two utterances, with a thread in the midst of another one if it has.
+            # It ends between two utterances; a second thread may be in the middle of another one.
             assert ours.poll(60) and ours.recv() == "here"
             child.kill()
             child.join()
             assert child.exitcode == -signal.SIGKILL
-        now = n_kept(folder)
+        now = n_stored(folder)
         in_hand = 1 if max_bytes == OWN else 4 * n_jobs
-        assert kept + len(lines(log)) - before - in_hand - n_jobs <= now
-        assert kept <= now
-        kept = now
-    assert 0 < kept < len(recordings)
+        assert stored + len(lines(log)) - before - in_hand - n_jobs <= now
+        assert stored <= now
+        stored = now
+    assert 0 < stored < len(recordings)
     with extract() as child:
         assert finished(child)
     lost = len(lines(log)) - len(recordings)
@@ -69,8 +69,8 @@ def test_killed_ten_times(recordings, expected, tmp_path, rng, max_bytes, n_jobs
     assert_whole(folder, recordings, expected)
 
 
-def test_killed_at_any_line_of_the_store(recordings, expected, tmp_path, rng):
-    """Also while it looks, leases, writes, names, and tidies up."""
+def test_interrupted_at_any_line_of_the_store(recordings, expected, tmp_path, rng):
+    """Also while it reads, takes leases, writes, renames and removes files."""
     folder, log, deaths = tmp_path / "store", tmp_path / "log", 0
     paths = recordings[:16]
     extract = partial(process, paths, str(folder), log, _MAX_BYTES=SHARED)
@@ -79,7 +79,7 @@ def test_killed_at_any_line_of_the_store(recordings, expected, tmp_path, rng):
             child.join()
             assert child.exitcode in (0, -signal.SIGKILL)
             deaths += child.exitcode != 0
-        if n_kept(folder) == len(paths):
+        if n_stored(folder) == len(paths):
             FeatureStore(folder).clear()
     assert deaths >= 20
     with extract() as child:
@@ -87,7 +87,7 @@ def test_killed_at_any_line_of_the_store(recordings, expected, tmp_path, rng):
     assert_whole(folder, paths, expected[:16])
 
 
-def test_killed_while_others_are_at_work(recordings, expected, tmp_path, rng):
+def test_interrupted_next_to_another_process(recordings, expected, tmp_path, rng):
     folder, log = tmp_path / "store", tmp_path / "log"
     extract = partial(process, recordings, str(folder), log, _MAX_BYTES=SHARED, _POLL=0.005)
     with extract() as survivor:
@@ -99,8 +99,8 @@ def test_killed_while_others_are_at_work(recordings, expected, tmp_path, rng):
     assert_whole(folder, recordings, expected)
 
 
-def test_killed_before_the_settings_are_written(recordings, expected, tmp_path):
-    """A folder without settings is nobody's, until it is filled again."""
+def test_interrupted_before_the_settings_are_written(recordings, expected, tmp_path):
+    """A folder without settings does not count until features are stored in it again."""
     folder = tmp_path / "store"
     MelFilterBank(memory=folder).fit_transform(recordings[:9])
     for settings in folder.rglob("settings.json"):
