@@ -257,9 +257,6 @@ def test_features_in_a_joblib_memory(recordings, tmp_path, computed, shared):
     table = FeatureStore(tmp_path / "cache" / "speechsent").summary()
     assert set(table["step"]) == {"files", "mfb", "vad", "cmn", "srext"}
     assert (table["utterances"] == len(recordings)).all()
-    memory.clear(warn=False)  # of joblib's own folder
-    clone(pipeline).fit_transform(recordings)
-    assert len(computed) == len(recordings)
 
 
 class Elsewhere(joblib._store_backends.StoreBackendBase):
