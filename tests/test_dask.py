@@ -1,8 +1,8 @@
 """A cluster of two worker processes: same results as here, features through the store.
 
 joblib sends arrays of more than a kilobyte to one worker, from which the others get them. If that
-one dies, so does the search, unless it is run under ``dask_config``. What the store computes
-depends on no worker.
+one ends, so does the search, unless it is run under ``dask_config``. What the store computes
+does not depend on single workers.
 """
 
 import math
@@ -27,7 +27,7 @@ from sklearn_speechsent.store.shard import read_shard, shard_paths
 
 distributed = pytest.importorskip("distributed")
 
-#: Seconds after which whatever has not come to an end never will.
+#: Seconds after which a call counts as hanging.
 TIMEOUT = 240
 
 
@@ -54,7 +54,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def client(cluster):
-    """Client of a cluster that is complete, also after a test that killed a worker."""
+    """Client of a cluster that is complete, also after a test that interrupted a worker."""
     with distributed.Client(cluster) as client:
         workers(client)
         yield client
@@ -100,7 +100,7 @@ def on_cluster(function, *args, config=dask, **kwargs):
 
 
 def pipeline(store, *more):
-    """Small pipeline that keeps its features and computes them on two threads."""
+    """Small pipeline that stores its features and computes them on two threads."""
     return Pipeline(
         [
             ("mfb", MelFilterBank(memory=store, n_jobs=2)),
@@ -113,7 +113,7 @@ def pipeline(store, *more):
 
 
 def local(estimator):
-    """Copy that keeps nothing."""
+    """Copy that stores nothing."""
     twin = clone(estimator)
     names = [name for name in twin.get_params() if name.endswith("__memory")]
     return twin.set_params(**dict.fromkeys(names))
@@ -126,7 +126,7 @@ def assert_same_frames(frames, expected):
 
 
 def assert_tidy(store):
-    """Everything is whole, and nobody left anything behind."""
+    """No file is damaged, and no temporary file is left."""
     assert store.check().empty
     files = [path for path in store.folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".npy", ".json"}
@@ -186,7 +186,7 @@ def as_before():
     audio.read = READ
 
 
-def lose_no_patience():
+def wait_without_limit():
     """Have a worker wait for the leases of others for ever, so that a deadlock is one."""
     compute._PATIENCE = math.inf
 
@@ -220,11 +220,11 @@ def test_extraction(client, speech, store):
 
 
 def test_grid_search(client, speech, store):
-    """Steps with threads of their own, inside tasks of a cluster: who waits must not be in the way.
+    """Steps with threads of their own, inside tasks of a cluster, do not block each other.
 
-    Had the tasks of the search handed on their work to the cluster, they would wait for each other.
+    They would if the tasks of the search submitted their work to the cluster.
     """
-    client.run(lose_no_patience)
+    client.run(wait_without_limit)
     estimator = pipeline(store)
     search = GridSearchCV(estimator, GRID, cv=3, error_score="raise")
     expected = GridSearchCV(local(estimator), GRID, cv=3).fit(speech.data, speech.target)
@@ -272,7 +272,7 @@ def test_cross_validation_with_groups(client, speech, store, perturb):
     assert_tidy(store)
 
 
-def test_what_fails_on_a_worker_is_told_here(client, speech, store):
+def test_errors_on_a_worker_are_raised_here(client, speech, store):
     paths = [*speech.data[:5], str(store.folder / "nowhere.wav")]
     with pytest.raises(audio.RecordingError, match=r"nowhere\.wav"):
         on_cluster(MelFilterBank(memory=store).fit_transform, paths)
@@ -289,7 +289,7 @@ def test_what_fails_on_a_worker_is_told_here(client, speech, store):
     assert_tidy(store)
 
 
-def test_a_worker_killed_during_the_extraction(client, speech, store, tmp_path):
+def test_a_worker_interrupted_during_the_extraction(client, speech, store, tmp_path):
     before = workers(client)
     client.run(die_at_row, 9, str(tmp_path / "dead"))
     frames = on_cluster(MelFilterBank(memory=store).fit_transform, speech.data)
@@ -300,7 +300,7 @@ def test_a_worker_killed_during_the_extraction(client, speech, store, tmp_path):
     client.run(as_before)
 
 
-def test_a_worker_killed_during_a_search(client, speech, store, tmp_path):
+def test_a_worker_interrupted_during_a_search(client, speech, store, tmp_path):
     # As arrays, whose fold indices have more than a kilobyte.
     data, target = np.tile(speech.data, 10), np.tile(speech.target, 10)
     estimator = pipeline(store, ("dies", DiesOnce(str(tmp_path / "dead"))))

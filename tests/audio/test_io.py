@@ -1,4 +1,4 @@
-"""Reading recordings: every container, type, rate and door."""
+"""Reading recordings: containers, sample types, rates and kinds of input."""
 
 import numpy as np
 import pandas as pd
@@ -83,7 +83,7 @@ def test_channels_are_averaged(tmp_path, n_channels):
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
-def test_resampling_keeps_frequency_and_level(tmp_path, rate):
+def test_resampling_keeps_frequency_and_loudness(tmp_path, rate):
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(1000, rate=rate), rate, subtype="FLOAT")
     samples = read_only([path])
@@ -93,14 +93,14 @@ def test_resampling_keeps_frequency_and_level(tmp_path, rate):
     np.testing.assert_allclose(in_memory, samples, atol=1e-6)
 
 
-def test_resampling_lets_nothing_alias(tmp_path):
+def test_resampling_does_not_alias(tmp_path):
     """A tone above the new Nyquist frequency vanishes instead of folding back."""
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(11000, rate=48000), 48000, subtype="FLOAT")
     assert np.abs(read_only([path])[1600:-1600]).max() < 1e-3
 
 
-# --- doors
+# --- kinds of input
 
 
 def test_all_kinds_of_lists_of_paths(wav):

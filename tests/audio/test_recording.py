@@ -1,4 +1,4 @@
-"""Perturbed recordings: what the door of audio makes of speed, gain and noise."""
+"""Perturbed recordings: speed, gain and noise when they are read."""
 
 import dataclasses
 import pickle
@@ -65,14 +65,14 @@ def test_speed_that_undoes_the_rate_leaves_samples_alone():
     np.testing.assert_array_equal(read(Recording(0, samples, rate=8000, speed=2.0), RATE), samples)
 
 
-def test_faster_lets_nothing_alias(tmp_path):
+def test_faster_does_not_alias(tmp_path):
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(7500), RATE, subtype="FLOAT")
     assert np.abs(read_only(frame(path, speed=1.2))[1600:-1600]).max() < 1e-3
 
 
 @pytest.mark.parametrize("speed", [0.9, 1.0, 1.1, 3.0])
-def test_probe_tells_the_duration_at_that_speed(wav, speed):
+def test_probe_gives_the_duration_at_that_speed(wav, speed):
     for recording in (Recording(0, str(wav), speed=speed), Recording(0, tone(), speed=speed)):
         assert probe(recording, RATE, 0.025) == pytest.approx(1 / speed, abs=1 / RATE)
         assert len(read(recording, RATE)) == pytest.approx(RATE / speed, abs=1)
@@ -214,7 +214,7 @@ def test_values_out_of_range_name_the_row(wav, column, value, says):
 
 @pytest.mark.parametrize("column", ["start", "end", "speed", "gain_db", "snr_db", "seed"])
 @pytest.mark.parametrize("value", ["fast", "NaN", [1.0, 2.0], 1j])
-def test_values_that_are_no_numbers_name_the_row(wav, column, value):
+def test_values_that_are_not_numbers_name_the_row(wav, column, value):
     X = pd.DataFrame({"file": [wav, wav], column: pd.Series([None, value], dtype=object)})
     unit = "seconds" if column in ("start", "end") else "numbers"
     says = f"{column}.*must hold {unit}: row 1 .*tone.wav.* has {re.escape(repr(value))}. Correct"
@@ -243,7 +243,7 @@ def test_identity_of_what_is_not_perturbed_has_not_changed(wav):
     assert rate == 8000 and source is samples and variant == [None, None]
 
 
-def test_identity_tells_perturbations_apart(wav):
+def test_identity_differs_between_perturbations(wav):
     perturbations = [
         {},
         {"speed": 1.1},
@@ -265,7 +265,7 @@ def test_identity_tells_perturbations_apart(wav):
     assert repr(whole[-2:]) == "(3.0, (15.0, 0))"
 
 
-def test_cache_keeps_perturbed_copies_apart(wav, tmp_path, monkeypatch):
+def test_the_cache_distinguishes_perturbed_copies(wav, tmp_path, monkeypatch):
     decoded = []
     decode = io._decode
     monkeypatch.setattr(io, "_decode", lambda r: decoded.append(r.row) or decode(r))
@@ -339,7 +339,7 @@ def test_errors_know_their_row_and_can_be_sent_to_another_process():
     assert RecordingError("several").row is None
 
 
-def test_lists_of_recordings_are_numbered_anew(wav):
+def test_lists_of_recordings_are_numbered_again(wav):
     chosen = as_recordings([wav] * 5)[3:]
     assert [recording.row for recording in as_recordings(chosen)] == [0, 1]
     array = np.empty(2, dtype=object)

@@ -25,7 +25,7 @@ def wav(tmp_path):
 
 
 def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
-    """Unusable files by kind, and what the message says about each."""
+    """Unusable files by kind, with the message about each."""
     cases = {name: folder / f"{name}.wav" for name in ("missing", "directory", "empty", "header")}
     cases["directory"].mkdir()
     cases["empty"].touch()
@@ -98,7 +98,7 @@ def test_bad_files_are_named_before_anything_is_decoded(bad_files, wav, decoded)
         decoded.clear()
 
 
-def test_fit_alone_sees_what_headers_tell(bad_files, wav, decoded):
+def test_fit_finds_what_headers_show(bad_files, wav, decoded):
     for name, (path, says) in bad_files.items():
         if name in HIDDEN:
             MelFilterBank().fit([wav, path])
@@ -153,12 +153,12 @@ def test_in_memory_faults_name_the_row():
 
 
 @pytest.mark.parametrize("X", ["a.wav", Path("a.wav"), b"a.wav", (RATE, tone())])
-def test_a_single_recording_is_no_list(X):
+def test_a_single_recording_is_not_a_list(X):
     with pytest.raises(TypeError, match=r"must be a list of recordings, got .*pass \["):
         MelFilterBank().fit(X)
 
 
-def test_a_single_waveform_is_no_batch():
+def test_a_single_waveform_is_not_a_batch():
     with pytest.raises(ValueError, match=r"passed as \[waveform\]"):
         MelFilterBank().fit(tone())
 
@@ -207,7 +207,7 @@ def test_columns_of_wrong_types(wav):
         MelFilterBank().fit(pd.DataFrame({"file": [str(wav), np.nan]}))
 
 
-def test_nothing_is_refused():
+def test_empty_input_is_an_error():
     for X in ([], np.empty(0, dtype=object), pd.DataFrame({"file": []})):
         with pytest.raises(ValueError, match="0 sample"):
             MelFilterBank().fit(X)
@@ -252,8 +252,8 @@ def test_check_recordings_gives_mask_and_reasons(bad_files, wav):
         assert np.flatnonzero(mask).tolist() == [0, len(X) - 1]
         for problem, (path, says) in zip(problems[1:-1], bad_files.values(), strict=True):
             assert path.name in problem and says in problem
-    kept = [x for x, good in zip(X, check_recordings(X), strict=True) if good]
-    assert len(MelFilterBank().fit_transform(kept)) == 2
+    usable = [x for x, good in zip(X, check_recordings(X), strict=True) if good]
+    assert len(MelFilterBank().fit_transform(usable)) == 2
 
 
 # --- on_error
@@ -291,7 +291,7 @@ def test_nan_keeps_the_rows(wav, bad_files):
 
 
 @pytest.mark.parametrize("on_error", ["skip", "nan"])
-def test_nothing_but_bad_rows_is_an_error(bad_files, on_error):
+def test_bad_rows_only_are_an_error(bad_files, on_error):
     X = [bad_files["missing"][0], bad_files["silent"][0]]
     with pytest.raises(RecordingError, match="2 of 2"):
         MelFilterBank(on_error=on_error).fit_transform(X)

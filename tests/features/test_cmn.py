@@ -45,7 +45,7 @@ def test_no_window_subtracts_the_mean_of_each_utterance(rng):
 
 
 @pytest.mark.parametrize(("window", "record"), [(3, 3.0), (0.5, 0.5), (None, "utterance")])
-def test_frontend_records_it(rng, window, record):
+def test_frame_settings_record_it(rng, window, record):
     frames = UtteranceFrames.from_arrays([rng.normal(size=(9, 2))], frame_settings={"n_mels": 2})
     assert SlidingCMN(window).fit_transform(frames).frame_settings == {"n_mels": 2, "cmn": record}
     assert frames.frame_settings == {"n_mels": 2}

@@ -1,4 +1,4 @@
-"""Log-mel frames: fidelity to Kaldi, the cache, and what must not change the result."""
+"""Log-mel frames: fidelity to Kaldi, the cache, and settings that do not change results."""
 
 import multiprocessing
 import os
@@ -139,7 +139,7 @@ def test_a_long_recording_equals_its_pieces(rng):
         np.testing.assert_allclose(piece, whole[start : start + len(piece)], atol=1e-10)
 
 
-# --- what must not matter
+# --- settings that do not change results
 
 
 def test_threads_and_memory_change_nothing(wavs, tmp_path, decoded):
@@ -169,7 +169,7 @@ def test_transform_leaves_the_estimator_alone(wavs):
     assert vars(bank) == before
 
 
-def test_frontend_records_the_settings(noise):
+def test_frames_record_the_settings(noise):
     bank = MelFilterBank(40, frame_shift=0.02, window="povey").set_params(scale=1.0)
     expected = {
         "sample_rate": 16000,
@@ -261,7 +261,7 @@ def test_another_file_or_segment_misses_the_cache(wavs, tmp_path, decoded):
 
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish", None], ids=["empty", "rubbish", "cut off"])
-def test_a_damaged_entry_is_computed_anew(wavs, tmp_path, decoded, damage):
+def test_a_damaged_entry_is_computed_again(wavs, tmp_path, decoded, damage):
     bank = MelFilterBank(memory=tmp_path / "cache")
     expected = bank.fit_transform(wavs[:2]).base[:].copy()  # not of the files that follow
     for entry in (tmp_path / "cache").rglob("*.npy"):

@@ -1,4 +1,4 @@
-"""The container between the steps: indexing, sharing, pickling, and the door of every step."""
+"""The container between the steps: indexing, sharing, pickling, and the input check of steps."""
 
 import pickle
 
@@ -232,18 +232,18 @@ def test_float16_base(matrices):
 
 def test_embeddings_belong_to_rows(frames, matrices, tmp_path):
     embeddings = np.arange(12.0).reshape(6, 2)
-    beside = frames.with_embeddings(embeddings.tolist())
-    assert beside.base is frames.base and beside.frame_settings == frames.frame_settings
-    assert frames.embeddings is None and beside.with_embeddings(None).embeddings is None
-    np.testing.assert_array_equal(beside[[4, 0, 4]].embeddings, embeddings[[4, 0, 4]])
-    np.testing.assert_array_equal(beside[[4, 0]].compact().embeddings, embeddings[[4, 0]])
-    assert len(beside[[]].embeddings) == 0
-    other = beside.with_frames([m[:1] for m in matrices], vad="energy")
+    embedded = frames.with_embeddings(embeddings.tolist())
+    assert embedded.base is frames.base and embedded.frame_settings == frames.frame_settings
+    assert frames.embeddings is None and embedded.with_embeddings(None).embeddings is None
+    np.testing.assert_array_equal(embedded[[4, 0, 4]].embeddings, embeddings[[4, 0, 4]])
+    np.testing.assert_array_equal(embedded[[4, 0]].compact().embeddings, embeddings[[4, 0]])
+    assert len(embedded[[]].embeddings) == 0
+    other = embedded.with_frames([m[:1] for m in matrices], vad="energy")
     np.testing.assert_array_equal(other.embeddings, embeddings)
     np.save(tmp_path / "base.npy", frames.base)
     mapped = np.load(tmp_path / "base.npy", mmap_mode="r")
     on_disk = UtteranceFrames(mapped, frames.starts, frames.stops, embeddings=embeddings)
-    for whole in (beside, on_disk):
+    for whole in (embedded, on_disk):
         copy = pickle.loads(pickle.dumps(whole[[5, 1]]))
         np.testing.assert_array_equal(copy.embeddings, embeddings[[5, 1]])
         assert_same(copy, [matrices[5], matrices[1]])
@@ -260,7 +260,7 @@ def test_one_embedding_per_utterance(frames, matrices, shape):
             make(np.zeros(shape))
 
 
-# --- the door of every step
+# --- the input check of every step
 
 
 def test_doors_take_containers_lists_and_object_arrays(frames, matrices):

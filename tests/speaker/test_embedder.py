@@ -100,7 +100,9 @@ def test_a_clone_has_the_frozen_verifier_and_all_else(fitted, voices):
     np.testing.assert_array_equal(table, embedder.transform(X))
 
 
-@pytest.mark.parametrize("cls", [SpeakerEmbedder, partial(SpeakerFeatureExtractor, n_blocks=1, n_bands=4)])
+@pytest.mark.parametrize(
+    "cls", [SpeakerEmbedder, partial(SpeakerFeatureExtractor, n_blocks=1, n_bands=4)]
+)
 def test_a_bare_verifier_is_cloned_like_any_parameter(fitted, voices, cls):
     """Only FrozenEstimator leaves it fitted, in every step that takes weights."""
     X, _ = voices

@@ -131,7 +131,7 @@ def test_statistics_are_those_of_the_maps(frames, compress, n_bands):
 
 
 @pytest.mark.data
-def test_feature_names_say_where_a_value_comes_from(frames):
+def test_feature_names(frames):
     maps = SpeakerFeatureExtractor(NAME, n_blocks=2, pooling=None).fit_transform(frames)
     extractor = SpeakerFeatureExtractor(NAME, n_blocks=2, n_bands=40).set_output(transform="pandas")
     table = extractor.fit_transform(frames)

@@ -107,14 +107,14 @@ def test_the_embedder_gets_y_and_is_a_clone(voices):
     ],
     ids=["rows", "frames", "sparse", "1-D", "strings"],
 )
-def test_output_that_is_no_table_of_embeddings(voices, function, says):
+def test_output_that_is_not_a_table_of_embeddings(voices, function, says):
     X, _ = voices
     fusion = SpeakerEmbeddingFusion(FunctionTransformer(function)).fit(X)
     with pytest.raises((ValueError, TypeError), match=says):
         fusion.transform(X)
 
 
-def test_what_is_no_transformer(voices):
+def test_an_embedder_must_be_a_transformer(voices):
     with pytest.raises(ValueError, match="'embedder' parameter"):
         SpeakerEmbeddingFusion(Ridge()).fit(voices[0])
 
@@ -157,17 +157,17 @@ def test_joblib(fused, tmp_path):
 
 
 def test_later_steps_keep_them(fused, fitted):
-    kept = fused[[3, 1, 8]]
-    levels = UtteranceFrames(kept.base, kept.starts, kept.stops, embeddings=kept.embeddings)
-    made = VoiceActivityDetector("energy").fit_transform(levels)
-    np.testing.assert_array_equal(made.embeddings, kept.embeddings)
+    part = fused[[3, 1, 8]]
+    subset = UtteranceFrames(part.base, part.starts, part.stops, embeddings=part.embeddings)
+    made = VoiceActivityDetector("energy").fit_transform(subset)
+    np.testing.assert_array_equal(made.embeddings, part.embeddings)
     for step in (
         SlidingCMN(window=None),
         SpeakerFeatureExtractor(fitted, n_blocks=1, pooling=None),
     ):
-        made = step.fit(fused).transform(kept)
+        made = step.fit(fused).transform(part)
         assert isinstance(made, UtteranceFrames)
-        np.testing.assert_array_equal(made.embeddings, kept.embeddings)
+        np.testing.assert_array_equal(made.embeddings, part.embeddings)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -201,7 +201,7 @@ def small():
 
 
 @pytest.mark.parametrize("cls", [SpeechSentimentRegressor, SpeechSentimentClassifier])
-def test_a_net_wants_what_it_was_fitted_with(voices, fused, small, cls):
+def test_a_net_requires_the_embeddings_it_was_fitted_with(voices, fused, small, cls):
     X, y = voices[0], np.arange(12) % 3
     net = cls(**small).fit(fused, y)
     assert net.module_.embedding_size == 32
@@ -234,7 +234,7 @@ def test_predictions_follow_the_embedding_and_its_direction_only(fused, small):
     np.testing.assert_allclose([net.predict(fused[[k]])[0] for k in range(12)], expected, atol=1e-5)
 
 
-def test_what_only_the_embedding_tells_is_learned(rng):
+def test_a_target_that_only_the_embedding_shows_is_learned(rng):
     """All utterances have the same frames: the target is a direction of the embedding."""
     y = np.arange(40) % 2
     embeddings = rng.normal(size=(40, 4)) + 3 * np.outer(2 * y - 1, [1, -1, 0, 0])

@@ -59,7 +59,7 @@ def test_a_search_hands_callbacks_to_the_net(data, net):
     assert recorder.begun.count(("SpeechSentimentRegressor", "epoch")) == 3 * (2 * 2 + 1)
 
 
-def test_callbacks_leave_no_trace(data, net):
+def test_callbacks_leave_no_attributes(data, net):
     recorder = Recorder()
     fitted = clone(net).set_callbacks(recorder).fit(*data)
     plain = clone(net).fit(*data)

@@ -1,4 +1,4 @@
-"""Threads of torch are set for a while and put back, whatever happens."""
+"""Threads of torch are set for a block of code and restored, also after errors."""
 
 import joblib
 import pytest

@@ -1,4 +1,4 @@
-"""Small detectors for the tests beside this file, and utterances that are easy to learn."""
+"""Small detectors, and utterances that are easy to learn."""
 
 import numpy as np
 import torch

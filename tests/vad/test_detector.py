@@ -1,4 +1,4 @@
-"""Voice activity: loud stretches are kept with their margins, whatever the level."""
+"""Voice activity: loud stretches with their margins, at any loudness."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_loud_stretches_are_kept_with_a_hangover(samples):
 
 
 @pytest.mark.parametrize("gain", [0.01, 10.0])
-def test_the_level_does_not_matter(samples, gain):
+def test_the_loudness_does_not_matter(samples, gain):
     detector = VoiceActivityDetector("energy")
     quiet, loud = (MelFilterBank().fit_transform([samples * g]) for g in (gain, 1.0))
     np.testing.assert_array_equal(kept_rows(quiet, detector), kept_rows(loud, detector))

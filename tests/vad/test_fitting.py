@@ -1,4 +1,4 @@
-"""Training the U-net on masks: it learns, repeats itself, and says what is wrong with masks."""
+"""Training the U-net on masks: learning, repeatability, and errors about masks."""
 
 import pickle
 import subprocess
@@ -94,7 +94,7 @@ def test_training_starts_from_the_weights_every_time(loud, path):
     assert not hasattr(without, "loss_curve_")
 
 
-def test_normalisations_are_settled(loud, path):
+def test_normalisations_are_re_estimated(loud, path):
     """The statistics are those of the training set, not a trailing average of batches."""
     frames, masks = loud
     rows = [0, 1, 4, 5]  # shorter than a chunk, so that one batch is all there is
@@ -117,7 +117,7 @@ def test_normalisations_are_settled(loud, path):
     assert len(trained) == len(norms) and {norm.momentum for norm in trained} == {0.1}
 
 
-def test_probabilities_are_learned_as_such(path, rng):
+def test_masks_may_be_probabilities(path, rng):
     frames = UtteranceFrames.from_arrays(
         [rng.normal(size=(200, 12)).astype(np.float32) for _ in range(4)],
         frame_settings=FRAME_SETTINGS,
@@ -153,7 +153,7 @@ def test_masks_of_equal_length_may_be_a_matrix(path, rng):
     assert len(matrix.loss_curve_) == 1
 
 
-def test_subsets_of_a_base_are_trained_on_alone(loud, path):
+def test_training_on_a_subset_sees_nothing_else_of_its_base(loud, path):
     frames, masks = loud
     rows = [4, 1, 3]
     subset = trainee(path, max_epochs=2).fit(frames[rows], masks=[masks[row] for row in rows])

@@ -14,7 +14,7 @@ RATE = 16000
 
 
 def seconds_of_noise(*levels, rate=RATE):
-    """One second at each level."""
+    """One second at each loudness."""
     rng = np.random.default_rng(0)
     return np.concatenate([level * rng.standard_normal(rate) for level in levels])
 
@@ -46,7 +46,7 @@ def speech(n, *runs):
 
 
 @pytest.mark.parametrize(("length", "shift"), [(0.025, 0.01), (0.05, 0.02), (0.01, 0.01)])
-def test_frames_speak_for_the_shift_around_their_centre(length, shift):
+def test_frames_stand_for_the_shift_around_their_centre(length, shift):
     mask = np.zeros(20, dtype=bool)
     mask[[5, 6, 7, 12]] = True
     starts, ends = run_times(mask, length, shift, 20 * shift + length)
@@ -133,7 +133,7 @@ def test_what_is_played_faster_keeps_the_times_of_its_file(wav):
     ]
 
 
-def test_they_are_recordings(wav, tmp_path):
+def test_segments_are_taken_as_recordings(wav, tmp_path):
     X = [wav, seconds_of_noise(1e-3, 0.1, 1e-3)]
     table = detector().fit(X).speech_segments(X)
     assert table["file"].tolist() == [wav, wav, 1]
@@ -161,7 +161,7 @@ def test_other_rates_and_pairs(tmp_path):
     ].tolist() == [len(samples) / 8000]
 
 
-def test_nothing_is_an_empty_table(rng):
+def test_no_speech_is_an_empty_table(rng):
     samples = 0.1 * rng.standard_normal(RATE)
     for X in ([samples], MelFilterBank().fit_transform([samples])):
         table = detector().fit(X).speech_segments(X)

@@ -65,7 +65,7 @@ def windows(network, wave):
         )
 
 
-def test_probabilities_are_its_own_at_the_centres_of_frames(silero, waves):
+def test_scores_are_the_probabilities_at_the_centres_of_frames(silero, waves):
     detector = VoiceActivityDetector("silero").fit(waves)
     scores = detector.frame_scores(waves)
     assert max(map(np.max, scores)) > 0.5 > min(map(np.min, scores)), "all alike"
@@ -79,7 +79,7 @@ def test_probabilities_are_its_own_at_the_centres_of_frames(silero, waves):
 
 
 def test_utterances_are_scored_one_by_one(silero, waves):
-    """What it remembers of one must not leak into the next."""
+    """The state after one utterance must not reach the next."""
     detector = VoiceActivityDetector("silero").fit(waves)
     forward = detector.frame_scores(waves)
     backward = detector.frame_scores(waves[::-1])[::-1]
@@ -127,7 +127,7 @@ def test_samples_without_a_rate_are_at_that_of_the_front_end(silero, rng):
     assert len(detector.frame_scores([wave])[0]) == 1 + (len(wave) - 200) // 80
 
 
-def test_a_front_end_may_take_levels_away(silero, waves):
+def test_a_front_end_may_remove_the_loudness(silero, waves):
     frontend = make_pipeline(MelFilterBank(), SlidingCMN(window=None))
     made = VoiceActivityDetector("silero", frontend=frontend).fit_transform(waves)
     assert made.frame_settings["cmn"] == "utterance" and made.frame_settings["vad"] == "silero"

@@ -1,4 +1,4 @@
-"""The U-net behind the detector: its scores, what it keeps, and what it takes as X."""
+"""The U-net behind the detector: scores, frames of speech, and input."""
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,7 @@ def test_rows_of_nan_are_kept_as_they_are(path):
 
 
 def test_threshold_and_hysteresis_are_probabilities(frames, path, monkeypatch):
-    """0.4 belongs to speech that reached 0.5, and is none by itself."""
+    """0.4 is speech next to frames that reached 0.5, but not by itself."""
     scores = np.zeros(300, np.float32)
     scores[50:80], scores[80:110], scores[200:230] = 0.6, 0.4, 0.4
     monkeypatch.setattr(VoiceActivityDetector, "_scores", lambda *args: [scores])
@@ -113,7 +113,7 @@ def test_min_duration(frames, path, monkeypatch):
     assert detector.set_params(min_duration=0.0).transform(frames[:1]).lengths[0] == 300
 
 
-# -- doors -----------------------------------------------------------------------------------------
+# -- input -----------------------------------------------------------------------------------------
 
 
 def test_the_shipped_network_takes_recordings_of_every_kind(tmp_path, rng):
@@ -164,7 +164,7 @@ def test_fitted_on_frames_it_takes_recordings_and_copies_of_them(path, frames, r
     assert len(detector.frame_scores(fast)[0]) == 48
 
 
-def test_one_recording_is_no_list(rng):
+def test_one_recording_is_not_a_list(rng):
     detector = VoiceActivityDetector()
     for X in ("a.wav", (16000, rng.standard_normal(16000))):
         with pytest.raises(TypeError, match="must be a list of recordings"):
@@ -240,7 +240,7 @@ def test_frames_that_were_made_otherwise(path, frames, changes, says):
     assert len(VoiceActivityDetector(weights=path).fit_transform(unrecorded)) == 5
 
 
-def test_maps_are_no_frames():
+def test_maps_are_not_frames():
     for method in ("unet", "energy"):
         with pytest.raises(ValueError, match=r"must have shape \(n_mels,\), got \(4, 20\)"):
             VoiceActivityDetector(method).fit([np.zeros((9, 4, 20))])
@@ -273,7 +273,7 @@ def test_parameters_are_checked(params, error, says):
         VoiceActivityDetector(**params).fit(np.zeros((2, 5, 80)))
 
 
-def test_a_speaker_network_is_no_detector(tmp_path, frames):
+def test_a_speaker_network_is_not_a_detector(tmp_path, frames):
     settings = dict(n_mels=12, widths=(4,), depths=(1,), se_ratio=None, embedding_size=4)
     with torch.random.fork_rng(devices=[]):
         net = SpeakerResNet(**settings)
