@@ -231,7 +231,7 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
             If frames are NaN and ``on_error="raise"``; ``predict_proba`` gives NaN.
         """
         above = self._outputs(X, self._cumulative)["ordinal"]
-        bad = np.isnan(above).any(axis=1)
+        bad = np.asarray(np.isnan(above).any(axis=1))
         if bad.any() and self.on_error == "raise":
             raise ValueError(
                 f"No level can be given for row {np.flatnonzero(bad)[0]}, whose frames are NaN. "
