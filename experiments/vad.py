@@ -1,31 +1,25 @@
-"""Voice activity detectors on far-field meetings that none of them was trained or tuned on here.
+"""Voice activity detectors on far-field meetings, on which none of them was trained or tuned here.
 
-    python benchmarks/vad.py --out results/vad.json
+    python -m experiments.vad --out results/vad.json
 
-Fourteen clips of the AMI corpus, half a minute each, against who-spoke-when of the corpus
-(reference.rttm), in steps of 10 ms: the U-net that ships with the package, the energy detector, and
-silero-vad at its own defaults, as recorded and under pink noise as strong as the speech. "Constant"
-calls everything speech. Prints a table, writes it beside a picture of the ROC curves of the scores
-before smoothing, and measures speed on one core. Reads nothing but the shipped weights.
+Fourteen clips of the AMI corpus, half a minute each, scored against the corpus's reference of who
+speaks when (reference.rttm), in steps of 10 ms: the U-net that ships with the package, the energy
+detector, and silero-vad at its own defaults, as recorded and under pink noise as strong as the
+speech. "Constant" calls everything speech. Writes a table and the ROC curves of the scores before
+smoothing, and measures speed on one core. Reads nothing but the shipped weights.
 """
 
-import argparse
-import json
-import os
 import time
-from pathlib import Path
-
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
 
 import numpy as np
 import pandas as pd
 import soundfile
 import torch
-from _resume import write_text
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from experiments._harness.command import make_parser
+from experiments._harness.pictures import pyplot, save_figure
+from experiments._harness.tables import save, table_of
 from sklearn_speechsent import MelFilterBank, VoiceActivityDetector
 from sklearn_speechsent.datasets import get_data_home
 
@@ -34,20 +28,20 @@ CONDITIONS = ("as recorded", "pink noise, 0 dB")
 
 
 def load_clips(skip=()):
-    """Waveforms, and for each whether somebody speaks in the middle of every 10 ms."""
+    """Waveforms, and for each whether it holds speech in the middle of every 10 ms."""
     folder = get_data_home() / "ami_excerpts"
     if not folder.is_dir():
         raise SystemExit(f"There are no recordings in {folder}: set SPEECHSENT_DATA.")
-    turns = pd.read_csv(
+    spans = pd.read_csv(
         folder / "reference.rttm", sep=" ", header=None, usecols=[1, 3, 4], names=range(10)
     )
-    turns.columns = ["recording", "start", "seconds"]
+    spans.columns = ["recording", "start", "seconds"]
     files = [file for file in sorted(folder.glob("*.flac")) if file.stem not in skip]
     waves = [soundfile.read(file, dtype="float32")[0] for file in files]
     spoken = [
         rasterise(
-            turns.loc[turns["recording"] == file.stem, "start"],
-            turns.loc[turns["recording"] == file.stem].eval("start + seconds"),
+            spans.loc[spans["recording"] == file.stem, "start"],
+            spans.loc[spans["recording"] == file.stem].eval("start + seconds"),
             len(wave),
         )
         for file, wave in zip(files, waves, strict=True)
@@ -65,7 +59,7 @@ def rasterise(starts, ends, n_samples):
 
 
 def with_pink_noise(wave, spoken, seed):
-    """Add pink noise that is as strong as the speech is while somebody speaks."""
+    """Add pink noise that is as strong as the speech is where there is speech."""
     rng = np.random.default_rng(seed)
     frequencies = np.fft.rfftfreq(len(wave), 1 / RATE)
     spectrum = np.fft.rfft(rng.standard_normal(len(wave)))
@@ -87,22 +81,22 @@ class Silero:
         """Segments of all recordings."""
         rows = []
         for row, wave in enumerate(waves):
-            for turn in self.timestamps(torch.from_numpy(wave), self.network):
-                rows.append((row, turn["start"] / RATE, turn["end"] / RATE))
+            for span in self.timestamps(torch.from_numpy(wave), self.network):
+                rows.append((row, span["start"] / RATE, span["end"] / RATE))
         return pd.DataFrame(rows, columns=["file", "start", "end"])
 
 
 def score(segments, spoken, waves):
     """Miss, false alarm and accuracy over the steps of all clips."""
-    heard = [
+    found = [
         rasterise(*segments.loc[segments.file == row, ["start", "end"]].to_numpy().T, len(wave))
         for row, wave in enumerate(waves)
     ]
-    heard, truth = np.concatenate(heard), np.concatenate(spoken)
+    found, truth = np.concatenate(found), np.concatenate(spoken)
     return {
-        "miss": float((truth & ~heard).sum() / truth.sum()),
-        "false alarm": float((heard & ~truth).sum() / (~truth).sum()),
-        "accuracy": float((heard == truth).mean()),
+        "miss": float((truth & ~found).sum() / truth.sum()),
+        "false alarm": float((found & ~truth).sum() / (~truth).sum()),
+        "accuracy": float((found == truth).mean()),
     }
 
 
@@ -117,7 +111,7 @@ def aligned_scores(detector, waves, spoken):
 
 
 def median_time(call, repeats=5):
-    """Median seconds of a call, after a first one that does not count."""
+    """Median seconds of a call, after a first one that is not counted."""
     call()
     times = []
     for _ in range(repeats):
@@ -128,13 +122,8 @@ def median_time(call, repeats=5):
 
 
 def draw(curves, points, path):
-    """ROC curves, with the decisions after smoothing as points on or off them."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
+    """ROC curves, with the decisions after smoothing as points."""
+    figure, axes = pyplot().subplots(1, 2, figsize=(9, 4.2), sharey=True)
     for axis, condition in zip(axes, CONDITIONS, strict=True):
         for name, (false_alarm, hit, area) in curves[condition].items():
             (line,) = axis.plot(false_alarm, hit, label=f"{name} (AUC {area:.3f})")
@@ -146,16 +135,14 @@ def draw(curves, points, path):
     axes[0].set_ylabel("Speech found")
     figure.suptitle("Frames of far-field AMI clips; dots are the decisions after smoothing")
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    save_figure(path, figure)
 
 
 def main():
     """Measure, print, write and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("vad.json"))
+    parser = make_parser(__doc__)
     parser.add_argument("--skip", nargs="*", default=[], help="clips to leave out")
     options = parser.parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     files, clips, spoken = load_clips(options.skip)
     detectors = {
@@ -194,18 +181,18 @@ def main():
         "silero-vad, samples to segments": lambda: Silero().speech_segments(clips),
     }
     speed = {name: seconds / median_time(call) for name, call in speed.items()}
-    lines = ["| condition | detector | miss | false alarm | accuracy | AUC of frames |"]
-    lines.append("|---" * 6 + "|")
-    for row in rows:
-        figures = f"{row['miss']:.1%} | {row['false alarm']:.1%} | {row['accuracy']:.1%}"
-        area = f"{row['auc']:.3f}" if "auc" in row else ""
-        lines.append(f"| {row['condition']} | {row['detector']} | {figures} | {area} |")
-    lines += ["", "| one core | times real time |", "|---|---|"]
-    lines += [f"| {name} | {times:.0f} |" for name, times in speed.items()]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    write_text(options.out, json.dumps({"rows": rows, "speed": speed}, indent=1))
-    write_text(options.out.with_suffix(".md"), text)
+    figures = ("miss", "false alarm", "accuracy")
+    cells = [
+        [
+            *(row["condition"], row["detector"], *(f"{row[name]:.1%}" for name in figures)),
+            f"{row['auc']:.3f}" if "auc" in row else "",
+        ]
+        for row in rows
+    ]
+    lines = table_of(["condition", "detector", *figures, "AUC of frames"], cells)
+    speeds = [[name, f"{times:.0f}"] for name, times in speed.items()]
+    lines += table_of(["one core", "times real time"], speeds)
+    save(options.out, {"rows": rows, "speed": speed}, lines)
     draw(curves, points, options.out.with_suffix(".png"))
 
 

@@ -1,31 +1,27 @@
-"""Speaker verification on the LibriSpeech excerpts: who knows voices, and a verifier's training.
+"""Speaker verification on the LibriSpeech excerpts, and the training of a verifier.
 
-    python benchmarks/verification.py --out results/verification.json [--train]
+    python -m experiments.verification --out results/verification.json [--train]
 
 4950 trials between 100 utterances of 10 speakers (test-other), whole and cut to their first 3
 seconds: statistics of mel frames, the pre-trained network, and with --train a small
-SpeakerVerifier trained on 251 other speakers (train-clean-100, one utterance each). Prints a table,
-writes it beside the DET curves. Verifiers are saved beside FILE.json as safetensors, and read from
-there the next time.
+SpeakerVerifier trained on 251 other speakers (train-clean-100, one utterance each). Writes a table
+and the DET curves. Verifiers are saved next to FILE.json as safetensors, and read from there the
+next time.
 """
 
-import argparse
-import json
-import os
 import time
 from pathlib import Path
-
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
 
 import numpy as np
 import pandas as pd
 import soundfile
-from _resume import write_text
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
+from experiments._harness.command import make_parser
+from experiments._harness.pictures import pyplot, save_figure
+from experiments._harness.systems import WESPEAKER
+from experiments._harness.tables import duration, save, table_of
 from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder, SpeakerVerifier
 from sklearn_speechsent.datasets import get_data_home
 from sklearn_speechsent.features import FrameStatistics
@@ -37,7 +33,7 @@ from sklearn_speechsent.metrics import (
 )
 from sklearn_speechsent.pretrained import load_weights
 
-WESPEAKER = "wespeaker-voxceleb-resnet34"
+COLUMNS = ("EER full", "EER 3 s", "minDCF full", "minDCF 3 s")
 #: A narrow network that learns in minutes on two cores.
 RECIPE = {
     "module__widths": (16, 32, 64, 128),
@@ -78,8 +74,16 @@ def evaluate(name, embed, files, speakers):
     return row, same, scores
 
 
+def cells_of(row):
+    """Name and figures of a row, as text."""
+    return [
+        row["extractor"],
+        *(f"{row[name]:.2%}" if name.startswith("EER") else f"{row[name]:.3f}" for name in COLUMNS),
+    ]
+
+
 def train(path, frontend, options):
-    """Train a verifier on the 251 training speakers and save it, unless that was done before."""
+    """Train a verifier on the 251 training speakers and save it, if it is not saved yet."""
     if path.exists():
         return
     files, speakers = recordings("train-clean-100")
@@ -94,9 +98,8 @@ def train(path, frontend, options):
 
 def main():
     """Evaluate, train if asked for, print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("verification.json"))
-    parser.add_argument("--train", action="store_true")
+    parser = make_parser(__doc__)
+    parser.add_argument("--train", action="store_true", help="train verifiers as well")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--jobs", type=int, default=-1, help="threads")
     options = parser.parse_args()
@@ -104,7 +107,7 @@ def main():
     files, speakers = recordings("test-other")
     mfb = MelFilterBank(n_jobs=options.jobs)
     cmn = SlidingCMN(window=None)
-    # The speakers' mean voice is in no trial's favour: rows are standardised together.
+    # Rows are standardised together: the mean voice of all speakers tells none of them apart.
     statistics = make_pipeline(mfb, FrameStatistics(), StandardScaler(), Normalizer())
     embedder = make_pipeline(mfb, cmn, SpeakerEmbedder(WESPEAKER, n_jobs=options.jobs))
     embedder.fit(files)
@@ -125,6 +128,7 @@ def main():
             extractors[name] = embedder.fit(files).transform
             trained[name] = load_weights(path).extra["seconds"]
     rows, figure = [], None
+    pyplot()
     for name, embed in extractors.items():
         row, same, scores = evaluate(name, embed, files, speakers)
         rows.append(row)
@@ -133,20 +137,11 @@ def main():
         )
     figure.ax_.set_title("First 3 s of LibriSpeech test-other, 4950 trials")
     figure.ax_.legend(fontsize="small", loc="upper right")
-    lines = ["| extractor | EER full | EER 3 s | minDCF full | minDCF 3 s | training |"]
-    lines.append("|---" * 6 + "|")
-    for row in rows:
-        figures = f"{row['EER full']:.2%} | {row['EER 3 s']:.2%}"
-        costs = f"{row['minDCF full']:.3f} | {row['minDCF 3 s']:.3f}"
-        seconds = trained.get(row["extractor"])
-        taken = "" if seconds is None else f"{seconds / 60:.1f} min"
-        lines.append(f"| {row['extractor']} | {figures} | {costs} | {taken} |")
-    table = "\n".join(lines) + "\n"
-    print(table)
-    result = {"rows": rows, "training_seconds": trained, "recipe": RECIPE}
-    write_text(options.out, json.dumps(result, indent=1))
-    write_text(options.out.with_suffix(".md"), table)
-    figure.figure_.savefig(options.out.with_suffix(".png"), dpi=120, bbox_inches="tight")
+    taken = {name: duration(seconds, decimals=1) for name, seconds in trained.items()}
+    cells = [[*cells_of(row), taken.get(row["extractor"], "")] for row in rows]
+    document = {"rows": rows, "training_seconds": trained, "recipe": RECIPE}
+    save(options.out, document, table_of(["extractor", *COLUMNS, "training"], cells))
+    save_figure(options.out.with_suffix(".png"), figure.figure_, bbox_inches="tight")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a table is computed on: RAVDESS, or any corpus that a manifest describes."""
+"""Corpora for experiments: RAVDESS, or any that a manifest describes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn_speechsent.datasets import load_ravdess
 
 REQUIRED = ("file", "label", "speaker")
 SEGMENT = ("start", "end")
-#: So many bad rows are named in a message.
+#: Bad rows that a message names.
 _SHOWN = 5
 
 
@@ -36,7 +36,7 @@ class Corpus:
     levels : tuple of int
         The ordinal scale.
     note : str
-        What is to be known about the labels.
+        Remark on the labels, for the text below a table.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Corpus:
     note: str = ""
 
     def describe(self) -> dict[str, Any]:
-        """Size and labels, for the record."""
+        """Size and labels, for the document of a table."""
         rounded, counts = np.unique(np.rint(self.y).astype(int), return_counts=True)
         return {
             "name": self.name,
@@ -110,7 +110,7 @@ def load_corpus(name: str) -> Corpus:
 
 
 def read_manifest(path: str | Path) -> Corpus:
-    """Read a corpus from a table, and look at all that can be wrong before work starts.
+    """Read a corpus from a table, and check all of it before work starts.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def read_manifest(path: str | Path) -> Corpus:
     FileNotFoundError
         If the manifest or a recording is missing.
     ValueError
-        If a column is missing, a label is no finite number, a speaker is empty, all rows have
+        If a column is missing, a label is not a finite number, a speaker is empty, all rows have
         one speaker or one level, a segment is empty, or a recording cannot be opened.
     """
     path = Path(path)
@@ -150,17 +150,17 @@ def read_manifest(path: str | Path) -> Corpus:
         raise ValueError(f"{path} has no rows.")
     table = table.apply(lambda column: column.str.strip())
     labels = _numbers(path, table, "label")
-    _complain(path, table, "label", ~np.isfinite(labels), "is no finite number")
+    _refuse(path, table, "label", ~np.isfinite(labels), "is not a finite number")
     for column in ("file", "speaker"):
-        _complain(path, table, column, table[column] == "", "is empty")
+        _refuse(path, table, column, table[column] == "", "is empty")
     X = pd.DataFrame({"file": [str(path.parent / file) for file in table["file"]]})
     if any(column in table.columns for column in SEGMENT):
         for column in SEGMENT:
             X[column] = _numbers(path, table, column) if column in table.columns else np.nan
-        _complain(path, table, "start", X["start"] < 0, "is negative")
-        _complain(path, table, "end", X["end"] <= X["start"].fillna(0), "is not after the start")
+        _refuse(path, table, "start", X["start"] < 0, "is negative")
+        _refuse(path, table, "end", X["end"] <= X["start"].fillna(0), "is not after the start")
     lost = np.array([not Path(file).is_file() for file in X["file"]])
-    _complain(path, table, "file", lost, "does not exist", FileNotFoundError)
+    _refuse(path, table, "file", lost, "does not exist", FileNotFoundError)
     speakers = _speakers(table["speaker"])
     if len(np.unique(speakers)) < 2:
         raise ValueError(
@@ -169,13 +169,15 @@ def read_manifest(path: str | Path) -> Corpus:
         )
     rounded = np.rint(labels).astype(int)
     if rounded.min() == rounded.max():
-        raise ValueError(f"All labels of {path} are at level {rounded[0]}: nothing to tell apart.")
-    MelFilterBank().fit(X)  # opens every header and names recordings that are of no use
+        raise ValueError(
+            f"All labels of {path} are at level {rounded[0]}: there is nothing to learn."
+        )
+    MelFilterBank().fit(X)  # opens every header, and names the recordings that cannot be used
     return Corpus(path.stem, X, labels, speakers, tuple(range(rounded.min(), rounded.max() + 1)))
 
 
 def _speakers(names: pd.Series) -> NDArray[Any]:
-    """Speakers as integers if all are, so that folds are those of a corpus that counts them."""
+    """Speakers as integers if all are: the order of the folds depends on it."""
     numeric = names.str.fullmatch(r"0|[1-9]\d{0,9}").all()
     return names.to_numpy(dtype=np.int64 if numeric else str)
 
@@ -184,11 +186,11 @@ def _numbers(path: Path, table: pd.DataFrame, column: str) -> NDArray[np.float64
     """Numbers of a column, NaN where a cell is empty."""
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
     wrong = np.isnan(values) & (table[column] != "").to_numpy()
-    _complain(path, table, column, wrong, "is no number")
+    _refuse(path, table, column, wrong, "is not a number")
     return values
 
 
-def _complain(
+def _refuse(
     path: Path,
     table: pd.DataFrame,
     column: str,

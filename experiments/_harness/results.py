@@ -1,9 +1,11 @@
-"""Results of folds that are kept, so that a run that was stopped goes on."""
+"""Results of fits, stored by what they depend on, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +13,16 @@ import joblib
 import numpy as np
 
 import sklearn_speechsent
+from experiments._harness.files import write_text
 
-#: Parameters that say how fast and how loud, not what comes out.
+#: Parameters that say where, how fast and how verbosely, not what comes out.
 _IMMATERIAL = ("memory", "n_jobs", "verbose", "callbacks", "resume")
 #: Part of every key: raise it when the same settings give other results.
 _VERSION = 1
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is either there in full or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    text : str
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def settings_of(estimator: Any) -> dict[str, str]:
-    """All that tells an estimator's results from those of another one, as text.
+    """All settings on which an estimator's results depend, as text.
 
     Parameters
     ----------
@@ -42,11 +32,11 @@ def settings_of(estimator: Any) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Types of the nested estimators, and parameters that are no estimators themselves.
+        Types of the nested estimators, and parameters that are not estimators themselves.
     """
     settings = {"": _qualified(estimator)}
     for name, value in estimator.get_params(deep=True).items():
-        if name.rpartition("__")[2] in _IMMATERIAL or name.rpartition("__")[2] == "steps":
+        if _leaf(name) in _IMMATERIAL or _leaf(name) == "steps":
             continue
         if hasattr(value, "get_params") or isinstance(value, type):
             settings[name] = _qualified(value)
@@ -60,6 +50,10 @@ def settings_of(estimator: Any) -> dict[str, str]:
 def _qualified(value: Any) -> str:
     kind = value if isinstance(value, type) else type(value)
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition("__")[2]
 
 
 def key_of(estimator: Any, *data: Any) -> str:
@@ -79,20 +73,55 @@ def key_of(estimator: Any, *data: Any) -> str:
     return joblib.hash((version, sorted(settings_of(estimator).items()), data))
 
 
-def load_result(path: Path, key: str) -> dict[str, Any] | None:
-    """Result of a fold if it is there, whole and of this key; else None.
+class Results:
+    """Results in a folder, one JSON file each.
 
     Parameters
     ----------
-    path : Path
-    key : str
+    folder : Path
+        Made when the first result is stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the result of this key; None if it is missing, incomplete or of another key."""
+        try:
+            result = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return result if isinstance(result, dict) and result.get("key") == key else None
+
+    def put(self, key: str, result: dict[str, Any]) -> dict[str, Any]:
+        """Store a result; return it together with its key."""
+        result = {"key": key, **result}
+        write_text(self.folder / f"{key}.json", json.dumps(result))
+        return result
+
+    @contextmanager
+    def resuming(self, key: str, model: Any) -> Iterator[Any]:
+        """Let the networks of a model resume a fit of this key that was interrupted.
+
+        Their state lies next to the results until the block ends without an error, in which the
+        result should be stored.
+        """
+        folder = self.folder / key
+        model.set_params(**{n: folder for n in model.get_params() if _leaf(n) == "resume"})
+        yield model
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def epoch_seconds(net: Any) -> float:
+    """Time of the epochs of a network, including those before an interruption.
+
+    Parameters
+    ----------
+    net : estimator
+        Fitted; 0 for what is not a network.
 
     Returns
     -------
-    dict or None
+    float
     """
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return result if isinstance(result, dict) and result.get("key") == key else None
+    return sum(epoch["dur"] for epoch in getattr(net, "history_", []))

@@ -1,22 +1,21 @@
-"""The paper's experiment on CMU-MOSEI, from the recordings to its table.
+"""Experiment of the paper on CMU-MOSEI, from the recordings to its table.
 
-    python examples/cmu_mosei.py --audio-dir CMU_MOSEI/Audio/Full --out results
-    python examples/cmu_mosei.py --audio-dir ... --out trial --limit 20 --epochs 2   # a trial
-    python examples/cmu_mosei.py --audio-dir ... --out results --systems light,recommended
+    python -m experiments.cmu_mosei --audio-dir CMU_MOSEI/Audio/Full --out results
+    python -m experiments.cmu_mosei --audio-dir ... --out trial --limit 20 --epochs 2   # a trial
+    python -m experiments.cmu_mosei --audio-dir ... --out results --systems small,medium
 
 Official folds: fitted on train, validated on valid, scored once on test. The rows are the constant
-predictors, the two light routes, and the five networks of the paper, each head of a two-headed one
-being a row. Needed are the audio (see load_cmu_mosei for how it may lie) and a table of the labels.
+predictors, small, medium, and the five networks of the paper, each head of a two-headed one being a
+row. Needed are the audio (see load_cmu_mosei for its layout) and a table of the labels.
 
-What is done is kept in --out: features per segment, the state of a network in training every
-minute, finished rows. Stopped at any moment, by Ctrl-C, kill -9 or a power cut, the same command
-goes on from there. Other settings or data never get the results of these.
+Features per segment, the state of a network in training every minute, and finished rows are stored
+in --out: interrupted at any moment, by Ctrl-C, kill -9 or a power cut, the same command resumes
+from there. Results of other settings or data are never mixed up with these.
 
 Written after each row: table.md and table.json; labels.png, confusion.png (with matplotlib) and
-report.csv, what was wrong with which segment. docs/cmu_mosei.md says what it takes.
+report.csv with the faults of segments. docs/cmu_mosei.md says how much time and space it takes.
 """
 
-import argparse
 import os
 import shlex
 import sys
@@ -27,68 +26,60 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from _cmu_mosei_corpus import FOLDS, describe, load
-from _cmu_mosei_features import connect, extract, rehearse
-from _cmu_mosei_files import key_of, read_row, write_row
-from _cmu_mosei_table import (
-    LEVELS,
-    NETWORKS,
-    choose,
-    draw,
-    draw_best,
-    score,
-    write_table,
-)
 from sklearn.base import is_classifier
 from sklearn.dummy import DummyRegressor
 
 import sklearn_speechsent
-from sklearn_speechsent import FeatureStore, make_sentiment_pipeline
+from experiments._harness.command import choose, make_parser
+from experiments._harness.pictures import draw_display
+from experiments._harness.results import Results, epoch_seconds, key_of
+from experiments._harness.systems import SHIPPED, WESPEAKER, make_system
+from experiments.cmu_mosei.corpus import FOLDS, describe, load
+from experiments.cmu_mosei.features import connect, extract, rehearse
+from experiments.cmu_mosei.table import LEVELS, NETWORKS, draw_best, score, write_table
+from sklearn_speechsent import FeatureStore
 from sklearn_speechsent.datasets import LabelDistributionDisplay
 from sklearn_speechsent.metrics import polarity_from_proba
+from sklearn_speechsent.pretrained import has_weights
 
-#: Rows beside the constant ones; the light routes come first, as they take the least.
-SYSTEMS = ("light", "recommended", *NETWORKS)
+#: Rows other than the constant ones, those that take the least first.
+SYSTEMS = ("small", "medium", *NETWORKS)
 
 
 # -- 1. The systems --------------------------------------------------------------------------------
 
 
-def make_system(name, args, store):
-    """One of the rows, as an unfitted Pipeline.
+def make_row(name, args, store):
+    """Unfitted Pipeline of one of the rows.
 
     From the paper, and defaults of the package: 80 mel bins per 10 ms, chunks of 4 s, SpecAugment,
     all levels drawn equally often, Adam at 1e-3, CORAL and absolute error with equal weights. The
     paper divides the learning rate by 10 "when training converges"; here: when the loss on valid
     has not fallen for two epochs. Its number of epochs is not known: training ends when that loss
-    has not fallen for five, and the best state counts. The speaker network is the best at hand,
-    which is not the paper's own.
+    has not fallen for five, and the best state counts. The speaker network is not the paper's own.
     """
-    system = make_sentiment_pipeline(
-        None if name == "recommended" else name,
+    shared = {"memory": store, "n_jobs": args.jobs, "random_state": args.seed}
+    if name not in NETWORKS:
+        return make_system(name, levels=LEVELS, **shared)
+    return make_system(
+        name,
+        weights=args.weights,
         levels=LEVELS,
-        memory=store,
-        n_jobs=args.jobs,
-        random_state=args.seed,
+        max_epochs=args.epochs,
+        lr_schedule="plateau",
+        early_stopping=True,
+        precision=args.precision,
+        device=args.device,
+        net__verbose=args.verbose,
+        **shared,
     )
-    if name in NETWORKS:
-        system.set_params(
-            net__max_epochs=args.epochs,
-            net__lr_schedule="plateau",
-            net__early_stopping=True,
-            net__precision=args.precision,
-            net__device=args.device,
-            net__resume=args.out / "checkpoints",
-            net__verbose=args.verbose,
-        )
-    return system
 
 
 # -- 2. The rows -----------------------------------------------------------------------------------
 
 
 def constant_rows(folds):
-    """What every system has to beat."""
+    """Rows of the predictors that every system should beat."""
     (X, y, _), (X_test, y_test, _) = folds["train"], folds["test"]
     for name, model in {
         f"constant: median of train ({np.median(y):g})": DummyRegressor(strategy="median"),
@@ -102,8 +93,8 @@ def constant_rows(folds):
 def fit_and_read(system, folds):
     """Fit on train and predict test.
 
-    The validation fold goes through the fitted steps by hand. It could be routed through the
-    Pipeline (enable_metadata_routing, transform_input=["X_val"]); this way it is plain to see.
+    The validation fold goes through the fitted steps by hand, which is easier to follow than
+    routing it through the Pipeline (enable_metadata_routing, transform_input=["X_val"]).
     """
     started = time.perf_counter()
     steps, model = system[:-1], system[-1]
@@ -122,7 +113,7 @@ def fit_and_read(system, folds):
     return {
         "readings": readings,
         "epochs": None if history is None else len(history),
-        "fit_seconds": time.perf_counter() - started,
+        "fit_seconds": max(time.perf_counter() - started, epoch_seconds(model)),
     }
 
 
@@ -131,8 +122,8 @@ def read(model, frames):
     if not is_classifier(model):
         intensities = model.predict(frames).tolist()
         return {"intensities": [intensities, intensities]}
-    # A rounded level is 0, and so negative, wherever the neutral level wins. The probabilities of
-    # both sides tell polarity better.
+    # A rounded level is 0, and so negative, wherever the neutral level wins: probabilities of both
+    # sides are better for polarity.
     polarity = polarity_from_proba(model.predict_proba(frames), LEVELS)
     readings = {"levels": [model.predict(frames).tolist(), polarity.tolist()]}
     if getattr(model, "two_headed", False):
@@ -156,7 +147,7 @@ def rows_of(name, result, y):
 
 
 def run(args, command):
-    """Everything, in order."""
+    """Load, extract, fit and report."""
     args.out.mkdir(parents=True, exist_ok=True)
     connection = connect(args.scheduler)
     folds, notes = load(
@@ -169,12 +160,12 @@ def run(args, command):
     corpus = describe(folds)
     X = pd.concat([folds[name][0] for name in FOLDS], ignore_index=True)
     y, y_test = folds["train"][1], folds["test"][1]
-    draw(
+    draw_display(
         args.out / "labels.png",
         lambda: LabelDistributionDisplay.from_labels(y, y_test=y_test, levels=LEVELS),
     )
     store = FeatureStore(args.out / "features", dtype="float16" if args.float16 else None)
-    systems = {name: make_system(name, args, store) for name in args.systems}
+    systems = {name: make_row(name, args, store) for name in args.systems}
     document = {
         "command": command,
         "settings": settings_of(args),
@@ -184,12 +175,12 @@ def run(args, command):
         "failed": {},
     }
 
-    # A result is read back if everything that it depends on is as it was; files are told apart by
-    # size and time of change.
+    # A result depends on all of these; files are told apart by size and time of change.
     files = {file: (os.path.getsize(file), os.path.getmtime(file)) for file in X["file"].unique()}
     data = X.to_csv(), [folds[name][1] for name in FOLDS], files, store.dtype
-    paths = {name: args.out / "rows" / f"{key_of(s, *data)}.json" for name, s in systems.items()}
-    results = {name: read_row(path) for name, path in paths.items()}
+    stored = Results(args.out / "rows")
+    keys = {name: key_of(system, *data) for name, system in systems.items()}
+    results = {name: stored.get(key) for name, key in keys.items()}
     left = {name: system for name, system in systems.items() if results[name] is None}
     if len(left) < len(systems):
         print(f"Read back: {', '.join(name for name in systems if name not in left)}")
@@ -203,8 +194,8 @@ def run(args, command):
 
     report()
     if left:
-        # The steps before the last learn nothing from the data, so what they make of a segment is
-        # made once and kept, for all systems, folds and epochs.
+        # The steps before the last learn nothing from the data: features of a segment are computed
+        # once, for all systems, folds and epochs.
         steps = {name: system[:-1] for name, system in left.items()}
         rehearse(steps, X, store)
         extract(steps, X, connection)
@@ -213,12 +204,11 @@ def run(args, command):
     for name, system in left.items():
         print(f"Fit: {name}")
         try:
-            results[name] = fit_and_read(system, folds)
-        except Exception as exception:  # the other rows may well succeed
+            with stored.resuming(keys[name], system):
+                results[name] = stored.put(keys[name], fit_and_read(system, folds))
+        except Exception as exception:  # the other rows may succeed
             traceback.print_exc()
             document["failed"][name] = f"{type(exception).__name__}: {exception}"
-        else:
-            write_row(paths[name], results[name])
         report()
     draw_best(args.out, document["rows"], results, y_test)
     print(f"\n{(args.out / 'table.md').read_text(encoding='utf-8')}")
@@ -226,9 +216,9 @@ def run(args, command):
 
 
 def settings_of(args):
-    """What the table says of how it was made."""
+    """Settings as the table shows them."""
     return {
-        "speaker network": make_sentiment_pipeline("light")["srext"].weights,
+        "speaker network of the networks": args.weights,
         "epochs": f"at most {args.epochs}",
         "precision": args.precision,
         "features": "float16" if args.float16 else "float32",
@@ -240,26 +230,26 @@ def settings_of(args):
 
 def parse(argv):
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__, out="folder of all that is written")
     parser.add_argument(
         "--audio-dir", type=Path, help="folder of the audio (cmu_mosei in SPEECHSENT_DATA)"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for all that is made")
     parser.add_argument(
         "--labels", type=Path, help="CSV (labels.csv in --audio-dir, else in SPEECHSENT_DATA)"
     )
     parser.add_argument(
         "--systems", default="all", help=f"names or parts of them, of: {', '.join(SYSTEMS)} (all)"
     )
+    parser.add_argument(
+        "--weights", default=WESPEAKER, help=f"of the paper's networks ({WESPEAKER}; {SHIPPED})"
+    )
     parser.add_argument("--epochs", type=int, default=30, help="of a network at most (30)")
-    parser.add_argument("--limit", type=int, help="only so many videos of each fold: a trial run")
+    parser.add_argument("--limit", type=int, help="videos of each fold, for a trial")
     parser.add_argument("--jobs", type=int, default=-1, help="threads (-1: all cores)")
     parser.add_argument("--device", default="cpu", help="of the networks: cpu (default), cuda")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--scheduler", help="Dask cluster for extraction, e.g. tcp://host:8786")
-    parser.add_argument("--float16", action="store_true", help="keep features in half the space")
+    parser.add_argument("--float16", action="store_true", help="store features in half the space")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show epochs")
     args = parser.parse_args(argv)
@@ -271,6 +261,12 @@ def parse(argv):
         args.systems = choose(args.systems, SYSTEMS)
     except ValueError as exception:
         parser.error(str(exception))
+    needed = {WESPEAKER if n == "medium" else args.weights for n in args.systems if n != "small"}
+    if WESPEAKER in needed and not has_weights(WESPEAKER):
+        parser.error(
+            f"The weights {WESPEAKER!r} are not in the data home. Get them once by fetch_weights("
+            f"{WESPEAKER!r}), or take --weights {SHIPPED} and leave out medium (--systems)."
+        )
     return args
 
 
@@ -278,14 +274,14 @@ def main(argv=None):
     """Run the experiment; 0, 1 if a row failed, 2 if it cannot be done, 130 if interrupted."""
     args = parse(argv)
     arguments = sys.argv[1:] if argv is None else argv
-    command = shlex.join(["python", "examples/cmu_mosei.py", *map(str, arguments)])
+    command = shlex.join(["python", "-m", "experiments.cmu_mosei", *map(str, arguments)])
     try:
         return run(args, command)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. To go on from here: {command}", file=sys.stderr)
+        print(f"\nInterrupted. To resume from here: {command}", file=sys.stderr)
         return 130
     except (OSError, ValueError) as exception:  # bad recordings and a full disk among them
-        print(f"cmu_mosei.py: {exception}", file=sys.stderr)
+        print(f"cmu_mosei: {exception}", file=sys.stderr)
         return 2
 
 

@@ -1,4 +1,4 @@
-"""The corpus of the CMU-MOSEI experiment: official folds, and what should be said of them."""
+"""Corpus of the CMU-MOSEI experiment: official folds, and notes on them."""
 
 import os
 import warnings
@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-from _cmu_mosei_files import whole_file
-from _cmu_mosei_table import LEVELS
 
+from experiments._harness.files import write_text
+from experiments.cmu_mosei.table import LEVELS
 from sklearn_speechsent.datasets import load_cmu_mosei
 
 FOLDS = ("train", "valid", "test")
 
 
 def load(audio_dir, labels, *, limit, report, n_jobs):
-    """Load the official folds, and say which segments are of no use and why.
+    """Load the official folds, and say which segments cannot be used and why.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def load(audio_dir, labels, *, limit, report, n_jobs):
     limit : int or None
         Videos of each fold to take; None takes all.
     report : Path
-        Table of what was found, by segment.
+        File for the table of findings, by segment.
     n_jobs : int
 
     Returns
@@ -33,20 +33,19 @@ def load(audio_dir, labels, *, limit, report, n_jobs):
     folds : dict of str to (DataFrame, ndarray, ndarray)
         Segments, labels and videos of train, valid and test.
     notes : list of str
-        What must stand below a table, or its figures mislead.
+        Remarks below the table, without which its figures mislead.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If audio or labels are not there or not understood, or a fold is empty.
+        If audio or labels are missing or not understood, or a fold is empty.
     """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         mosei = load_cmu_mosei(audio_dir, labels=labels, as_frame=True, n_jobs=n_jobs)
-    for warning in said:  # what is left out, mended or dubious, as text
+    for warning in said:  # segments that are left out, repaired or doubtful
         print(f"{warning.message}\n(written to {report})\n")
-    with whole_file(report) as part:
-        mosei.report.to_csv(part, index=False)
+    write_text(report, mosei.report.to_csv(index=False))
     folds = {}
     for name in FOLDS:
         rows = mosei.split == name
@@ -69,7 +68,7 @@ def _notes(mosei, limit):
     if n_dropped:
         notes.append(f"{n_dropped} segments of all folds could not be used, see report.csv.")
     root = Path(os.path.commonpath(list(mosei.data["file"])))
-    # benchmarks/standin.py leaves it at the top of the folder that it builds.
+    # Written by benchmarks.scale.standin at the top of its folder.
     if any((folder / "standin.json").is_file() for folder in [root, *root.parents][:3]):
         notes.append(
             "The sound is not that of CMU-MOSEI but other speech in its place: no figure here "
@@ -79,7 +78,7 @@ def _notes(mosei, limit):
 
 
 def seconds_of(X):
-    """How long each segment lasts.
+    """Seconds of each segment.
 
     Parameters
     ----------

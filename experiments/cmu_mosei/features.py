@@ -1,4 +1,4 @@
-"""Features of the CMU-MOSEI experiment: what they take, and their extraction, also on a cluster."""
+"""Features of the CMU-MOSEI experiment: time and space, extraction, also on a cluster."""
 
 import shutil
 import tempfile
@@ -7,20 +7,21 @@ from contextlib import nullcontext
 
 import joblib
 import numpy as np
-from _cmu_mosei_corpus import seconds_of
-from _cmu_mosei_files import key_of
-from _cmu_mosei_table import duration
 from sklearn.base import clone
 
+from experiments._harness.results import key_of
+from experiments._harness.systems import stored_features
+from experiments._harness.tables import duration
+from experiments.cmu_mosei.corpus import seconds_of
 from sklearn_speechsent import FeatureStore
 
-#: Most segments that are tried before all are extracted.
+#: Segments of a trial before the extraction, at most.
 N_TRIED = 16
 GIB = 2**30
 
 
 def rehearse(systems, X, store):
-    """Try all steps on a few segments, and say what all segments will take.
+    """Run all steps on a few segments, and estimate time and space for all of them.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ def rehearse(systems, X, store):
     X : DataFrame
         Segments.
     store : FeatureStore
-        Where features are to be kept.
+        Of the features.
 
     Raises
     ------
@@ -42,33 +43,33 @@ def rehearse(systems, X, store):
     n_times = np.nansum(seconds_of(X)) / np.nansum(seconds_of(others))
     print(f"\nFeatures of {len(X)} segments in {store.folder}, estimated from {n_tried}:")
     total_seconds = total_bytes = 0.0
-    # A store of its own, or what an earlier run has left would look like speed.
+    # A store of its own, as features of an earlier run would make the estimate too low.
     with tempfile.TemporaryDirectory() as folder:
         trial = FeatureStore(folder, dtype=store.dtype)
         for name, system in systems.items():
             steps = _with_each_step(system, memory=trial)
-            steps.fit_transform(first)  # loading a network takes time only once
-            before, started = trial.statistics()["bytes"].sum(), time.perf_counter()
+            steps.fit_transform(first)  # which loads networks, once
+            before, started = stored_features(trial)["bytes"].sum(), time.perf_counter()
             steps.transform(others)
             seconds = n_times * (time.perf_counter() - started)
-            n_bytes = n_times * (trial.statistics()["bytes"].sum() - before)
+            n_bytes = n_times * (stored_features(trial)["bytes"].sum() - before)
             print(f"  {name}: {n_bytes / GIB:.2f} GiB, {duration(seconds)}")
             total_seconds, total_bytes = total_seconds + seconds, total_bytes + n_bytes
-    there, free = store.statistics()["bytes"].sum(), shutil.disk_usage(store.folder.parent).free
+    there, free = stored_features(store)["bytes"].sum(), shutil.disk_usage(store.folder.parent).free
     print(
         f"In all {total_bytes / GIB:.2f} GiB and {duration(total_seconds)} on this machine; "
-        f"{there / GIB:.2f} GiB are there, {free / GIB:.1f} are free."
+        f"{there / GIB:.2f} GiB are stored already, {free / GIB:.1f} are free."
     )
     if total_bytes - there > free:
         raise ValueError(
             f"Features take {total_bytes / GIB:.1f} GiB, and {free / GIB:.1f} are free in "
             f"{store.folder}. Take a larger disk (--out), half the space (--float16), or leave "
-            "the system out that takes most of it (--systems)."
+            "out the system that takes most of it (--systems)."
         )
 
 
 def extract(systems, X, connection=None):
-    """Fill the store with the features of all segments.
+    """Compute the features of all segments into the store.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def extract(systems, X, connection=None):
     X : DataFrame
         Segments.
     connection : Client, optional
-        Of a Dask cluster, whose workers do the work; threads do without.
+        Of a Dask cluster, whose workers do the work; threads without it.
     """
     done = set()
     with nullcontext() if connection is None else joblib.parallel_config(backend="dask"):
@@ -89,7 +90,7 @@ def extract(systems, X, connection=None):
 
 
 def connect(scheduler):
-    """Connect to a Dask cluster, whose workers see the same files at the same paths.
+    """Connect to a Dask cluster whose workers see the same files at the same paths.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def connect(scheduler):
 
 
 def _with_each_step(system, **params):
-    """Copy of a Pipeline, in which every step that knows a parameter has the given value."""
+    """Copy of a Pipeline with values of parameters set in all steps that have them."""
     steps = clone(system)
     for name in steps.get_params():
         step, _, parameter = name.rpartition("__")

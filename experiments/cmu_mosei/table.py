@@ -1,13 +1,10 @@
-"""The table of the CMU-MOSEI experiment: figures, published numbers beside them, pictures."""
+"""Table of the CMU-MOSEI experiment: figures next to published numbers, and pictures."""
 
-import json
-import re
-
-from _cmu_mosei_files import whole_file, write_text
 from sklearn.metrics import mean_absolute_error
 
+from experiments._harness.pictures import draw_confusion
+from experiments._harness.tables import duration, save, table_of
 from sklearn_speechsent.metrics import (
-    LevelConfusionDisplay,
     nonnegative_accuracy_score,
     pearson_score,
     polarity_accuracy_score,
@@ -17,7 +14,7 @@ from sklearn_speechsent.metrics import (
 )
 
 LEVELS = (-3, -2, -1, 0, 1, 2, 3)
-#: Segments of the official test fold; tables of fewer are not those of the literature.
+#: Segments of the official test fold, as in tables of the literature.
 N_TEST = 4659
 
 #: MAE, Acc-7, F1-7 and "Acc 2-class" as the paper prints them, by system and reading.
@@ -85,58 +82,6 @@ def score(y, predictions, polarity):
     }
 
 
-def choose(names, systems):
-    """Find systems by name or by a part of a name.
-
-    Parameters
-    ----------
-    names : str
-        Separated by commas, in any case; "all" is all of them.
-    systems : sequence of str
-
-    Returns
-    -------
-    list of str
-        In the order of ``systems``.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name.
-    """
-
-    def plain(name):
-        return re.sub(r"\s", "", name).lower()
-
-    chosen = set()
-    for part in names.split(","):
-        exact = {name for name in systems if plain(part) in (plain(name), "all")}
-        found = exact or {name for name in systems if plain(part) in plain(name)}
-        if not found:
-            raise ValueError(f"There is no system {part!r}; there are {', '.join(systems)}.")
-        chosen |= found
-    return [name for name in systems if name in chosen]
-
-
-def duration(seconds):
-    """Say how long something takes.
-
-    Parameters
-    ----------
-    seconds : float
-
-    Returns
-    -------
-    str
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-# -- The table -------------------------------------------------------------------------------------
-
-
 def _cells(row):
     """Figures of a row as text, each followed by the published one where there is such a column."""
     published = PUBLISHED.get((row["system"], row["reading"]), ("",) * len(PAPER))
@@ -148,7 +93,7 @@ def _cells(row):
 
 
 def as_markdown(document):
-    """Table with everything that is needed to read it.
+    """Lines of the table, and of the text that explains it.
 
     Parameters
     ----------
@@ -157,21 +102,21 @@ def as_markdown(document):
 
     Returns
     -------
-    str
+    list of str
     """
     heads = [h for key, h, _ in COLUMNS for h in (h, PAPER.get(key)) if h is not None]
-    lines = [f"| system | {' | '.join(heads)} | fit |", "|---" * (len(heads) + 2) + "|"]
+    rows = []
     for row in document["rows"]:
         name = row["system"] + (f", {row['reading']}" if row["reading"] else "")
-        cells = [name, *_cells(row), duration(row["fit_seconds"])]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append([name, *_cells(row), duration(row["fit_seconds"])])
+    lines = table_of(["system", *heads, "fit"], rows)
     corpus, settings = document["corpus"], document["settings"]
     parts = ", ".join(
         f"{name} {part['segments']} segments of {part['videos']} videos ({part['hours']:.2f} h)"
         for name, part in corpus["parts"].items()
     )
     of_settings = ", ".join(f"{name} {value}" for name, value in settings.items())
-    lines += ["", *(f"**{note}**\n" for note in document["notes"])]
+    lines += [f"**{note}**\n" for note in document["notes"]]
     lines += [
         f"{parts}. Fitted on train, validated on valid, scored once on test. {of_settings}. "
         f"`{document['command']}`",
@@ -181,8 +126,8 @@ def as_markdown(document):
         "against positive where the truth is not 0, an exact 0 counting as negative (always "
         f"positive: {100 * corpus['always_positive']:.2f}); ≥ 0: negative against the rest, over "
         "all segments. Polarity of an ordinal head is that of P(y > 0) - P(y < 0). A system with "
-        "two heads is fitted once and read twice. Fit: training and prediction, features being "
-        "there already.",
+        "two heads is fitted once and read twice. Fit: training and prediction, with features "
+        "that were computed before.",
         "",
         "Columns of the paper are comparable with the column on their left, if the test fold is "
         f"whole ({N_TEST} segments, here {corpus['parts']['test']['segments']}) and the sound is "
@@ -192,13 +137,14 @@ def as_markdown(document):
         "",
         "Sound alone, other papers (as cited there; their Acc-2 is polarity):",
         "",
-        "| system | MAE | Acc-7 | Acc-2 |",
-        "|---|---|---|---|",
-        *(f"| {name} | {' | '.join(figures)} |" for name, figures in ELSEWHERE.items()),
+        *table_of(
+            ("system", "MAE", "Acc-7", "Acc-2"),
+            [[name, *figures] for name, figures in ELSEWHERE.items()],
+        ),
     ]
     if document["failed"]:
-        lines += ["", *(f"- failed: {name}: {why}" for name, why in document["failed"].items())]
-    return "\n".join(lines) + "\n"
+        lines += [*(f"- failed: {name}: {why}" for name, why in document["failed"].items())]
+    return lines
 
 
 def write_table(folder, document):
@@ -209,40 +155,11 @@ def write_table(folder, document):
     folder : Path
     document : dict
     """
-    write_text(folder / "table.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    write_text(folder / "table.md", as_markdown(document))
-
-
-# -- Pictures --------------------------------------------------------------------------------------
-
-
-def draw(path, make, title=None):
-    """Draw a display into a file, if matplotlib is there.
-
-    Parameters
-    ----------
-    path : Path
-    make : callable
-        Gives a display, drawn.
-    title : str, optional
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    display = make()
-    if title is not None:
-        display.ax_.set_title(title)
-    with whole_file(path) as part:
-        display.figure_.savefig(part, dpi=150, bbox_inches="tight")
-    pyplot.close(display.figure_)
+    save(folder / "table.json", document, as_markdown(document), show=False)
 
 
 def draw_best(folder, rows, results, y):
-    """Draw the confusion of levels of the row with the lowest error that is no constant.
+    """Draw the confusion of levels of the system with the lowest error.
 
     Parameters
     ----------
@@ -257,8 +174,5 @@ def draw_best(folder, rows, results, y):
     if rows:
         best = min(rows, key=lambda row: row["mae"])
         predictions, _ = results[best["system"]]["readings"][best["reading"]]
-        draw(
-            folder / "confusion.png",
-            lambda: LevelConfusionDisplay.from_predictions(y, predictions, levels=LEVELS),
-            title=f"{best['system']}, {best['reading']}",
-        )
+        title = f"{best['system']}, {best['reading']}"
+        draw_confusion(folder / "confusion.png", y, predictions, LEVELS, title)

@@ -1,63 +1,49 @@
-"""The table: our systems, classical ones and other papers' audio networks in the same folds.
+"""Table of our systems, classical ones and other papers' audio networks in the same folds.
 
-    python benchmarks/table1.py --corpus ravdess --out results/table1.json
-    python benchmarks/table1.py --corpus my/manifest.csv --out results/mine.json --rows light,tfn
+    python -m experiments.table1 --corpus ravdess --out results/table1.json
+    python -m experiments.table1 --corpus my/manifest.csv --out results/mine.json --rows small,tfn
 
-Speakers never cross a split, out-of-fold predictions are pooled and scored once, and what is
-searched is searched inside the training folds. Writes FILE.json and FILE.md after each row, and in
-the end FILE.png, the confusion of levels of the best row. Each fold's result is kept in FILE_folds
-as soon as it exists, each epoch of a network's fit too: the same command, given again after an
-interruption, goes on there. A result counts for the settings, recordings, labels and version of the
-package that it was made with; after changing code within a version, delete the folder.
+Speakers never cross a split, out-of-fold predictions are pooled and scored once, and searches take
+place inside the training folds. Writes FILE.json and FILE.md after each row, and in the end
+FILE.png, the confusion of levels of the best row. Each fold's result is stored in FILE_folds as
+soon as it exists, each epoch of a network's fit too: the same command resumes an interrupted run. A
+result counts for the settings, recordings, labels and version of the package that it was made with;
+after changing code within a version, delete the folder.
 """
 
-import argparse
-import json
 import os
 import shlex
 import sys
 from pathlib import Path
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
-
 import sklearn
 import torch
-from _corpus import load_corpus
-from _protocol import Runner
-from _resume import write_text
-from _rows import ROWS, Settings, select_rows
 
 import sklearn_speechsent
-from sklearn_speechsent.metrics import LevelConfusionDisplay
-
-COLUMNS = {
-    "mae": "MAE",
-    "spearman": "ρ",
-    "ccc": "CCC",
-    "qwk": "QWK",
-    "accuracy": "acc",
-    "macro_mae": "macro MAE",
-    "polarity_accuracy": "polarity",
-}
+from experiments._harness.command import make_parser
+from experiments._harness.corpus import load_corpus
+from experiments._harness.pictures import draw_confusion
+from experiments._harness.sentiment import SCORES
+from experiments._harness.tables import duration, save, table_of
+from experiments.table1.protocol import Runner
+from experiments.table1.rows import ROWS, Settings, select_rows
 
 
 def parse(argv):
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__, out=None)
     parser.add_argument(
         "--corpus",
         default="ravdess",
         help="ravdess (in the data home), or a CSV with the columns file, label, speaker and, for "
         "segments, start and end (s); files relative to its folder",
     )
-    parser.add_argument("--out", type=Path, help="FILE.json; FILE.md goes beside it")
+    parser.add_argument("--out", type=Path, help="FILE.json; other files are written next to it")
     parser.add_argument("--folds", type=int, default=8, help="over speakers (8)")
     parser.add_argument(
-        "--rows", default="all", help="parts of row names, separated by commas, in any case (all)"
+        "--rows",
+        default="all",
+        help="names or parts of them, separated by commas, in any case (all)",
     )
     parser.add_argument("--epochs", type=int, default=8, help="of the networks (8)")
     parser.add_argument(
@@ -65,7 +51,7 @@ def parse(argv):
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="threads (1); -1 uses all cores")
-    parser.add_argument("--memory", type=Path, help="folder of features (beside --out: features)")
+    parser.add_argument("--memory", type=Path, help="folder of features (features, next to --out)")
     parser.add_argument("--chunk", type=float, default=4.0, help="seconds of a draw (4)")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--list", action="store_true", help="print the names of the rows, and end")
@@ -81,17 +67,19 @@ def parse(argv):
 
 
 def as_markdown(document):
-    """Table of a document, in Markdown."""
-    lines = [f"| system | {' | '.join(COLUMNS.values())} | time |", "|---" * 9 + "|"]
-    for row in document["rows"]:
-        figures = " | ".join(f"{row[column]:.3f}" for column in COLUMNS)
-        seconds = row["fit_seconds"] + row["predict_seconds"]
-        taken = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-        lines.append(f"| {row['name']} | {figures} | {taken} |")
+    """Lines of the table and of the text below it, in Markdown."""
+    rows = [
+        [
+            row["name"],
+            *(f"{row[score]:.3f}" for score in SCORES),
+            duration(row["fit_seconds"] + row["predict_seconds"], decimals=1),
+        ]
+        for row in document["rows"]
+    ]
+    lines = table_of(["system", *SCORES.values(), "time"], rows)
     corpus, settings = document["corpus"], document["settings"]
     note = f" ({corpus['note']})" if corpus["note"] else ""
     lines += [
-        "",
         f"{corpus['name']}{note}: {corpus['recordings']} recordings, {corpus['speakers']} "
         f"speakers, levels {corpus['levels'][0]} … {corpus['levels'][-1]}; {settings['folds']} "
         f"folds over speakers; networks {settings['epochs']} epochs (those of other papers "
@@ -101,24 +89,11 @@ def as_markdown(document):
         "",
         "MAE, Spearman's ρ, CCC and polarity on the predictions as they are, the rest on "
         "predictions rounded to levels. Time: fit and prediction of all folds, with the extraction "
-        "of what no row above has extracted; a two-headed network is fitted once for both rows.",
+        "that no row above has done; a two-headed network is fitted once for both rows.",
     ]
     for kind in ("skipped", "failed"):
         lines += ["", *(f"- {kind}: {name} ({why})" for name, why in document[kind].items())]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def draw_best(document, y, levels, path):
-    """Confusion of levels of the row with the lowest MAE, if matplotlib is there."""
-    try:
-        import matplotlib
-    except ImportError:
-        return
-    matplotlib.use("Agg")
-    best = min(document["rows"], key=lambda row: row["mae"])
-    display = LevelConfusionDisplay.from_predictions(y, best["predictions"], levels=levels)
-    display.ax_.set_title(f"{best['name']}, {document['corpus']['name']}, out of fold")
-    display.figure_.savefig(path, dpi=150, bbox_inches="tight")
+    return lines
 
 
 def main(argv=None):
@@ -132,7 +107,7 @@ def main(argv=None):
     Returns
     -------
     int
-        0; 1 if a row failed, 2 if the arguments or the corpus are of no use, 130 if interrupted.
+        0; 1 if a row failed, 2 if arguments or corpus cannot be used, 130 if interrupted.
     """
     args = parse(argv)
     if args.list:
@@ -144,7 +119,7 @@ def main(argv=None):
         corpus = load_corpus(args.corpus)
         folds = corpus.folds(args.folds)
     except (OSError, ValueError) as exception:  # bad recordings among them
-        print(f"table1.py: {exception}", file=sys.stderr)
+        print(f"table1: {exception}", file=sys.stderr)
         return 2
     skipped = {row.name: row.lacks() for row in rows if row.lacks()}
     for name, reason in skipped.items():
@@ -163,7 +138,7 @@ def main(argv=None):
     )
     arguments = sys.argv[1:] if argv is None else argv
     document = {
-        "command": shlex.join(["python", "benchmarks/table1.py", *map(str, arguments)]),
+        "command": shlex.join(["python", "-m", "experiments.table1", *map(str, arguments)]),
         "settings": {
             "folds": len(folds),
             "epochs": args.epochs,
@@ -187,18 +162,21 @@ def main(argv=None):
 
     def report(scored, failed):
         document.update(rows=scored, failed=failed)
-        write_text(args.out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-        write_text(args.out.with_suffix(".md"), as_markdown(document))
+        save(args.out, document, as_markdown(document), show=False)
 
     runner = Runner(corpus, folds, settings, args.out.with_name(f"{args.out.stem}_folds"))
     try:
         runner.run([row for row in rows if row.name not in skipped], report)
     except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on from here.")
+        print("\nInterrupted; the same command resumes from here.")
         return 130
     if document["rows"]:
-        draw_best(document, corpus.y, corpus.levels, args.out.with_suffix(".png"))
-    print(f"\n{as_markdown(document)}")
+        best = min(document["rows"], key=lambda row: row["mae"])
+        title = f"{best['name']}, {corpus.name}, out of fold"
+        picture = args.out.with_suffix(".png")
+        draw_confusion(picture, corpus.y, best["predictions"], corpus.levels, title)
+    print()
+    save(args.out, document, as_markdown(document))
     print(f"{runner.n_fits} fits, the rest read; written to {args.out}.")
     return 1 if document["failed"] else 0
 

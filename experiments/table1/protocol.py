@@ -1,9 +1,7 @@
-"""The protocol of the table: every row in the same folds, each fold kept, all scored once."""
+"""Protocol of the table: all rows in the same folds, pooled predictions scored once."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _corpus import Corpus
-from _resume import key_of, load_result, write_text
-from _rows import Row, Settings
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from tqdm.auto import tqdm
 
+from experiments._harness.corpus import Corpus
+from experiments._harness.results import Results, epoch_seconds, key_of
+from experiments.table1.rows import Row, Settings
 from sklearn_speechsent.audio import as_recordings
 from sklearn_speechsent.metrics import ordinal_report
 
@@ -25,7 +23,7 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class Runner:
-    """Fits and predicts what is not in a folder of results yet.
+    """Fits and predictions that are not in a folder of results yet.
 
     Parameters
     ----------
@@ -33,7 +31,7 @@ class Runner:
     folds : list of (train, test)
     settings : Settings
     folder : Path
-        Results of folds; made if need be.
+        Results of folds.
 
     Attributes
     ----------
@@ -47,10 +45,9 @@ class Runner:
         self.corpus = corpus
         self.folds = folds
         self.settings = settings
-        self.folder = folder
+        self.results = Results(folder)
         self.n_fits = 0
         self._identities = [recording.identity() for recording in as_recordings(corpus.X)]
-        folder.mkdir(parents=True, exist_ok=True)
 
     def fold(self, row: Row, number: int) -> dict[str, Any]:
         """Result of one fold of a row, read or computed.
@@ -64,8 +61,8 @@ class Runner:
         Returns
         -------
         dict
-            Keys ``key, row, fold, predictions`` (one list per face), ``fit_seconds,
-            predict_seconds, epochs`` (None for what is no network).
+            Keys ``key, row, fold, predictions`` (one list per head), ``fit_seconds,
+            predict_seconds, epochs`` (None for what is not a network).
         """
         train, test = self.folds[number]
         corpus, model = self.corpus, row.make(self.settings)
@@ -76,36 +73,30 @@ class Runner:
             corpus.y[train].tolist(),
             corpus.groups[train].tolist(),
         )
-        file = self.folder / f"{key}.json"
-        result = load_result(file, key)
+        result = self.results.get(key)
         if result is not None:
             return result
-        params = model.get_params()
-        epochs = [value for name, value in params.items() if _leaf(name) == "max_epochs"]
-        checkpoint = file.with_suffix("")
-        model.set_params(**{name: checkpoint for name in params if _leaf(name) == "resume"})
         X = corpus.X
         grouped = {"net__groups": corpus.groups[train]} if row.searched else {}
-        started = time.perf_counter()
-        model.fit(X.iloc[train].reset_index(drop=True), corpus.y[train], **grouped)
-        fitted = time.perf_counter()
-        predictions = row.predictions(model, X.iloc[test].reset_index(drop=True))
-        result = {
-            "key": key,
-            "row": row.name,
-            "fold": number,
-            "predictions": [np.asarray(p, dtype=np.float64).tolist() for p in predictions],
-            "fit_seconds": max(fitted - started, _epoch_seconds(model)),
-            "predict_seconds": time.perf_counter() - fitted,
-            "epochs": epochs[0] if epochs else None,
-        }
-        self.n_fits += 1
-        write_text(file, json.dumps(result))
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        return result
+        with self.results.resuming(key, model):
+            started = time.perf_counter()
+            model.fit(X.iloc[train].reset_index(drop=True), corpus.y[train], **grouped)
+            fitted = time.perf_counter()
+            predictions = row.predictions(model, X.iloc[test].reset_index(drop=True))
+            of_epochs = epoch_seconds(model[-1]) if isinstance(model, Pipeline) else 0.0
+            result = {
+                "row": row.name,
+                "fold": number,
+                "predictions": [np.asarray(p, dtype=np.float64).tolist() for p in predictions],
+                "fit_seconds": max(fitted - started, of_epochs),
+                "predict_seconds": time.perf_counter() - fitted,
+                "epochs": model.get_params().get("net__max_epochs"),
+            }
+            self.n_fits += 1
+            return self.results.put(key, result)
 
     def score(self, row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Pool the folds of a row and score each of its faces once.
+        """Pool the folds of a row and score each of its heads once.
 
         Parameters
         ----------
@@ -116,13 +107,13 @@ class Runner:
         Returns
         -------
         list of dict
-            Figures of `ordinal_report` and what goes with them, one dict per face.
+            Figures of `ordinal_report` and what goes with them, one dict per head.
         """
         y, scored = self.corpus.y, []
-        for face, name in enumerate(row.faces):
+        for head, name in enumerate(row.heads):
             pooled = np.full(len(y), np.nan)
             for (_, test), result in zip(self.folds, results, strict=True):
-                pooled[test] = result["predictions"][face]
+                pooled[test] = result["predictions"][head]
             scored.append(
                 {
                     "name": row.name + name,
@@ -171,13 +162,3 @@ class Runner:
                     failed[row.name] = f"{type(exception).__name__}: {exception}"
                 report(scored, failed)
         return scored, failed
-
-
-def _epoch_seconds(model: Any) -> float:
-    """Time of the epochs of a network, those of before an interruption included."""
-    history = getattr(model[-1], "history_", []) if isinstance(model, Pipeline) else []
-    return sum(epoch["dur"] for epoch in history)
-
-
-def _leaf(name: str) -> str:
-    return name.rpartition("__")[2]

@@ -1,4 +1,4 @@
-"""The rows of the table: our systems, classical ones, and the audio networks of other papers."""
+"""Rows of the table: our systems, classical ones, and the audio networks of other papers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from rivals import ICCNAudio, MulTAudio, TFNAcoustic
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import BaseCrossValidator, GridSearchCV, GroupKFold, KFold
@@ -18,25 +17,27 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
+from experiments._harness.command import choose
+from experiments._harness.systems import WESPEAKER, make_system, perturbed
+from experiments.table1.rivals import ICCNAudio, MulTAudio, TFNAcoustic
 from sklearn_speechsent import (
     MelFilterBank,
     SlidingCMN,
     SpeakerEmbedder,
     SpeechSentimentRegressor,
-    make_sentiment_pipeline,
 )
 from sklearn_speechsent.audio import Recording, as_recordings
 from sklearn_speechsent.pipeline import SYSTEMS
 from sklearn_speechsent.pretrained import has_weights
 
-WESPEAKER = "wespeaker-voxceleb-resnet34"
-#: What one fit of a two-headed network is read out as, in the order of `predictions`.
-TWO_FACES = (", levels", ", intensities")
+CONSTANT = "constant (median)"
+#: Predictions of a two-headed network, from one fit, in the order of `predictions`.
+TWO_HEADS = (", levels", ", intensities")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says about all rows.
+    """Settings of the command line, for all rows.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class Settings:
     precision : {"float32", "bfloat16"}
         Of the training of networks.
     chunk : float
-        Seconds that networks hear of a longer utterance each time it is drawn.
+        Seconds that networks get of a longer utterance each time it is drawn.
     jobs : int
         Threads.
     memory : str or None
@@ -84,7 +85,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """One fit per fold, shown as one row or, with two faces, as two.
+    """One fit per fold, shown as one row or, with two heads, as two.
 
     Parameters
     ----------
@@ -92,10 +93,10 @@ class Row:
     make : callable
         Estimator from `Settings`.
     needs : {"", "weights", "opensmile"}
-        What must be there.
+        What must be installed or downloaded.
     searched : bool
         Whether the last step, ``net``, searches inside of the training rows, by speaker.
-    faces : tuple of str
+    heads : tuple of str
         Appended to the name.
     """
 
@@ -103,7 +104,7 @@ class Row:
     make: Callable[[Settings], Any]
     needs: str = ""
     searched: bool = False
-    faces: tuple[str, ...] = ("",)
+    heads: tuple[str, ...] = ("",)
 
     def lacks(self) -> str:
         """Say why the row cannot be computed here; empty if it can."""
@@ -114,8 +115,8 @@ class Row:
         return ""
 
     def predictions(self, model: Any, X: Any) -> list[NDArray[Any]]:
-        """Predictions of each face of a fitted model."""
-        if len(self.faces) == 1:
+        """Predictions of each head of a fitted model."""
+        if len(self.heads) == 1:
             return [model.predict(X)]
         features = model[:-1].transform(X)
         return [model[-1].predict(features), model[-1].as_regressor().predict(features)]
@@ -124,7 +125,7 @@ class Row:
 class SpeakerFolds(BaseCrossValidator):
     """``GroupKFold`` over as many folds as there are speakers, at most ``n_splits``.
 
-    A training fold of one speaker is split by recording: it has no other way to choose.
+    A training fold of one speaker is split by recording, as nothing else is left.
 
     Parameters
     ----------
@@ -148,12 +149,12 @@ class SpeakerFolds(BaseCrossValidator):
 
 
 class EGeMAPS(TransformerMixin, BaseEstimator):
-    """The 88 eGeMAPS functionals of openSMILE, kept per recording.
+    """The 88 eGeMAPS functionals of openSMILE, cached per recording.
 
     Parameters
     ----------
     memory : str, optional
-        Folder in which they are kept.
+        Folder of the cache.
 
     References
     ----------
@@ -187,7 +188,7 @@ class EGeMAPS(TransformerMixin, BaseEstimator):
 def _functionals(
     identity: tuple[Any, ...], version: str, recording: Recording, smile: Any
 ) -> NDArray[np.float32]:
-    """Functionals of one recording; ``identity`` and ``version`` are what the cache looks at."""
+    """Functionals of one recording; ``identity`` and ``version`` are the key of the cache."""
     table = smile.process_file(recording.source, start=recording.start, end=recording.stop)
     return table.to_numpy()[0]
 
@@ -202,32 +203,27 @@ def _searched_svr(settings: Settings) -> GridSearchCV:
     )
 
 
-def _ours(system: str | None = None, **params: Any) -> Callable[[Settings], Any]:
+def _system(name: str, **params: Any) -> Callable[[Settings], Any]:
     def make(settings: Settings) -> Any:
-        return make_sentiment_pipeline(
-            system, weights=WESPEAKER, levels=settings.levels, **settings.system(), **params
-        )
+        return make_system(name, levels=settings.levels, **settings.system(), **params)
 
     return make
 
 
-def _network(system: str) -> Row:
-    def make(settings: Settings) -> Any:
-        return make_sentiment_pipeline(
-            system,
-            weights=WESPEAKER,
-            levels=settings.levels,
-            **settings.system(),
-            **settings.network(),
-        )
+def _perturbed(settings: Settings) -> Any:
+    return perturbed(_system("medium")(settings), settings.seed)
 
-    faces = TWO_FACES if system.endswith("C + R") else ("",)
-    return Row(system, make, "weights", faces=faces)
+
+def _network(name: str) -> Row:
+    def make(settings: Settings) -> Any:
+        return _system(name, **settings.network())(settings)
+
+    return Row(name, make, "weights", heads=TWO_HEADS if name.endswith("C + R") else ("",))
 
 
 def _statistics(settings: Settings) -> Any:
     svr = make_pipeline(StandardScaler(), SVR(C=3))
-    return make_sentiment_pipeline("light", weights=None, net=svr, **settings.system())
+    return make_system("small", weights=None, vad="passthrough", net=svr, **settings.system())
 
 
 def _egemaps(settings: Settings) -> Any:
@@ -236,17 +232,15 @@ def _egemaps(settings: Settings) -> Any:
 
 def _embedding(settings: Settings) -> Any:
     embedder = SpeakerEmbedder(WESPEAKER, **settings.extraction())
-    net = _searched_svr(settings)
-    return make_sentiment_pipeline(
-        "light", weights=WESPEAKER, srext=embedder, net=net, **settings.system()
-    )
+    steps = {"vad": "passthrough", "srext": embedder, "net": _searched_svr(settings)}
+    return make_system("medium", **steps, **settings.system())
 
 
 def _rival(module: type, cmn: Any) -> Callable[[Settings], Any]:
     def make(settings: Settings) -> Any:
         net = SpeechSentimentRegressor(
             module=module,
-            spec_augment=False,  # none of the papers has it
+            spec_augment=False,  # as in the papers
             n_jobs=settings.jobs,
             random_state=settings.seed,
             verbose=settings.verbose,
@@ -260,28 +254,28 @@ def _rival(module: type, cmn: Any) -> Callable[[Settings], Any]:
 
 
 ROWS = (
-    Row("constant (median)", lambda settings: DummyRegressor(strategy="median")),
-    Row("light", _ours("light"), "weights"),
-    Row("recommended", _ours(), "weights"),
-    Row("recommended, perturbed", _ours(perturb=True), "weights"),
+    Row(CONSTANT, lambda settings: DummyRegressor(strategy="median")),
+    Row("small", _system("small")),
+    Row("medium", _system("medium"), "weights"),
+    Row("medium, perturbed", _perturbed, "weights"),
     *(_network(system) for system in SYSTEMS),
     Row("MFB mean + std, SVR", _statistics),
     Row("eGeMAPS + SVR", _egemaps, "opensmile", searched=True),
     Row("WeSpeaker embedding + SVR", _embedding, "weights", searched=True),
-    # Its mean over time is all that this one looks at, which CMN would set to zero.
+    # Without CMN, which would set to zero the mean over time, all that this network looks at.
     Row("TFN acoustic", _rival(TFNAcoustic, lambda: "passthrough")),
     Row("MulT audio", _rival(MulTAudio, SlidingCMN)),
     Row("ICCN audio", _rival(ICCNAudio, SlidingCMN)),
 )
 
 
-def select_rows(patterns: str) -> list[Row]:
-    """Rows by parts of their names; the constant predictor is always among them.
+def select_rows(names: str) -> list[Row]:
+    """Rows by names or parts of them; the constant predictor is always among them.
 
     Parameters
     ----------
-    patterns : str
-        ``"all"``, or parts of names in any case, separated by commas.
+    names : str
+        See `choose`.
 
     Returns
     -------
@@ -291,18 +285,7 @@ def select_rows(patterns: str) -> list[Row]:
     Raises
     ------
     ValueError
-        If a pattern fits no row.
+        If there is no row of that name.
     """
-    wanted = [pattern.strip().lower() for pattern in patterns.split(",") if pattern.strip()]
-    for pattern in wanted:
-        if pattern != "all" and not any(pattern in row.name.lower() for row in ROWS):
-            raise ValueError(
-                f"No row has {pattern!r} in its name; rows: {'; '.join(row.name for row in ROWS)}."
-            )
-    if not wanted or "all" in wanted:
-        return list(ROWS)
-    return [
-        row
-        for number, row in enumerate(ROWS)
-        if number == 0 or any(pattern in row.name.lower() for pattern in wanted)
-    ]
+    chosen = choose(names, [row.name for row in ROWS], "row")
+    return [row for row in ROWS if row.name in (CONSTANT, *chosen)]

@@ -1,11 +1,4 @@
-"""The scripts are no package: their folder goes onto the path, as when one of them is run."""
-
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 
 @pytest.fixture(scope="session")

@@ -1,43 +1,34 @@
-"""The recipe of the paper's experiment, on synthetic voices and with small systems."""
+"""The paper's experiment on synthetic voices and with small systems."""
 
 import json
 import shutil
 import sys
 from types import SimpleNamespace
 
-import _cmu_mosei_features
-import cmu_mosei
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from _cmu_mosei_files import read_row, write_row
-from _cmu_mosei_table import as_markdown, choose, duration
 
-from sklearn_speechsent import FeatureStore, make_sentiment_pipeline
+import experiments.cmu_mosei.__main__ as cmu_mosei
+from experiments._harness.command import choose
+from experiments._harness.systems import make_system, stored_features
+from experiments.cmu_mosei import features
+from experiments.cmu_mosei.table import as_markdown
+from sklearn_speechsent import FeatureStore
 
-LIGHT, TWO_HEADED, FUSED = "light", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-34 + SpE + C"
-# What a level that is too rare to be learned calls for.
+SMALL, TWO_HEADED, FUSED = "small", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-34 + SpE + C"
+# The warning about a level that is too rare to be learned.
 pytestmark = pytest.mark.filterwarnings("ignore:No training label is at level")
 
 
-def small_system(name, args, store):
-    """A system that needs no pre-trained weights, in place of each."""
-    system = make_sentiment_pipeline(
-        LIGHT if name in (LIGHT, "recommended") else TWO_HEADED,
-        weights=None,
-        levels=range(-3, 4),
-        memory=store,
-        random_state=args.seed,
-        mfb__n_mels=8,
-        mfb__frame_shift=0.05,
-    )
-    if name not in (LIGHT, "recommended"):
-        checkpoint = args.out / "checkpoints"
-        system.set_params(
-            net__max_epochs=args.epochs, net__early_stopping=True, net__resume=checkpoint
-        )
-    return system
+def tiny_row(name, args, store):
+    """In place of each system one that needs no pre-trained weights."""
+    shared = {"weights": None, "levels": range(-3, 4), "memory": store, "random_state": args.seed}
+    shared |= {"mfb__n_mels": 8, "mfb__frame_shift": 0.05}
+    if name in (SMALL, "medium"):
+        return make_system(SMALL, vad="passthrough", **shared)
+    return make_system(TWO_HEADED, max_epochs=args.epochs, early_stopping=True, **shared)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +52,8 @@ def folder(speech, tmp_path_factory):
 @pytest.fixture
 def run(folder, tmp_path, monkeypatch):
     """Function that runs the script and returns the exit code and the systems that were fitted."""
-    monkeypatch.setattr(cmu_mosei, "make_system", small_system)
+    monkeypatch.setattr(cmu_mosei, "make_row", tiny_row)
+    monkeypatch.setattr(cmu_mosei, "has_weights", lambda name: True)
     fit_and_read, fitted = cmu_mosei.fit_and_read, []
 
     def counted(system, folds):
@@ -70,7 +62,7 @@ def run(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(cmu_mosei, "fit_and_read", counted)
 
-    def run(*more, systems="light,2/2", audio=folder, out=tmp_path / "out"):
+    def run(*more, systems="small,2/2", audio=folder, out=tmp_path / "out"):
         fitted.clear()
         arguments = ["--audio-dir", str(audio), "--out", str(out), "--epochs", "1", "--jobs", "1"]
         return cmu_mosei.main([*arguments, "--systems", systems, *more]), list(fitted)
@@ -92,9 +84,9 @@ def test_results_are_read_back_only_for_the_same_settings_and_data(run, tmp_path
     assert first["corpus"]["parts"]["train"]["segments"] == 12
     assert "can hardly be learned" in capsys.readouterr().out
     assert run("-v") == (0, [])
-    assert "Read back: light, 2/2SREx-SEResNet-16 + C + R" in capsys.readouterr().out
+    assert "Read back: small, 2/2SREx-SEResNet-16 + C + R" in capsys.readouterr().out
     assert table(tmp_path)["rows"] == first["rows"]
-    assert run(systems="2/2,recommended") == (0, [])  # small "recommended" is the same as "light"
+    assert run(systems="2/2,medium") == (0, [])  # the same as small here
 
     assert run("--epochs", "2") == (0, BOTH[1:])
     assert run("--float16") == (0, BOTH)
@@ -106,19 +98,8 @@ def test_results_are_read_back_only_for_the_same_settings_and_data(run, tmp_path
     assert table(tmp_path)["rows"] == first["rows"]
 
 
-def test_half_a_result_is_none(tmp_path):
-    path = tmp_path / "rows" / "key.json"
-    write_row(path, {"epochs": 3})
-    assert read_row(path) == {"key": "key", "epochs": 3}
-    assert [file.name for file in path.parent.iterdir()] == ["key.json"]
-    path.rename(path.with_name("another.json"))
-    assert read_row(path.with_name("another.json")) is None
-    path.write_text('{"key": "key"')
-    assert read_row(path) is None
-
-
 def test_a_trial_takes_whole_videos_and_says_so(run, tmp_path):
-    assert run("--limit", "1", systems="light")[0] == 0
+    assert run("--limit", "1", systems="small")[0] == 0
     document = table(tmp_path)
     assert {name: part["videos"] for name, part in document["corpus"]["parts"].items()} == {
         "train": 1,
@@ -129,7 +110,7 @@ def test_a_trial_takes_whole_videos_and_says_so(run, tmp_path):
     assert "**A trial: only the first 1 videos" in (tmp_path / "out" / "table.md").read_text()
 
 
-def test_ctrl_c_says_how_to_go_on(run, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_says_how_to_resume(run, tmp_path, monkeypatch, capsys):
     fit = cmu_mosei.fit_and_read
 
     def stop(system, folds):
@@ -140,8 +121,10 @@ def test_ctrl_c_says_how_to_go_on(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cmu_mosei, "fit_and_read", stop)
     assert run()[0] == 130
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("Interrupted. To go on from here: python examples/cmu_mosei.py --audio-")
-    assert [row["system"] for row in table(tmp_path)["rows"]][2:] == [LIGHT]
+    assert last.startswith(
+        "Interrupted. To resume from here: python -m experiments.cmu_mosei --audio-"
+    )
+    assert [row["system"] for row in table(tmp_path)["rows"]][2:] == [SMALL]
     monkeypatch.setattr(cmu_mosei, "fit_and_read", fit)
     assert run()[0] == 0
     assert len(table(tmp_path)["rows"]) == 5
@@ -158,9 +141,9 @@ def test_a_row_that_fails_stops_no_other(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cmu_mosei, "fit_and_read", fail)
     assert run()[0] == 1
     document = table(tmp_path)
-    assert document["failed"] == {LIGHT: "FloatingPointError: the loss became nan"}
+    assert document["failed"] == {SMALL: "FloatingPointError: the loss became nan"}
     assert {row["system"] for row in document["rows"][2:]} == {TWO_HEADED}
-    assert "- failed: light: FloatingPointError" in (tmp_path / "out" / "table.md").read_text()
+    assert "- failed: small: FloatingPointError" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_what_cannot_be_done_is_said_before_work_starts(run, folder, tmp_path, monkeypatch, capsys):
@@ -200,7 +183,7 @@ def test_what_cannot_be_done_is_said_before_work_starts(run, folder, tmp_path, m
 
 def test_a_small_disk_is_refused_before_extraction(run, tmp_path, monkeypatch, capsys):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(_cmu_mosei_features.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda path: usage)
     assert run() == (2, [])
     said = capsys.readouterr()
     assert "--float16" in said.err
@@ -216,12 +199,12 @@ def test_features_come_from_a_cluster_just_as_well(folder, tmp_path):
     ) as cluster:
         for scheduler in (None, cluster.scheduler_address):
             store = FeatureStore(tmp_path / str(len(tables)))
-            system = make_sentiment_pipeline(LIGHT, weights=None, memory=store)[:-1]
-            connection = _cmu_mosei_features.connect(scheduler)
-            _cmu_mosei_features.extract({LIGHT: system}, X, connection)
+            system = make_system(SMALL, weights=None, vad="passthrough", memory=store)[:-1]
+            connection = features.connect(scheduler)
+            features.extract({SMALL: system}, X, connection)
             if connection is not None:
                 connection.close()
-            assert store.statistics().set_index("step").loc["mfb", "utterances"] == len(X)
+            assert stored_features(store).set_index("step").loc["mfb", "utterances"] == len(X)
             tables.append(system.fit_transform(X))
     np.testing.assert_array_equal(*tables)
 
@@ -229,8 +212,8 @@ def test_features_come_from_a_cluster_just_as_well(folder, tmp_path):
 def test_systems_by_name():
     systems = cmu_mosei.SYSTEMS
     assert choose("all", systems) == list(systems)
-    assert choose("1/2SREx-SEResNet-16+c, LIGHT", systems) == [
-        LIGHT,
+    assert choose("1/2SREx-SEResNet-16+c, small", systems) == [
+        SMALL,
         "1/2SREx-SEResNet-16 + C",
     ]
     assert choose("2/2,spe", systems) == [TWO_HEADED, FUSED]
@@ -240,16 +223,16 @@ def test_systems_by_name():
 def test_every_system_can_be_made(name, tmp_path):
     arguments = ["--out", str(tmp_path), "--epochs", "7", "--precision", "bfloat16"]
     args = cmu_mosei.parse(arguments)
-    system = cmu_mosei.make_system(name, args, FeatureStore(tmp_path))
+    system = cmu_mosei.make_row(name, args, FeatureStore(tmp_path))
     params = system[-1].get_params()
     if name in cmu_mosei.NETWORKS:
         assert params["max_epochs"] == 7
         assert params["precision"] == "bfloat16"
-        assert params["resume"] == tmp_path / "checkpoints"
+        assert params["early_stopping"]
     assert system["mfb"].memory == FeatureStore(tmp_path)
 
 
-def test_published_numbers_stand_beside_ours():
+def test_published_numbers_stand_next_to_ours():
     figures = dict.fromkeys(
         ["mae", "pearson", "acc7", "f1_7_micro", "threshold_accuracy", "polarity_accuracy"], 0.5
     )
@@ -263,15 +246,20 @@ def test_published_numbers_stand_beside_ours():
         "corpus": {"parts": dict.fromkeys(cmu_mosei.FOLDS, part), "always_positive": 0.6285},
         "failed": {},
     }
-    lines = as_markdown(document).splitlines()
+    lines = as_markdown(document)
     cells = "0.500 | .712 | 0.500 | 50.00 | 43.16 | 50.00 | 43.10 | 50.00 | 88.15 | 50.00 | 25.00"
     assert lines[2] == f"| {FUSED}, levels | {cells} | 2.0 h |"
     assert len({line.count("|") for line in lines[:3]}) == 1
     assert "always positive: 62.85" in "\n".join(lines)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (150, "2 min"), (9000, "2.5 h")]
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
+def test_missing_weights_are_named_before_work_starts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cmu_mosei, "has_weights", lambda name: False)
+    out = ["--out", str(tmp_path)]
+    for systems in ("all", "medium", "2/2"):
+        with pytest.raises(SystemExit, match="2"):
+            cmu_mosei.parse([*out, "--systems", systems])
+        assert "--weights speechsent-seresnet" in capsys.readouterr().err
+    assert cmu_mosei.parse([*out, "--systems", "small"]).systems == ["small"]
+    networks = cmu_mosei.parse([*out, "--systems", "2/2", "--weights", "speechsent-seresnet"])
+    assert cmu_mosei.make_row(TWO_HEADED, networks, None)["srext"].weights == "speechsent-seresnet"

@@ -1,4 +1,4 @@
-"""The recipe of the paper's experiment as a user runs it, killed and started again.
+"""The paper's experiment as a user runs it, interrupted and started again.
 
 On real speech in CMU-MOSEI's place, with the real labels, times and folds.
 """
@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LIGHT, TWO_HEADED, FUSED = "light", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-34 + SpE + C"
+SMALL, TWO_HEADED, FUSED = "small", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-34 + SpE + C"
 
 
 @pytest.fixture(scope="module")
 def standin(data_home, tmp_path_factory):
-    """Folder like CMU-MOSEI's by benchmarks/standin.py, of the shortest segments of some levels."""
+    """Stand-in for CMU-MOSEI of the shortest segments of some levels."""
     labels = pd.read_csv(data_home / "cmu_mosei" / "labels.csv", dtype={"clip_id": str})
     lasting = labels["end"] - labels["start"].clip(lower=0)
     labels = labels.assign(level=labels["sentiment"].round(), lasting=lasting)
@@ -32,7 +32,8 @@ def standin(data_home, tmp_path_factory):
     for name in ("librispeech_excerpts", "ravdess"):
         (home / name).symlink_to(data_home / name)
     subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "standin.py", out, "--jobs", "1"],
+        [sys.executable, "-m", "benchmarks.scale.standin", out, "--jobs", "1"],
+        cwd=ROOT,
         env=os.environ | {"SPEECHSENT_DATA": str(home)},
         check=True,
         capture_output=True,
@@ -41,16 +42,18 @@ def standin(data_home, tmp_path_factory):
 
 
 def start(standin, out):
-    """The script as a user calls it, but without a data home that holds other weights."""
+    """The script as a user calls it, with the weights that ship with the package."""
     arguments = ["--audio-dir", standin / "cmu_mosei", "--out", out, "--epochs", "1", "--jobs", "1"]
     return subprocess.Popen(
         [
             sys.executable,
-            ROOT / "examples" / "cmu_mosei.py",
+            *("-m", "experiments.cmu_mosei"),
             *arguments,
             "--systems",
-            f"{LIGHT},{TWO_HEADED},{FUSED}",
+            f"{SMALL},{TWO_HEADED},{FUSED}",
+            *("--weights", "speechsent-seresnet"),
         ],
+        cwd=ROOT,
         env=os.environ | {"SPEECHSENT_DATA": str(standin), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -59,7 +62,7 @@ def start(standin, out):
 
 
 @pytest.mark.data
-def test_killed_at_any_moment_it_goes_on_to_the_same_table(standin, tmp_path):
+def test_interrupted_at_any_moment_it_resumes_to_the_same_table(standin, tmp_path):
     process = start(standin, tmp_path / "whole")
     said, _ = process.communicate()
     assert process.returncode == 0, said
@@ -67,7 +70,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_table(standin, tmp_path):
     assert [(row["system"], row["reading"]) for row in whole["rows"]] == [
         ("constant: median of train (0.5)", ""),
         ("constant: always 0", ""),
-        (LIGHT, "levels"),
+        (SMALL, "levels"),
         (TWO_HEADED, "levels"),
         (TWO_HEADED, "intensities"),
         (FUSED, "levels"),
@@ -105,7 +108,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_table(standin, tmp_path):
         [line for line in said.splitlines() if line.startswith("Extraction: ")],
         [line for line in said.splitlines() if line.startswith("Fit: ")],
     ):
-        process = start(standin, tmp_path / "killed")
+        process = start(standin, tmp_path / "interrupted")
         moment = rng.choice(lines)
         assert any(line.rstrip("\n").endswith(moment) for line in process.stdout)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -113,11 +116,11 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_table(standin, tmp_path):
         process.kill()
         assert process.wait() == -9
         process.stdout.close()
-    process = start(standin, tmp_path / "killed")
+    process = start(standin, tmp_path / "interrupted")
     said, _ = process.communicate()
     assert process.returncode == 0, said
-    killed = json.loads((tmp_path / "killed" / "table.json").read_text())
-    for row, other in zip(killed["rows"], whole["rows"], strict=True):
+    interrupted = json.loads((tmp_path / "interrupted" / "table.json").read_text())
+    for row, other in zip(interrupted["rows"], whole["rows"], strict=True):
         del row["fit_seconds"], other["fit_seconds"]
         figures = {k: v for k, v in other.items() if isinstance(v, float)}
         assert {k: row[k] for k in figures} == pytest.approx(figures, abs=1e-6)

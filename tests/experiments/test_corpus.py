@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from _corpus import load_corpus, read_manifest
 
+from experiments._harness.corpus import load_corpus, read_manifest
 from sklearn_speechsent.audio import RecordingError, as_recordings
 
 
 @pytest.fixture
 def table(speech, tmp_path):
-    """Table of the synthetic corpus beside its recordings, and a function that writes it."""
+    """Table of the synthetic corpus."""
     return speech.frame.copy()
 
 
@@ -72,17 +72,17 @@ def spoil(**cells):
 
 BAD = {
     "column": (lambda t: t.rename(columns={"label": "Label"}), ValueError, "lacks.*label.*Label"),
-    "label": (spoil(label=""), ValueError, "line 5: label '' is no finite number"),
-    "nan": (spoil(label="nan"), ValueError, "line 5: label 'nan' is no"),
-    "infinite": (spoil(label="inf"), ValueError, "line 5: label 'inf' is no finite"),
-    "text": (spoil(label="happy"), ValueError, "line 5: label 'happy' is no number"),
+    "label": (spoil(label=""), ValueError, "line 5: label '' is not a finite number"),
+    "nan": (spoil(label="nan"), ValueError, "line 5: label 'nan' is not"),
+    "infinite": (spoil(label="inf"), ValueError, "line 5: label 'inf' is not a finite"),
+    "text": (spoil(label="happy"), ValueError, "line 5: label 'happy' is not a number"),
     "missing file": (spoil(file="gone.wav"), FileNotFoundError, "line 5: file 'gone.wav' does not"),
     "no file": (spoil(file=""), ValueError, "line 5: file '' is empty"),
     "no speaker": (spoil(speaker=""), ValueError, "line 5: speaker '' is empty"),
     "one speaker": (lambda t: t.assign(speaker="A"), ValueError, "have the speaker 'A'"),
     "one level": (lambda t: t.assign(label=0.3), ValueError, "at level 0"),
     "no rows": (lambda t: t[:0], ValueError, "no rows"),
-    "start": (spoil(start="soon"), ValueError, "line 5: start 'soon' is no number"),
+    "start": (spoil(start="soon"), ValueError, "line 5: start 'soon' is not a number"),
     "negative": (spoil(start="-1"), ValueError, "line 5: start '-1' is negative"),
     "end": (spoil(start="1.0", end="0.5"), ValueError, "line 5: end '0.5' is not after"),
     "beyond": (spoil(start="99"), RecordingError, "row 3"),
@@ -95,8 +95,8 @@ def test_says_what_is_wrong(table, write, change, error, message):
         read_manifest(write(change(table)))
 
 
-def test_names_a_file_that_is_no_audio(table, write, tmp_path):
-    (tmp_path / "text.wav").write_text("no audio")
+def test_names_a_file_that_is_not_audio(table, write, tmp_path):
+    (tmp_path / "text.wav").write_text("not audio")
     with pytest.raises(RecordingError, match=r"row 3 .*text\.wav"):
         read_manifest(write(spoil(file="text.wav")(table)))
 

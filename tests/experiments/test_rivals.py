@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-import rivals
 import torch
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
+from experiments.table1.rivals import ICCNAudio, MulTAudio, TFNAcoustic
 from sklearn_speechsent import (
     MelFilterBank,
     SlidingCMN,
@@ -13,7 +13,7 @@ from sklearn_speechsent import (
     UtteranceFrames,
 )
 
-RIVALS = [rivals.TFNAcoustic, rivals.MulTAudio, rivals.ICCNAudio]
+RIVALS = [TFNAcoustic, MulTAudio, ICCNAudio]
 LENGTHS = torch.tensor([23, 1, 40, 8])
 
 pytestmark = pytest.mark.parametrize("rival", RIVALS)
@@ -27,8 +27,8 @@ def scoped_generator(global_generators_untouched):
         yield
 
 
-def settled(rival, **kwargs):
-    """A network in eval mode whose normalisation has statistics of its own."""
+def normalised(rival, **kwargs):
+    """A network in eval mode whose batch normalisation has random statistics."""
     net = rival(**kwargs)
     for module in net.modules():
         if hasattr(module, "running_var"):
@@ -50,7 +50,7 @@ def make_toy(n=48, bins=8):
 @pytest.mark.parametrize("shape", [(20,), (3, 7)])
 @pytest.mark.parametrize("grad", [False, True])
 def test_padding_batch_and_order_change_nothing(rival, shape, grad):
-    net = settled(
+    net = normalised(
         rival,
         in_channels=1 if len(shape) == 1 else shape[0],
         in_frequencies=shape[-1],
@@ -95,7 +95,7 @@ def test_padding_changes_no_gradient(rival):
 
 
 def test_long_utterances_pass(rival):
-    net = settled(rival, in_frequencies=8)
+    net = normalised(rival, in_frequencies=8)
     with torch.no_grad():
         assert net(torch.randn(1, 3000, 8), torch.tensor([3000]))["regression"].isfinite().all()
 
