@@ -1,4 +1,4 @@
-"""Speech that the training recipes share."""
+"""Speech of the training recipes."""
 
 from __future__ import annotations
 

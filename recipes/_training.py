@@ -1,4 +1,4 @@
-"""The loop of the training recipes: watched, and resumed where it was killed."""
+"""Training loop of the recipes, validated on held-out data and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from experiments._harness.files import atomic_write
+
 WARM_UP, DECAY, CLIP = 0.1, 1e-4, 5.0
-#: Steps between two looks at held-out data, each followed by a checkpoint.
+#: File of the state, in the folder of a run.
+STATE = "state.pt"
+#: Steps between two validations, after each of which the state is stored.
 EPOCH = 100
 
 
@@ -27,11 +32,11 @@ def add_options(parser: Any, run: str, steps: int) -> None:
     ----------
     parser : ArgumentParser
     run : str
-        Default folder of checkpoints.
+        Default folder of the state that an interrupted run resumes from.
     steps : int
         Default number of steps.
     """
-    parser.add_argument("--run", type=Path, default=Path(run), help="checkpoints")
+    parser.add_argument("--run", type=Path, default=Path(run), help="folder to resume from")
     parser.add_argument("--weights", type=Path, default=None, help="default: in --run")
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--seed", type=int, default=0)
@@ -40,7 +45,7 @@ def add_options(parser: Any, run: str, steps: int) -> None:
 
 
 def autocast(precision: str) -> torch.autocast:
-    """Context of the arithmetic asked for."""
+    """Context of a precision."""
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -68,24 +73,24 @@ def train(
     make_batch: Callable[[int, int], Any],
     losses_of: Callable[[Any], dict[str, Tensor]],
     weights: Mapping[str, float],
-    watch: Callable[[], dict[str, float]],
+    validate: Callable[[], dict[str, float]],
     peak: float,
 ) -> dict[str, Any]:
-    """Do the steps that are left.
+    """Take the steps that are left.
 
     Parameters
     ----------
     options : Namespace
         Of `add_options`.
     modules : mapping of str to Module
-        What learns; all of it is in the checkpoint.
+        Modules to train.
     make_batch : callable
-        Makes the batch of ``(seed, step)``, always the same. Runs ahead in a thread of its own.
+        Makes the batch of ``(seed, step)``, always the same. Runs one step ahead in a thread.
     losses_of : callable
         Losses by name of a batch.
     weights : mapping of str to float
         Of each loss in their sum.
-    watch : callable
+    validate : callable
         Figures on held-out data.
     peak : float
         Largest learning rate.
@@ -100,12 +105,12 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=DECAY)
     settings = {"seed": options.seed, "steps": options.steps, "precision": options.precision}
     record: dict[str, Any] = {**settings, "step": 0, "seconds": 0.0, "history": []}
-    checkpoint = options.run / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+    path = options.run / STATE
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
         record = json.loads(saved["record"])
         if any(record[name] != value for name, value in settings.items()):
-            raise SystemExit(f"{checkpoint} is of another run: {record}. Choose another --run.")
+            raise SystemExit(f"{path} is of another run: {record}. Choose another --run.")
         for name, module in modules.items():
             module.load_state_dict(saved[name])
         optimizer.load_state_dict(saved["optimizer"])
@@ -129,26 +134,26 @@ def train(
                 count = step % EPOCH + 1
                 entry: dict[str, Any] = {"step": step + 1}
                 entry |= {name: round(value / count, 4) for name, value in sums.items()}
-                entry["held out"] = watch()
+                entry["held out"] = validate()
                 progress.write(json.dumps(entry))
                 sums = dict.fromkeys(weights, 0.0)
                 record["history"].append(entry)
                 record |= {"step": step + 1, "seconds": round(time.perf_counter() - started, 1)}
-                _save(checkpoint, modules, optimizer, record)
+                _save(path, modules, optimizer, record)
     return record
 
 
 def _save(
-    checkpoint: Path, modules: Mapping[str, nn.Module], optimizer: Any, record: Mapping[str, Any]
+    path: Path, modules: Mapping[str, nn.Module], optimizer: Any, record: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint in full or not at all."""
-    temporary = checkpoint.with_suffix(".tmp")
+    """Store the state of a run."""
     state = {name: module.state_dict() for name, module in modules.items()}
     state["optimizer"] = optimizer.state_dict()
-    torch.save({**state, "record": json.dumps(record)}, temporary)
-    os.replace(temporary, checkpoint)
+    content = BytesIO()
+    torch.save({**state, "record": json.dumps(record)}, content)
+    atomic_write(path, content.getvalue())
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights in float16; statistics and biases, which take no room, stay as they are."""
+    """Weights in float16; statistics and biases, which are small, stay as they are."""
     return {name: t.half() if t.ndim > 1 else t for name, t in state.items()}

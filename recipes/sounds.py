@@ -1,7 +1,7 @@
-"""Generated sounds and rooms that speech is mixed with in training.
+"""Generated sounds and rooms for the speech of the training recipes.
 
-Nothing here is recorded: noises, music, rooms and channels come out of a random generator, so that
-a recipe needs no material but its speech. Waveforms are 1-D float32 arrays at 16 kHz.
+Nothing here is recorded: noises, music, rooms and channels come from a random generator, so that a
+recipe needs no recordings but its speech. Waveforms are 1-D float32 arrays at 16 kHz.
 """
 
 from __future__ import annotations
@@ -17,24 +17,13 @@ RATE = 16000
 Wave = NDArray[np.float32]
 
 
-def level(wave: Wave) -> float:
+def loudness(wave: Wave) -> float:
     """Root mean square, never zero."""
     return float(np.sqrt(np.mean(np.square(wave)) + 1e-12))
 
 
 def coloured_noise(n: int, rng: np.random.Generator) -> Wave:
-    """Noise whose power falls with frequency: white (exponent 0), pink (1), brown (2), between.
-
-    Parameters
-    ----------
-    n : int
-        Samples.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of float32 of shape (n,)
-    """
+    """Noise whose power falls with frequency: white (exponent 0), pink (1), brown (2), between."""
     frequencies = np.fft.rfftfreq(n, 1 / RATE)
     frequencies[0] = 1.0
     shape = np.maximum(frequencies, 20.0) ** (-rng.uniform(0, 2) / 2)
@@ -43,25 +32,14 @@ def coloured_noise(n: int, rng: np.random.Generator) -> Wave:
     shape *= 10 ** (rng.normal(0, 10) / 20 * np.exp(-(np.log(frequencies / centre) ** 2) / width))
     spectrum = rng.standard_normal((2, len(frequencies))).astype(np.float32)
     noise = np.fft.irfft((spectrum[0] + 1j * spectrum[1]) * shape, n)
-    if rng.random() < 0.4:  # wind and traffic come and go
+    if rng.random() < 0.4:  # wind and traffic rise and fall
         knots = np.exp(rng.normal(0, 0.7, 2 + n // RATE))
         noise *= np.interp(np.linspace(0, 1, n), np.linspace(0, 1, len(knots)), knots)
     return noise.astype(np.float32)
 
 
 def music(n: int, rng: np.random.Generator) -> Wave:
-    """Notes of decaying or held harmonics over a beat, a little like music.
-
-    Parameters
-    ----------
-    n : int
-        Samples.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of float32 of shape (n,)
-    """
+    """Notes of decaying or held harmonics over a beat, a little like music."""
     out = np.zeros(n, np.float32)
     beat = int(RATE * rng.uniform(0.12, 0.6))
     scale = np.cumsum(rng.choice([1, 2, 2, 3], 12))
@@ -84,24 +62,13 @@ def music(n: int, rng: np.random.Generator) -> Wave:
                 out[begin:end] += note[begin - start : end - start]
         if rng.random() < 0.4:  # a drum
             hit = coloured_noise(beat, rng)[: n - max(start, 0)]
-            hit *= np.exp(-np.arange(len(hit)) / RATE * rng.uniform(15, 60)) * 2 / level(hit)
+            hit *= np.exp(-np.arange(len(hit)) / RATE * rng.uniform(15, 60)) * 2 / loudness(hit)
             out[max(start, 0) : max(start, 0) + len(hit)] += hit
     return out
 
 
 def clatter(n: int, rng: np.random.Generator) -> Wave:
-    """Knocks, clicks and keys: short resonant bursts at random times.
-
-    Parameters
-    ----------
-    n : int
-        Samples.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of float32 of shape (n,)
-    """
+    """Knocks, clicks and keys: short resonant bursts at random times."""
     out = 1e-3 * rng.standard_normal(n).astype(np.float32)
     for _ in range(rng.poisson(n / RATE * rng.uniform(0.5, 6)) + 1):
         length = int(RATE * rng.uniform(0.005, 0.15))
@@ -116,18 +83,7 @@ def clatter(n: int, rng: np.random.Generator) -> Wave:
 
 
 def rustle(n: int, rng: np.random.Generator) -> Wave:
-    """Paper, cloth and breath: noise that swells and changes colour as fast as syllables do.
-
-    Parameters
-    ----------
-    n : int
-        Samples.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of float32 of shape (n,)
-    """
+    """Paper, cloth and breath: noise that swells and changes colour as fast as syllables do."""
     out = np.zeros(n, np.float32)
     for _ in range(rng.integers(1, 4)):  # bands that move apart from each other
         rate = np.exp(rng.uniform(np.log(1.0), np.log(25.0)))  # swells a second
@@ -138,30 +94,21 @@ def rustle(n: int, rng: np.random.Generator) -> Wave:
         high = min(low * np.exp(rng.uniform(0.7, 3.5)), 7900.0)
         band = signal.butter(2, [low, high], "band", fs=RATE, output="sos")
         part = signal.sosfilt(band, rng.standard_normal(n)) * envelope
-        out += (rng.uniform(0.2, 1) * part / level(part)).astype(np.float32)
+        out += (rng.uniform(0.2, 1) * part / loudness(part)).astype(np.float32)
     return out
 
 
 def hum(n: int, rng: np.random.Generator) -> Wave:
-    """Mains hum or a fan: steady harmonics under a little noise.
-
-    Parameters
-    ----------
-    n : int
-        Samples.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of float32 of shape (n,)
-    """
+    """Mains hum or a fan: steady harmonics under a little noise."""
     base = rng.choice([50.0, 60.0, rng.uniform(40, 400)])
     harmonics = np.arange(1, 13)[:, None]
     gains = rng.exponential(1, (12, 1)) * harmonics ** -rng.uniform(0.3, 1.5)
     phases = rng.uniform(0, 2 * np.pi, (12, 1))
     tones = (gains * np.sin(2 * np.pi * base * harmonics * np.arange(n) / RATE + phases)).sum(0)
     noise = coloured_noise(n, rng)
-    return (tones + rng.uniform(0.1, 2) * level(tones) * noise / level(noise)).astype(np.float32)
+    return (tones + rng.uniform(0.1, 2) * loudness(tones) * noise / loudness(noise)).astype(
+        np.float32
+    )
 
 
 def babble(n: int, rng: np.random.Generator, speech: Sequence[Wave]) -> Wave:
@@ -182,12 +129,12 @@ def babble(n: int, rng: np.random.Generator, speech: Sequence[Wave]) -> Wave:
     out = np.zeros(n, np.float32)
     for _ in range(rng.integers(5, 12)):
         voice = speech[rng.integers(len(speech))]
-        out += np.resize(np.roll(voice, rng.integers(len(voice))), n) / level(voice)
+        out += np.resize(np.roll(voice, rng.integers(len(voice))), n) / loudness(voice)
     return out
 
 
 def interference(n: int, rng: np.random.Generator, speech: Sequence[Wave]) -> Wave:
-    """One of the above, or two on top of each other.
+    """One of the noises, or two at once.
 
     Parameters
     ----------
@@ -209,8 +156,8 @@ def interference(n: int, rng: np.random.Generator, speech: Sequence[Wave]) -> Wa
             part = babble(n, rng, speech)
         else:
             part = (coloured_noise, music, clatter, hum)[kind % 4](n, rng)
-        out += rng.uniform(0.3, 1) * part / level(part)
-    return out / level(out)
+        out += rng.uniform(0.3, 1) * part / loudness(part)
+    return out / loudness(out)
 
 
 def reverberate(wave: Wave, rng: np.random.Generator) -> Wave:
@@ -224,7 +171,7 @@ def reverberate(wave: Wave, rng: np.random.Generator) -> Wave:
     Returns
     -------
     ndarray of float32 of shape (n,)
-        As loud as before, and not delayed.
+        Of the same loudness, and not delayed.
     """
     decay_time = rng.uniform(0.15, 0.9)  # to -60 dB, in seconds
     n = int(RATE * min(decay_time, 0.6))
@@ -238,7 +185,7 @@ def reverberate(wave: Wave, rng: np.random.Generator) -> Wave:
     response *= 10 ** (-rng.uniform(-6, 12) / 20)  # ratio of direct to reverberant sound
     response[0] = 1.0
     out = signal.oaconvolve(wave, response)[: len(wave)].astype(np.float32)
-    return out * (level(wave) / level(out))
+    return out * (loudness(wave) / loudness(out))
 
 
 def colour(wave: Wave, rng: np.random.Generator) -> Wave:
@@ -260,7 +207,7 @@ def colour(wave: Wave, rng: np.random.Generator) -> Wave:
         return signal.sosfilt(
             signal.butter(1, rng.uniform(30, 200), "high", fs=RATE, output="sos"), wave
         ).astype(np.float32)
-    if kind < 0.7:  # a codec keeps what lies below some frequency
+    if kind < 0.7:  # a codec with an upper limit of frequency
         edge = rng.uniform(3400, 7500)
         return signal.sosfilt(signal.butter(8, edge, "low", fs=RATE, output="sos"), wave).astype(
             np.float32
@@ -291,7 +238,7 @@ def change_speed(wave: Wave, speed: float) -> Wave:
 
 
 def record(wave: Wave, decibels: float, rng: np.random.Generator) -> Wave:
-    """Set a level and keep what 16 bits keep of it.
+    """Set the loudness, and round to 16 bits.
 
     Parameters
     ----------
@@ -306,6 +253,6 @@ def record(wave: Wave, decibels: float, rng: np.random.Generator) -> Wave:
     ndarray of float32 of shape (n,)
         Between -1 and 1; loud peaks are clipped.
     """
-    steps = wave * np.float32(10 ** (decibels / 20) / level(wave) * 32768)
+    steps = wave * np.float32(10 ** (decibels / 20) / loudness(wave) * 32768)
     steps = np.round(steps + rng.uniform(-0.5, 0.5, len(wave)).astype(np.float32))
     return np.clip(steps, -32768, 32767).astype(np.float32) / np.float32(32768)

@@ -1,38 +1,33 @@
-"""Train the voice activity detector that ships with the package.
+"""Training of the voice activity detector that ships with the package.
 
-    python benchmarks/train_vad.py --run results/vad [--steps 1200]
+    python -m recipes.train_vad --run results/vad [--steps 1200]
 
-A small U-net learns to mark speech in the frames of scenes that are put together afresh in every
+A small U-net learns to mark speech in the frames of scenes that are composed differently in every
 step: excerpts of one or several speakers, far and near, with pauses of all lengths, in rooms, under
-noise, music, clatter and rustling that last or pass, through codecs, at levels from -65 to -10
-dBFS. Speech: 251 utterances of LibriSpeech train-clean-100 (CC BY 4.0). Where they hold speech was
-marked on the clean recordings by silero-vad (MIT), run at three offsets; speech that noise drowns
-does not count. Noises and rooms are generated, or are what the recordings hold in their pauses.
-Twenty-five speakers are held out to watch progress.
+noise, music, clatter and rustling that last or pass, through codecs, from -65 to -10 dBFS. Speech:
+251 utterances of LibriSpeech train-clean-100 (CC BY 4.0). Their speech was marked on the clean
+recordings by silero-vad (MIT), run at three offsets; speech that noise drowns does not count.
+Noises and rooms are generated, or come from the pauses of the recordings. Twenty-five speakers are
+held out for validation.
 
-The run can be killed at any moment: the same command goes on from the last checkpoint in --run and
-ends with the same weights. They are written as float16 to --weights, with what was measured during
-training beside them. benchmarks/vad.py measures the file on other recordings.
+The run may be interrupted at any moment: the same command resumes from the last state in --run and
+ends with the same weights. They are written as float16 to --weights, with the record of the
+training next to them. experiments.vad measures the file on other recordings.
 """
 
-import argparse
 import json
-import os
-from pathlib import Path
+from io import BytesIO
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
-
-import _sounds as sounds
-import _training as training
 import numpy as np
 import torch
-from _resume import write_text
-from _speech import load_speech
 from scipy.ndimage import maximum_filter1d
 from torch.nn import functional as F
 
+from experiments._harness.command import make_parser
+from experiments._harness.files import atomic_write, write_text
+from recipes import _training as training
+from recipes import sounds
+from recipes._speech import load_speech
 from sklearn_speechsent import MelFilterBank, UtteranceFrames, VoiceActivityDetector
 from sklearn_speechsent.nn import SpeechUNet
 from sklearn_speechsent.pretrained import load_vad_weights, save_vad_weights
@@ -45,10 +40,10 @@ MFB = MelFilterBank()
 
 
 def teach(waves, folder):
-    """Probability of speech every 10 ms of each clean recording, kept in a file.
+    """Probability of speech every 10 ms of each clean recording, stored in a file.
 
-    The teacher looks at 32 ms at a time. Shifted starts put its windows elsewhere, and the mean
-    over the windows that hold an instant tells where in a window speech began.
+    The teacher has windows of 32 ms. With shifted starts, the mean over the windows that contain an
+    instant tells where in a window speech began.
     """
     path = folder / "teacher.npz"
     if path.exists():
@@ -57,7 +52,7 @@ def teach(waves, folder):
     from silero_vad import load_silero_vad
 
     threads = torch.get_num_threads()
-    teacher = load_silero_vad()  # which sets one thread for everyone
+    teacher = load_silero_vad()  # sets one thread for the whole process
     torch.set_num_threads(threads)
     labels = []
     for wave in waves:
@@ -65,23 +60,23 @@ def teach(waves, folder):
         votes = np.zeros(len(centres))
         for offset in (0, 171, 341):
             padded = np.concatenate([np.zeros(offset, np.float32), wave])
-            heard = teacher.audio_forward(torch.from_numpy(padded)[None], sounds.RATE)[0].numpy()
-            votes += heard[np.minimum((centres + offset) // WINDOW, len(heard) - 1)] / 3
+            found = teacher.audio_forward(torch.from_numpy(padded)[None], sounds.RATE)[0].numpy()
+            votes += found[np.minimum((centres + offset) // WINDOW, len(found) - 1)] / 3
         labels.append(votes.astype(np.float32))
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **{str(i): votes for i, votes in enumerate(labels)})
-    os.replace(temporary, path)
+    content = BytesIO()
+    np.savez(content, **{str(i): votes for i, votes in enumerate(labels)})
+    atomic_write(path, content.getvalue())
     return labels
 
 
 def place_voice(scene, truth, start, speech, labels, rng):
-    """Put an excerpt of somebody into a scene; returns where it ends."""
-    who = rng.integers(len(speech))
+    """Put an excerpt of a random speaker into a scene; returns its end."""
+    speaker = rng.integers(len(speech))
     speed = float(np.exp(rng.uniform(np.log(0.8), np.log(1.3)))) if rng.random() < 0.5 else 1.0
-    length = min(int(rng.uniform(0.4, 7.0) * sounds.RATE * speed), len(speech[who]))
-    begin = rng.integers(0, len(speech[who]) - length + 1)
-    voice = sounds.change_speed(speech[who][begin : begin + length], speed)
-    voice = voice * np.float32(10 ** (rng.normal(0, 5) / 20) / sounds.level(speech[who]))
+    length = min(int(rng.uniform(0.4, 7.0) * sounds.RATE * speed), len(speech[speaker]))
+    begin = rng.integers(0, len(speech[speaker]) - length + 1)
+    voice = sounds.change_speed(speech[speaker][begin : begin + length], speed)
+    voice = voice * np.float32(10 ** (rng.normal(0, 5) / 20) / sounds.loudness(speech[speaker]))
     if rng.random() < 0.6:
         voice = sounds.reverberate(voice, rng)
     first, end = max(start, 0), min(start + len(voice), len(scene))
@@ -91,21 +86,21 @@ def place_voice(scene, truth, start, speech, labels, rng):
     centres = np.arange(len(truth)) * SHIFT + LENGTH / 2
     inside = (centres >= first) & (centres < end)
     instants = (begin + (centres[inside] - start) * speed) / SHIFT - 0.5
-    heard = np.interp(instants, np.arange(len(labels[who])), labels[who])
-    truth[inside] = np.maximum(truth[inside], heard)
+    found = np.interp(instants, np.arange(len(labels[speaker])), labels[speaker])
+    truth[inside] = np.maximum(truth[inside], found)
     return start + len(voice)
 
 
 def pauses_of(wave, votes):
-    """What a recording holds where nobody speaks: stretches of 0.2 s or more."""
+    """Pauses of a recording, of 0.2 s or more."""
     edges = np.flatnonzero(np.diff(votes < 0.1, prepend=False, append=False)).reshape(-1, 2)
     return [wave[a * SHIFT : b * SHIFT] for a, b in edges if b - a >= 20]
 
 
 def room_tone(n, speech, labels, rng):
-    """The background of one recording, breath included, for as long as is wanted."""
-    who = rng.integers(len(speech))
-    pauses = pauses_of(speech[who], labels[who])
+    """Background of one recording, breath included, repeated to n samples."""
+    speaker = rng.integers(len(speech))
+    pauses = pauses_of(speech[speaker], labels[speaker])
     if sum(map(len, pauses)) < sounds.RATE // 2:
         return sounds.coloured_noise(n, rng)
     tone, position = np.zeros(n, np.float32), 0
@@ -124,11 +119,11 @@ def one_noise(n, speech, labels, rng):
     if kind < 0.5:
         return sounds.interference(n, rng, [])
     noise = sounds.rustle(n, rng) if kind < 0.75 else room_tone(n, speech, labels, rng)
-    return noise / sounds.level(noise)
+    return noise / sounds.loudness(noise)
 
 
 def events(n, speech, labels, rng):
-    """Sounds that come and go like words do: of root mean square about 1 while they last."""
+    """Sounds with the rhythm of words, of root mean square about 1 while they last."""
     out = np.zeros(n, np.float32)
     for _ in range(1 + rng.poisson(n / sounds.RATE * rng.uniform(0.1, 1.2))):
         length = min(int(sounds.RATE * np.exp(rng.normal(-0.7, 0.8))) + 800, n)
@@ -143,7 +138,7 @@ def events(n, speech, labels, rng):
 
 
 def background(n, speech, labels, rng):
-    """What is heard besides voices, steady or not, in the same kinds of rooms."""
+    """Background of the voices, steady or not, in the same kinds of rooms."""
     noise = events(n, speech, labels, rng)
     if rng.random() < 0.5:
         lasting = one_noise(n, speech, labels, rng)
@@ -152,11 +147,11 @@ def background(n, speech, labels, rng):
 
 
 def audible(scene, noise):
-    """Frames in which speech stands out of the noise in some bins, or does within 0.1 s."""
-    if not noise.any():  # some recordings are silent between words, to the last bit
+    """Frames in which speech exceeds the noise in some bins, or does so within 0.1 s."""
+    if not noise.any():  # some recordings have digital silence between words
         return np.ones(1 + (len(scene) - LENGTH) // SHIFT, bool)
-    heard, drowned = MFB.transform([scene, noise])
-    clear = np.mean(heard > drowned + 0.7, axis=1) > 0.1  # 3 dB in a tenth of the bins
+    found, drowned = MFB.transform([scene, noise])
+    clear = np.mean(found > drowned + 0.7, axis=1) > 0.1  # 3 dB in a tenth of the bins
     return maximum_filter1d(clear, 21)
 
 
@@ -172,13 +167,13 @@ def make_scene(speech, labels, rng, seconds=SECONDS):
             start = place_voice(scene, truth, start, speech, labels, rng)
             pause = -0.5 if rng.random() < 0.15 else rng.exponential(pauses)  # some interrupt
             start += int(pause * sounds.RATE)
-    loud = sounds.level(scene) / np.sqrt(max(float(truth.mean()), 0.05))
-    if loud < 1e-3:  # nobody, or the last sound of somebody
+    loud = sounds.loudness(scene) / np.sqrt(max(float(truth.mean()), 0.05))
+    if loud < 1e-3:  # no voice, or only the end of one
         loud, truth[:] = 1.0, 0.0
     floor = (
         sounds.coloured_noise(n, rng) if rng.random() < 0.5 else room_tone(n, speech, labels, rng)
     )
-    noise = floor * np.float32(loud * 10 ** (-rng.uniform(15, 70) / 20) / sounds.level(floor))
+    noise = floor * np.float32(loud * 10 ** (-rng.uniform(15, 70) / 20) / sounds.loudness(floor))
     if rng.random() < 0.8:
         louder = background(n, speech, labels, rng)
         if rng.random() < 0.3:  # something sets in or stops
@@ -196,7 +191,7 @@ def make_scene(speech, labels, rng, seconds=SECONDS):
 
 
 def make_scenes(n, speech, labels, rng, seconds=SECONDS):
-    """Frames of shape (n, time, mel) and what is to be said of them, (n, time)."""
+    """Frames of shape (n, time, mel) and their probabilities of speech, (n, time)."""
     scenes = (make_scene(speech, labels, rng, seconds) for _ in range(n))
     waves, truths = zip(*scenes, strict=True)
     frames = MFB.transform(list(waves))
@@ -212,8 +207,8 @@ def logits_of(network, frames):
 def accuracies(path, speech, labels, rng):
     """Accuracy after smoothing, by threshold, on long scenes: the default threshold is the best.
 
-    Smoothing keeps a quarter of a second on either side of what reaches the threshold, so that the
-    best one is well above a probability of one half.
+    Smoothing adds a quarter of a second on either side of speech, so that the best threshold is
+    well above one half.
     """
     frames, truths = make_scenes(240, speech, labels, rng, seconds=24.0)
     spoken = np.concatenate(truths.numpy()) > 0.5
@@ -226,16 +221,16 @@ def accuracies(path, speech, labels, rng):
         detector = VoiceActivityDetector(weights=path, threshold=threshold).fit(frames)
         segments = detector.speech_segments(frames)
         middles = np.arange(frames.lengths[0]) * shift + frames.frame_settings["frame_length"] / 2
-        heard = np.zeros((len(frames), len(middles)), bool)
+        found = np.zeros((len(frames), len(middles)), bool)
         for row, start, end in segments.itertuples(index=False):
-            heard[row] |= (middles >= start) & (middles < end)
-        result[str(threshold)] = round(float((heard.ravel() == spoken).mean()), 4)
+            found[row] |= (middles >= start) & (middles < end)
+        result[str(threshold)] = round(float((found.ravel() == spoken).mean()), 4)
     return result
 
 
 def main():
     """Train, then write weights and record."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = make_parser(__doc__, out=None)
     training.add_options(parser, "results/vad", 1200)
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
@@ -245,7 +240,7 @@ def main():
     labels = teach(waves, options.run)
     MFB.fit([waves[0]])
     rng = np.random.default_rng([options.seed, 2**32 - 1])
-    watched, wanted = make_scenes(64, waves[:HELD_OUT], labels[:HELD_OUT], rng)
+    held_out, wanted = make_scenes(64, waves[:HELD_OUT], labels[:HELD_OUT], rng)
     unseen = waves[:HELD_OUT], labels[:HELD_OUT]
     speech, labels = waves[HELD_OUT:], labels[HELD_OUT:]
     network = SpeechUNet().train()
@@ -259,21 +254,21 @@ def main():
             logits = logits_of(network, frames)
         return {"frames": F.binary_cross_entropy_with_logits(logits, truths)}
 
-    def watch():
+    def validate():
         network.eval()
         with torch.inference_mode():
-            heard = logits_of(network, watched) > 0
+            found = logits_of(network, held_out) > 0
         network.train()
         spoken = wanted > 0.5
         figures = {
-            "miss": (spoken & ~heard).sum() / spoken.sum(),
-            "false alarm": (heard & ~spoken).sum() / (~spoken).sum(),
-            "accuracy": (heard == spoken).float().mean(),
+            "miss": (spoken & ~found).sum() / spoken.sum(),
+            "false alarm": (found & ~spoken).sum() / (~spoken).sum(),
+            "accuracy": (found == spoken).float().mean(),
         }
         return {name: round(float(value), 4) for name, value in figures.items()}
 
     record = training.train(
-        options, {"network": network}, make_batch, losses_of, {"frames": 1.0}, watch, PEAK
+        options, {"network": network}, make_batch, losses_of, {"frames": 1.0}, validate, PEAK
     )
     path = options.weights or options.run / "speechsent-unet-vad.safetensors"
     save_vad_weights(

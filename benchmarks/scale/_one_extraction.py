@@ -1,65 +1,17 @@
-"""One extraction, measured in a process that does nothing else: ``scale.py`` starts these."""
+"""Extraction in a process that does nothing else, started by ``benchmarks.scale.extraction``."""
 
 import json
 import logging
 import os
-import resource
 import sys
-import threading
 import time
 from pathlib import Path
 
-MIB = 2**20
-#: Seconds between two looks at the memory.
-INTERVAL = 0.05
-
-
-class Memory:
-    """Peak memory of this process, as the system counts it and without pages of files."""
-
-    def __init__(self):
-        self.anonymous = 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error):
-        self._done.set()
-        self._thread.join()
-
-    @staticmethod
-    def now():
-        """Bytes that belong to no file, now."""
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        (line,) = [line for line in status.splitlines() if line.startswith("RssAnon")]
-        return 1024 * int(line.split()[1])
-
-    def _watch(self):
-        while True:
-            self.anonymous = max(self.anonymous, self.now())
-            if self._done.wait(INTERVAL):
-                return
-
-    def peaks(self):
-        """In MiB: all, and without pages of files.
-
-        Returns
-        -------
-        dict of str to float
-        """
-        return {"rss": peak_rss() / MIB, "anonymous": self.anonymous / MIB}
-
-
-def peak_rss():
-    """Largest resident memory of this process so far, in bytes, mapped files included."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from benchmarks._memory import MIB, Memory, peak_rss
 
 
 def count_samples():
-    """Count the samples that are decoded in this process from here on.
+    """Count the samples that this process decodes from now on.
 
     Returns
     -------
@@ -128,8 +80,8 @@ def measure(task):
         import dask
         from distributed import Client, LocalCluster
 
-        # By default workers give every piece of memory back as soon as it is free, and fetch it
-        # anew for the next array (MALLOC_TRIM_THRESHOLD_): that doubles the cost of a transform.
+        # By default workers give memory back as soon as it is free, and ask for it again with the
+        # next array (MALLOC_TRIM_THRESHOLD_), which doubles the cost of a transform.
         environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         dask.config.set({"distributed.nanny.pre-spawn-environ": environment})
         # Workers import the package before the clock starts, as those of a running cluster have.
@@ -158,14 +110,14 @@ def measure(task):
     with Memory() as memory:
         started = time.perf_counter()
         total = sum(float(utterance.sum()) for utterance in frames)
-        result["look_seconds"] = time.perf_counter() - started
+        result["read_seconds"] = time.perf_counter() - started
     assert total == total, "frames hold NaN"
-    result["look_memory"] = memory.peaks()
+    result["read_memory"] = memory.peaks()
     return result
 
 
 def warm_worker():
-    """Import what a worker needs, and hold it to one thread of arithmetic."""
+    """Import what a worker needs, and limit it to one thread of arithmetic."""
     import torch
 
     import sklearn_speechsent  # noqa: F401
@@ -174,7 +126,7 @@ def warm_worker():
 
 
 def main():
-    """Measure the task of the command line on the cores that it names, and print what came out."""
+    """Measure the task of the command line on the cores that it names, and print the result."""
     task = json.loads(sys.argv[1])
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, task["cores"])

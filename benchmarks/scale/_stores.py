@@ -1,4 +1,4 @@
-"""Ways to keep the frames of many utterances, behind one interface: for ``feature_store.py``."""
+"""Stores for the frames of many utterances, behind one interface."""
 
 import os
 
@@ -9,7 +9,7 @@ from sklearn_speechsent import FeatureStore
 from sklearn_speechsent.store import digest, fill
 
 SHORTEST, MEAN = 400, 760
-#: Utterances of a write where a store takes several at once: what is lost in a crash.
+#: Utterances of a write where a store takes several at once, which a crash would lose.
 AT_ONCE = 128
 
 
@@ -43,7 +43,7 @@ class Utterances:
 
 
 class Store:
-    """A way to keep utterances.
+    """Store for utterances.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ class Store:
         self.names = [key.hex() for key in utterances.keys]
 
     def write(self):
-        """Keep all utterances."""
+        """Store all utterances."""
         raise NotImplementedError
 
     def find(self):
-        """Look all utterances up, so that each can be had by its number from here on."""
+        """Look all utterances up, so that each can be read by its number afterwards."""
         raise NotImplementedError
 
     def __getitem__(self, number):
@@ -88,23 +88,23 @@ class Store:
 class OurStore(Store):
     """FeatureStore: shards of some hundred utterances, synced to the disk, with checksums."""
 
-    def _shelf(self):
+    def _step_cache(self):
         return FeatureStore(self.folder).shelf("benchmark", {"n": len(self.utterances)})
 
     def write(self):
         """Write like every step of a Pipeline does."""
         fill(
-            self._shelf(),
+            self._step_cache(),
             self.utterances.keys,
             lambda rows: rows,
             lambda rows: (self.utterances[row] for row in rows),
         )
 
     def find(self):
-        """Read what shards hold, but for the frames."""
-        shelf = self._shelf()
-        shelf.refresh()
-        self._base, self._starts, self._stops = shelf.frames(self.utterances.keys)
+        """Read the index of the shards, without the frames."""
+        cache = self._step_cache()
+        cache.refresh()
+        self._base, self._starts, self._stops = cache.frames(self.utterances.keys)
 
     def __getitem__(self, number):
         return self._base[self._starts[number] : self._stops[number]]
@@ -153,7 +153,7 @@ class JoblibMemory(Store):
             self._cached(name, lambda number=number: self.utterances[number])
 
     def find(self):
-        """Ask for each."""
+        """Look each up."""
         if not all(self._cached.check_call_in_cache(name, None) for name in self.names):
             raise FileNotFoundError(self.folder)
 
@@ -184,7 +184,7 @@ class DiskCache(Store):
                     self._cache[self.names[number]] = self.utterances[number]
 
     def find(self):
-        """Ask the index for each."""
+        """Look each up in the index."""
         if not all(name in self._cache for name in self.names):
             raise FileNotFoundError(self.folder)
 
@@ -193,7 +193,7 @@ class DiskCache(Store):
 
 
 class Lmdb(Store):
-    """LMDB: one file, a B+ tree in a memory map; values are read where they lie."""
+    """LMDB: one file, a B+ tree in a memory map; values are read without a copy."""
 
     module = "lmdb"
 
@@ -252,7 +252,7 @@ class ZarrArray(Store):
     module = "zarr"
 
     def write(self):
-        """Write whole chunks: one that is written twice is read in between."""
+        """Write whole chunks only: a chunk that is written twice would be read in between."""
         import zarr
 
         n_mels = self.utterances.n_mels

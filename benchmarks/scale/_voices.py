@@ -1,4 +1,4 @@
-"""Speech that fills the videos of ``standin.py``."""
+"""Speech for the videos of the stand-in."""
 
 import os
 
@@ -9,7 +9,7 @@ from sklearn_speechsent.datasets import load_ravdess
 
 
 def find_voices(data_home, learnable=False):
-    """Utterances that videos are made of.
+    """Utterances for the videos.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def find_voices(data_home, learnable=False):
     Returns
     -------
     DataFrame
-        Columns ``file, speaker, valence`` (-1, 0, 1); where it must not be known it is 0.
+        Columns ``file, speaker, valence`` (-1, 0, 1; 0 where it need not be known).
 
     Raises
     ------
@@ -41,8 +41,8 @@ def find_voices(data_home, learnable=False):
     return voices
 
 
-def string_together(utterances, n_samples, rng):
-    """Utterances in any order, one behind the other, over and over until there are enough samples.
+def join(utterances, n_samples, rng):
+    """Join utterances in random order, again and again until there are enough samples.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def make_video(utterances, segments, rng):
     Parameters
     ----------
     utterances : dict of int to list of ndarray
-        Of one speaker, by valence (-1, 0, 1); all under 0 if valence is of no interest.
+        Of one speaker, by valence (-1, 0, 1); all under 0 if valence does not matter.
     segments : DataFrame
         Columns ``first, last`` (samples), ``length`` (of the video) and ``sentiment``.
     rng : Generator
@@ -72,15 +72,15 @@ def make_video(utterances, segments, rng):
     Returns
     -------
     ndarray of int16 of shape (n_samples,)
-        At a level of its own, rounded with dither: no two videos are the same, and none is ever
-        digitally silent.
+        At a loudness of its own, rounded with dither: no two videos are the same, and none has
+        digital silence.
     """
     n_samples = int(segments["length"].iloc[0])
-    samples = string_together(utterances[0], n_samples, rng)
+    samples = join(utterances[0], n_samples, rng)
     if len(utterances) > 1:
         for first, last, label in segments[["first", "last", "sentiment"]].itertuples(index=False):
             said = utterances[int(np.sign(label))]
-            samples[first:last] = string_together(said, last - first, rng)
+            samples[first:last] = join(said, last - first, rng)
     samples *= rng.uniform(0.5, 0.9) * 2**15
     samples += rng.random(n_samples, dtype=np.float32) - rng.random(n_samples, dtype=np.float32)
     return np.rint(samples).astype(np.int16)

@@ -1,19 +1,18 @@
-"""What a corpus of CMU-MOSEI's size costs: time, memory, disk, and the second time.
+"""Extraction at the size of CMU-MOSEI: time, memory, disk, and the second run.
 
-    python benchmarks/standin.py STANDIN
-    python benchmarks/scale.py --standin STANDIN --out results/scale.json
-    python benchmarks/scale.py --standin STANDIN --out results/scale.json --fractions 1 --dask
+    python -m benchmarks.scale.standin STANDIN
+    python -m benchmarks.scale.extraction --standin STANDIN --out results/scale.json
+    python -m benchmarks.scale.extraction --standin STANDIN --out results/scale.json --dask
 
 Log-mel frames and their sliding mean (MelFilterBank and SlidingCMN with memory=) of growing parts
-of a folder that is laid out like CMU-MOSEI, by whole videos in one mixed order. Every measurement
-is a process of its own: the first run fills an empty store, the second one finds everything in it.
-Files are read once before, so that all runs find them in the system's cache. One core, unless
---dask compares one worker process with two. Prints a table, writes FILE.json and FILE.md after each
-row; rows that are there already stay if they are not asked for. A Dask cluster of one thread is
-left idle by joblib, which computes in the client then: without Dask's own costs, that is.
+of a folder with the layout of CMU-MOSEI, by whole videos in one mixed order. Every measurement is a
+process of its own: the first run has an empty store, the second one finds everything in it. Files
+are read once before, so that all runs find them in the system's cache. One core, unless --dask
+compares one worker process with two. Writes FILE.json and FILE.md after each row; earlier rows stay
+if they are not measured again. joblib does not use a Dask cluster of one thread, but computes in
+the client: that row has none of Dask's own costs.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -25,13 +24,13 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from _resume import write_text
-from _timing import table_of
 
+from experiments._harness.command import make_parser
+from experiments._harness.systems import stored_features
+from experiments._harness.tables import save, table_of
 from sklearn_speechsent import FeatureStore
 from sklearn_speechsent.datasets import load_cmu_mosei
 
-EXTRACTION = Path(__file__).resolve().with_name("_extraction.py")
 GIB = 2**30
 
 
@@ -51,7 +50,12 @@ def in_a_process(task, cores):
     """
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, str(EXTRACTION), json.dumps(task | {"cores": cores})],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.scale._one_extraction",
+            json.dumps(task | {"cores": cores}),
+        ],
         stdout=subprocess.PIPE,
         check=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -82,7 +86,7 @@ def part_of(X, groups, fraction):
 
 
 def wanted_samples(X):
-    """Samples of all segments, as the labels' times and the files' ends have it.
+    """Samples of all segments, by the times of the labels and the ends of the files.
 
     Parameters
     ----------
@@ -106,7 +110,7 @@ def wanted_samples(X):
 
 
 def warm(files):
-    """Read files once, so that they lie in the system's cache as far as it goes.
+    """Read files once, so that they are in the system's cache if they fit.
 
     Parameters
     ----------
@@ -119,13 +123,13 @@ def warm(files):
 
 
 def run(X, folder, dtype, workers, cores):
-    """First run on an empty store and second one on a full one.
+    """First run on an empty store, and second one on the same store.
 
     Parameters
     ----------
     X : DataFrame
     folder : Path
-        For the store, which is removed in the end.
+        For the store, which is removed afterwards.
     dtype : str or None
     workers : int
     cores : list of int
@@ -150,7 +154,7 @@ def run(X, folder, dtype, workers, cores):
         warm(X["file"].unique())
         first = in_a_process(task, cores)
         again = None if workers else in_a_process(task, cores)
-        kept = FeatureStore(store).statistics()
+        stored = stored_features(FeatureStore(store))
     return {
         "segments": len(X),
         "recordings": X["file"].nunique(),
@@ -159,13 +163,13 @@ def run(X, folder, dtype, workers, cores):
         "file_bytes": file_bytes,
         "first": first,
         "again": again,
-        "store_files": int(kept["files"].sum()),
-        "store_bytes": int(kept["bytes"].sum()),
+        "store_files": int(stored["files"].sum()),
+        "store_bytes": int(stored["bytes"].sum()),
     }
 
 
 def straight_line(hours, seconds):
-    """Least squares.
+    """Straight line by least squares.
 
     Parameters
     ----------
@@ -184,7 +188,7 @@ def straight_line(hours, seconds):
 
 
 def report(rows):
-    """Tables and what follows from them.
+    """Lines of the tables and of the fitted lines.
 
     Parameters
     ----------
@@ -192,8 +196,7 @@ def report(rows):
 
     Returns
     -------
-    str
-        Markdown.
+    list of str
     """
     times, memory, dask = [], [], []
     for name, row in rows.items():
@@ -209,10 +212,10 @@ def report(rows):
         cells = [f"{row['segments']}", f"{row['hours']:.2f}", f"{seconds:.1f} s"]
         cells += [f"{first['cpu_seconds']:.1f} s", f"{3600 * row['hours'] / seconds:.0f}"]
         cells += [f"{again['seconds']:.2f} s", f"{seconds / again['seconds']:.0f}"]
-        cells += [f"{again['process_seconds']:.1f} s", f"{again['look_seconds']:.1f} s"]
+        cells += [f"{again['process_seconds']:.1f} s", f"{again['read_seconds']:.1f} s"]
         store = f"{row['store_files']} files, {row['store_bytes'] / GIB:.2f} GiB"
         times.append([name, *cells, store])
-        peaks = [first["imports"], first["memory"], again["memory"], again["look_memory"]]
+        peaks = [first["imports"], first["memory"], again["memory"], again["read_memory"]]
         cells = [f"{peak['rss']:.0f} ({peak['anonymous']:.0f}) MiB" for peak in peaks]
         once = row["file_bytes"] + 2 * row["wanted_samples"]
         cells += [f"{first['samples'] / row['wanted_samples']:.6f}"]
@@ -229,11 +232,11 @@ def report(rows):
     )
     lines += fits(rows)
     lines += table_of("part,segments,first run,CPU of workers,ratio,peak of each".split(","), dask)
-    return "\n".join(lines).rstrip() + "\n"
+    return lines
 
 
 def fits(rows):
-    """How well straight lines describe the times of some parts.
+    """Straight lines through the times of some parts, and the deviation from them.
 
     Parameters
     ----------
@@ -242,7 +245,7 @@ def fits(rows):
     Returns
     -------
     list of str
-        Lines; none for less than three parts.
+        Lines; none for fewer than three parts.
     """
     parts = [row for row in rows.values() if row["dtype"] is None and not row["workers"]]
     if len(parts) < 3:
@@ -256,13 +259,10 @@ def fits(rows):
 
 def main():
     """Measure what is asked for, print and save."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         "--standin", type=Path, required=True, help="data home with CMU-MOSEI's layout"
     )
-    parser.add_argument("--out", type=Path, required=True, help="FILE.json; FILE.md goes beside it")
     parser.add_argument("--fractions", default="0.1,0.2,0.4", help="of the segments (0.1,0.2,0.4)")
     parser.add_argument("--float16", action="store_true", help="also the first part in float16")
     parser.add_argument("--dask", action="store_true", help="only the first part, with Dask")
@@ -287,10 +287,7 @@ def main():
         kind = {"fraction": fraction, "dtype": dtype, "workers": workers}
         rows[name] = kind | run(X, work, dtype, workers, cores)
         rows = dict(sorted(rows.items(), key=lambda row: (row[1]["fraction"], row[1]["workers"])))
-        table = report(rows)
-        write_text(options.out, json.dumps(rows, indent=1))
-        write_text(options.out.with_suffix(".md"), table)
-        print(table, flush=True)
+        save(options.out, rows, report(rows))
 
 
 if __name__ == "__main__":

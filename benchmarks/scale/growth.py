@@ -1,36 +1,34 @@
-"""How time and memory grow: with hours of speech, length of utterances, mel bands and workers.
+"""Growth of time and memory with hours of speech, length of utterances, mel bands and workers.
 
-    python benchmarks/growth.py --out results/growth.json
+    python -m benchmarks.scale.growth --out results/growth.json
 
-Recordings of RAVDESS, several times over (each time a little louder, so that no store takes them
-for the same). Frames are log-mel energies and CMN; statistics are those of the recommended pipeline
-in bfloat16, frames included, of one hour at most. Each line is a process of its own; memory
-is what it has at most beyond its imports, without files. Long utterances are recordings put end to
-end. Goes on where it was stopped; writes FILE.json, FILE.md and FILE.png.
+Recordings of RAVDESS, several times over (each time a little louder, so that a store takes them for
+different ones). Frames are log-mel energies and CMN; statistics are those of the medium system
+without a detector, in bfloat16, frames included, of one hour at most. Each line is a process of its
+own; memory is the most that it has beyond its imports, without files. Long utterances are
+recordings joined end to end. The same command resumes; writes FILE.json, FILE.md and FILE.png.
 """
 
-import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
-
 import numpy as np
-from _extraction import MIB, Memory
-from _timing import on_cores, save, table_of
+
+from benchmarks._memory import MIB, Memory
+from benchmarks._timing import on_cores
+from experiments._harness.command import make_parser
+from experiments._harness.pictures import pyplot, save_figure
+from experiments._harness.tables import save, table_of
 
 #: Hours of speech where something else grows.
 HOURS = 1 / 6
 RATE = 16000
-#: How often each is done; the median counts. What is kept is there the second time.
-REPEATS = {"frames": 3, "frames, kept": 1, "statistics": 1}
-#: What is measured, by title: name of the setting that grows, and its values.
+#: Repetitions, of which the median counts; a second run with a store would find all in it.
+REPEATS = {"frames": 3, "frames, cached": 1, "statistics": 1}
+#: Series by title: name of the setting that grows, and its values.
 SERIES = {
     "hours of speech": ("hours", (1, 2, 4, 8)),
     "seconds of an utterance": ("seconds", (1, 4, 15, 60, 600)),
@@ -40,13 +38,13 @@ SERIES = {
 
 
 def recordings(hours, seconds, folder):
-    """A table of recordings that last so many hours in all.
+    """Table of recordings that last a number of hours in all.
 
     Parameters
     ----------
     hours : float
     seconds : float or None
-        Length of each; None leaves recordings as they are.
+        Length of each; None takes recordings as they are.
     folder : Path
         For files of other lengths.
 
@@ -54,7 +52,7 @@ def recordings(hours, seconds, folder):
     -------
     X : DataFrame of file and gain_db
     hours : float
-        That they really last.
+        Their actual sum.
     """
     import pandas as pd
     import soundfile
@@ -84,7 +82,7 @@ def measure(task, folder):
     Parameters
     ----------
     task : dict
-        ``what`` ("frames", "frames, kept" or "statistics"), and settings of :data:`SERIES`.
+        ``what`` ("frames", "frames, cached" or "statistics"), and settings of :data:`SERIES`.
     folder : Path
 
     Returns
@@ -95,20 +93,23 @@ def measure(task, folder):
     import torch
     from sklearn.pipeline import make_pipeline
 
-    from sklearn_speechsent import MelFilterBank, SlidingCMN, make_sentiment_pipeline
+    from experiments._harness.systems import make_system
+    from sklearn_speechsent import MelFilterBank, SlidingCMN
 
     n_jobs = task["n_jobs"]
     torch.set_num_threads(n_jobs)
     X, hours = recordings(task["hours"], task["seconds"], folder)
     if task["what"] == "statistics":
-        pipeline = make_sentiment_pipeline(
-            weights="wespeaker-voxceleb-resnet34", srext__precision="bfloat16", n_jobs=n_jobs
-        )[:-1]
+        precision = {"srext__precision": "bfloat16"}
+        pipeline = make_system("medium", vad="passthrough", n_jobs=n_jobs, **precision)[:-1]
     else:
-        shared = {"n_jobs": n_jobs, "memory": folder / "store" if "kept" in task["what"] else None}
+        shared = {
+            "n_jobs": n_jobs,
+            "memory": folder / "store" if "cached" in task["what"] else None,
+        }
         mfb = MelFilterBank(task["n_mels"], **shared)
         pipeline = make_pipeline(mfb, SlidingCMN(**shared))
-    pipeline.fit_transform(X[:2])  # what is prepared once is not what grows
+    pipeline.fit_transform(X[:2])  # prepares networks and tables, once
     before = Memory.now()
     times = []
     with Memory() as memory:
@@ -122,7 +123,7 @@ def measure(task, folder):
 
 
 def tasks():
-    """All that is measured, by name.
+    """Tasks by name.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def tasks():
     for title, (name, values) in SERIES.items():
         kinds = ["frames", "statistics"]
         if name == "hours":
-            kinds.insert(1, "frames, kept")
+            kinds.insert(1, "frames, cached")
         elif name == "n_mels":
             kinds = ["frames"]
         for what in kinds:
@@ -165,12 +166,7 @@ def report(rows):
 
 def draw(rows, path):
     """Draw time and memory of every series, on logarithmic axes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, len(SERIES), figsize=(13, 5.5), layout="constrained")
+    figure, axes = pyplot().subplots(2, len(SERIES), figsize=(13, 5.5), layout="constrained")
     for column, (title, (name, _)) in zip(axes.T, SERIES.items(), strict=True):
         lines = {}
         for row in (row for row in rows.values() if row["task"]["title"] == title):
@@ -190,18 +186,12 @@ def draw(rows, path):
                 axis.set_ylabel(label)
         column[1].set_xlabel(title)
     axes[0, 0].legend(fontsize="small")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(path, figure)
 
 
 def main():
-    """Measure what is not there yet, print, write and draw."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="FILE.json; FILE.md, .png beside it"
-    )
+    """Measure what is missing, print, write and draw."""
+    parser = make_parser(__doc__)
     parser.add_argument("--work", type=Path, help="folder for stores (that of --out)")
     options = parser.parse_args()
     work = options.work or options.out.parent

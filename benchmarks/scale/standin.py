@@ -1,37 +1,33 @@
-"""A folder like CMU-MOSEI's, filled with other speech: for tests of scale and of file handling.
+"""Stand-in for CMU-MOSEI, filled with other speech: for tests of scale and of file handling.
 
-    python benchmarks/standin.py OUT                           # all 3,225 videos, 67 h, 7.3 GiB
-    python benchmarks/standin.py OUT --fraction 0.1            # a tenth of them
-    python benchmarks/standin.py OUT --layout segmented        # a file per segment
-    python benchmarks/standin.py OUT --learnable               # something to learn from
+    python -m benchmarks.scale.standin OUT                      # all 3,225 videos, 67 h, 7.3 GiB
+    python -m benchmarks.scale.standin OUT --fraction 0.1       # a tenth of them
+    python -m benchmarks.scale.standin OUT --layout segmented   # a file per segment
+    python -m benchmarks.scale.standin OUT --learnable          # something to learn from
 
-The sound of CMU-MOSEI may not be passed on; its labels say how long every video is at least, and
-where its segments lie. Here each video is one speaker of the LibriSpeech excerpts or of RAVDESS,
-whose utterances are strung together until the video is full; OUT/cmu_mosei/labels.csv has the real
-times, folds and labels. Labels have nothing to do with what is heard, unless --learnable: then
-segments are RAVDESS utterances whose valence has the sign of the label. Everything is read from the
-data home (SPEECHSENT_DATA). The same command, given again after an interruption, goes on where it
-was; a larger fraction holds the videos of a smaller one.
+The sound of CMU-MOSEI may not be passed on; its labels give the least length of every video, and
+the times of its segments. Here each video is one speaker of the LibriSpeech excerpts or of RAVDESS,
+whose utterances are joined until the video is full; OUT/cmu_mosei/labels.csv has the real times,
+folds and labels. Labels are unrelated to the sound, unless --learnable: then segments are RAVDESS
+utterances whose valence has the sign of the label. Everything is read from the data home
+(SPEECHSENT_DATA). After an interruption the same command resumes; a larger fraction contains the
+videos of a smaller one.
 """
 
-import argparse
 import json
-import os
 import shutil
+from io import BytesIO
 from pathlib import Path
-
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
 
 import joblib
 import numpy as np
 import pandas as pd
 import soundfile
-from _resume import write_text
-from _voices import find_voices, make_video
 from tqdm import tqdm
 
+from benchmarks.scale._voices import find_voices, make_video
+from experiments._harness.command import make_parser
+from experiments._harness.files import atomic_write, write_text
 from sklearn_speechsent.datasets import get_data_home
 
 RATE = 16000
@@ -39,9 +35,9 @@ LAYOUTS = {
     "wav_16000": "WAV_16000/{video}.{suffix}",
     "segmented": "Segmented/{video}_{clip}.{suffix}",
 }
-#: What comes after the last segment of a video, and how long one without times is taken to be (s).
+#: Sound after the last segment of a video, and length of one without times (s).
 TAIL, UNTIMED = 0.5, 5.0
-#: Bytes that a sample takes at most; what must stay free on the disk.
+#: Bytes that a sample takes at most; bytes that must stay free on the disk.
 SAMPLE_BYTES, SPARE = {"wav": 2.0, "flac": 1.5}, 2**30
 
 
@@ -92,20 +88,18 @@ def choose_videos(labels, fraction, seed):
 def write_sound(path, samples):
     """Write a sound file so that it is there in full or not at all.
 
-    What an interruption leaves of it has the same name every time, and is written over.
-
     Parameters
     ----------
     path : Path
     samples : ndarray of int16 of shape (n_samples,)
     """
-    temporary = path.with_name(f".{path.name}")
-    soundfile.write(temporary, samples, RATE, format=path.suffix[1:], subtype="PCM_16")
-    os.replace(temporary, path)
+    sound = BytesIO()
+    soundfile.write(sound, samples, RATE, format=path.suffix[1:], subtype="PCM_16")
+    atomic_write(path, sound.getvalue())
 
 
 def plan(labels, layout, suffix):
-    """What is heard when, and in which file it goes.
+    """Segments with their place in videos and files.
 
     Parameters
     ----------
@@ -152,7 +146,7 @@ def is_whole(path, n_samples):
 
 
 def check_settings(folder, settings):
-    """Refuse a folder that holds something else.
+    """Refuse a folder with other content.
 
     Parameters
     ----------
@@ -171,10 +165,10 @@ def check_settings(folder, settings):
                 f"{folder} was built with {found}, not {settings}: choose another OUT."
             )
     elif folder.is_dir() and any(folder.iterdir()):
-        raise SystemExit(f"{folder} is not empty, and not by this script: choose another OUT.")
+        raise SystemExit(f"{folder} is not empty, and not from this script: choose another OUT.")
 
 
-def check_room(folder, n_bytes):
+def check_space(folder, n_bytes):
     """Refuse to fill a disk.
 
     Parameters
@@ -186,20 +180,20 @@ def check_room(folder, n_bytes):
     Raises
     ------
     SystemExit
-        If there is not enough room.
+        If there is not enough space.
     """
     there = next(path for path in [folder, *folder.parents] if path.exists())
     free = shutil.disk_usage(there).free
     if n_bytes + SPARE > free:
         raise SystemExit(
             f"{folder} will take {n_bytes / 2**30:.1f} GiB, and of {free / 2**30:.1f} GiB that are "
-            f"free {SPARE / 2**30:.0f} should stay so. Take a smaller --fraction, --format flac or "
-            "another disk."
+            f"free {SPARE / 2**30:.0f} should stay free. Take a smaller --fraction, --format flac "
+            "or another disk."
         )
 
 
 def write_videos(voices, videos, folder):
-    """Write the videos of one speaker, whose utterances are read once.
+    """Write the videos of one speaker, reading each utterance once.
 
     Parameters
     ----------
@@ -238,12 +232,12 @@ def build(
     n_jobs=-1,
     data_home=None,
 ):
-    """Build the folder, or what is missing of it.
+    """Build the folder, or the missing files of it.
 
     Parameters
     ----------
     out : Path
-        Will hold the folder ``cmu_mosei``, and is a data home then.
+        Data home to be, with the folder ``cmu_mosei``.
     fraction : float, default=1.0
         Of the videos of each fold.
     layout : {"wav_16000", "segmented"}, default="wav_16000"
@@ -251,7 +245,7 @@ def build(
     seed : int, default=0
     suffix : {"wav", "flac"}, default="wav"
     learnable : bool, default=False
-        Whether what is said goes with the labels' signs.
+        Whether the valence of the speech has the signs of the labels.
     n_jobs : int, default=-1
         Threads.
     data_home : Path, optional
@@ -265,7 +259,7 @@ def build(
     Raises
     ------
     SystemExit
-        If something is missing, there is not enough room, or the folder holds something else.
+        If something is missing, there is not enough space, or the folder has other content.
     """
     data_home = get_data_home() if data_home is None else Path(data_home)
     folder = Path(out) / "cmu_mosei"
@@ -279,7 +273,7 @@ def build(
     files = rows.drop_duplicates("file")
     missing = files[[not is_whole(folder / f.file, f.size) for f in files.itertuples()]]
     rows["missing"] = rows["file"].isin(missing["file"])
-    check_room(folder, SAMPLE_BYTES[suffix] * missing["size"].sum())
+    check_space(folder, SAMPLE_BYTES[suffix] * missing["size"].sum())
     (folder / LAYOUTS[layout]).parent.mkdir(parents=True, exist_ok=True)
     write_text(folder / "standin.json", json.dumps(settings))
     tasks = {speaker: [] for speaker in voices}
@@ -288,7 +282,7 @@ def build(
         speaker = list(voices)[rng.integers(len(voices))]
         if segments["missing"].any():
             tasks[speaker].append((rng, segments))
-    # Threads: nearly all the time goes into arithmetic and writing, which release the lock.
+    # Threads: nearly all the time goes into arithmetic and writing, which release the GIL.
     workers = joblib.Parallel(n_jobs, prefer="threads", return_as="generator_unordered")
     jobs = (
         joblib.delayed(write_videos)(voices[speaker], videos, folder)
@@ -304,15 +298,13 @@ def build(
 
 def main():
     """Read the command line and build."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder that will hold cmu_mosei")
+    parser = make_parser(__doc__, out=None)
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for cmu_mosei")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the videos (1)")
     parser.add_argument("--layout", choices=LAYOUTS, default="wav_16000")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--format", choices=SAMPLE_BYTES, default="wav")
-    parser.add_argument("--learnable", action="store_true", help="speech goes with the labels")
+    parser.add_argument("--learnable", action="store_true", help="speech agrees with the labels")
     parser.add_argument("--jobs", type=int, default=-1, help="threads (-1: all cores)")
     options = parser.parse_args()
     written = build(

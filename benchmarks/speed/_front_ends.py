@@ -65,7 +65,7 @@ def torchaudio_pair():
 
 
 def wespeaker():
-    """Make the front end of WeSpeaker: torchaudio's, less the mean of the utterance."""
+    """Make the front end of WeSpeaker: torchaudio's minus the mean of the utterance."""
 
     def extract(path):
         frames = _fbank(_samples(path))
@@ -123,7 +123,7 @@ def egemaps():
     return lambda path: smile.process_signal(_samples(path), RATE).to_numpy()
 
 
-#: By name: what makes it, and how it takes the mean where it claims the frames that are ours.
+#: By name: its maker, and the window of the mean; "other" if the frames are not the same as ours.
 PEERS = {
     "torchaudio: kaldi.fbank, SlidingWindowCmn": (torchaudio_pair, 3.0),
     "as WeSpeaker: kaldi.fbank, mean of the utterance": (wespeaker, None),

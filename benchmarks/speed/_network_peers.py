@@ -1,4 +1,4 @@
-"""The same speaker network as others run it: PyTorch as it comes, onnxruntime, OpenVINO."""
+"""The same speaker network in plain PyTorch, onnxruntime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 #: Widths and depths of WeSpeaker's ResNet34.
 BLOCKS = ((32, 3), (64, 4), (128, 6), (256, 3))
-#: Gives what the network makes of the frames (T, 80) of one utterance.
+#: Output of the network for the frames (T, 80) of one utterance.
 Peer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -128,7 +128,7 @@ def onnxruntime(path: Path, n_threads: int) -> Peer:
 
 
 def quantize(path: Path, utterances: list[NDArray[np.float32]], out: Path) -> None:
-    """Write an 8-bit form of an ONNX file: weights per channel, maps by the range they have.
+    """Write an 8-bit form of an ONNX file: weights per channel, maps by their range.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The network and the loop as PyTorch's tutorials write them: standard modules, standard loader.
+"""Network and training loop in the style of PyTorch's tutorials: standard modules and loader.
 
 Names are those of our network, so that one state dict serves both and outputs can be compared.
 """
@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 
 def mask_of(lengths: Tensor, n_frames: int) -> Tensor:
-    """Ones where a frame is valid, of shape (B, 1, 1, n_frames)."""
+    """Ones for valid frames, of shape (B, 1, 1, n_frames)."""
     return (torch.arange(n_frames) < lengths[:, None]).float()[:, None, None]
 
 
 class SqueezeExcitation(nn.Module):
-    """Channel attention from the mean over what is valid."""
+    """Channel attention from the mean over valid frames."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class BasicBlock(nn.Module):
 
 
 class SpeakerBlocks(nn.Module):
-    """Stem and two blocks of WeSpeaker's ResNet34, batch normalisation as it is."""
+    """Stem and two blocks of WeSpeaker's ResNet34, with fixed batch normalisation."""
 
     def __init__(self, n_frozen: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class SpeakerBlocks(nn.Module):
             frozen.requires_grad_(False)
 
     def train(self, mode: bool = True) -> SpeakerBlocks:
-        """Set the mode; the checkpoint's statistics are kept in any."""
+        """Keep the statistics of the weights in any mode."""
         return super().train(False)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +113,7 @@ class SentimentBlocks(nn.Module):
 
 
 class GeM(nn.Module):
-    """Generalised mean over what is valid."""
+    """Generalised mean over valid frames."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class Network(nn.Module):
 
 
 class Chunks(Dataset[tuple[Tensor, float, int]]):
-    """A random chunk of an utterance per item, masked as SpecAugment does if asked to.
+    """Random chunk of an utterance per item, masked by SpecAugment if asked to.
 
     Parameters
     ----------
@@ -271,9 +271,9 @@ def endless(dataset: Chunks, batch_size: int) -> Iterator[Any]:
 
 
 def trainer(
-    network: Network, batches: Iterator[Any], n_steps: int, lr: float, *, keen: bool = False
+    network: Network, batches: Iterator[Any], n_steps: int, lr: float, *, fast: bool = False
 ) -> Callable[[], None]:
-    """The loop, as a function that does the next steps of it.
+    """Training loop, as a function that does the next steps.
 
     Parameters
     ----------
@@ -283,21 +283,21 @@ def trainer(
     n_steps : int
         Per call.
     lr : float
-    keen : bool, default=False
+    fast : bool, default=False
         In bfloat16 by autocast, and channels-last.
 
     Returns
     -------
     callable
     """
-    layout = torch.channels_last if keen else torch.contiguous_format
+    layout = torch.channels_last if fast else torch.contiguous_format
     network = network.train().to(memory_format=layout)
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=lr)
 
     def steps() -> None:
         for x, lengths, y, levels in itertools.islice(batches, n_steps):
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=keen):
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 outputs = network(x, lengths)
             loss = loss_of({k: v.float() for k, v in outputs.items()}, y, levels)
             loss.backward()

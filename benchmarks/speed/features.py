@@ -1,6 +1,6 @@
-"""From recordings to normalised log-mel frames: how fast, beside others, and where the time goes.
+"""Speed from recordings to normalised log-mel frames, next to other packages and part by part.
 
-    python benchmarks/speed_features.py --out results/speed_features.json
+    python -m benchmarks.speed.features --out results/speed_features.json
 
 Every contestant takes paths of RAVDESS (16 kHz FLAC, 48 kHz WAV) or of LibriSpeech and gives 80
 log-mel bands with the mean over 3 s subtracted. Contestants take turns in a fresh process on one
@@ -9,17 +9,18 @@ core; the same work by two threads on two cores follows. Corpora that are missin
 FILE.json, FILE.md and FILE.png.
 """
 
-import argparse
 import importlib.util
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import soundfile
-from _peers import PEERS, RATE, egemaps
-from _timing import draw_ratios, on_cores, ratio, rows_of, save, table_of, take_turns
+
+from benchmarks._timing import draw_ratios, on_cores, ratio, rows_of, take_turns
+from benchmarks.speed._front_ends import PEERS, RATE, egemaps
+from experiments._harness.command import make_parser
+from experiments._harness.tables import save, table_of
+from sklearn_speechsent.datasets import get_data_home
 
 EGEMAPS = "openSMILE: eGeMAPS (of two recordings, in proportion)"
 OURS, DECODER, ONE = "ours", "the decoder alone", "one thread"
@@ -47,12 +48,12 @@ def recordings(corpus, n):
     list of str
     """
     folder, pattern = CORPORA[corpus]
-    paths = sorted(Path(os.environ.get("SPEECHSENT_DATA", "data"), folder).rglob(pattern))
+    paths = sorted((get_data_home() / folder).rglob(pattern))
     return [str(path) for path in paths[:: max(1, len(paths) // n)][:n]]
 
 
 def ours(paths, n_jobs=1, window=3.0):
-    """Extract by the public estimators, the check of the headers included.
+    """Extract by the public estimators, including the check of the headers.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def duration_of(paths):
 
 
 def decode(paths):
-    """Read files with soundfile and forget them.
+    """Read files with soundfile.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def against_peers(paths, rounds):
 
 
 def parts(paths, rounds):
-    """Time what extraction consists of, each part on what the one before gave.
+    """Time the parts of the extraction, each on the result of the one before.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ def parts(paths, rounds):
 
 
 def cmn_alone(rounds):
-    """Time the sliding mean of 7 s beside torchaudio's, ten times each.
+    """Time the sliding mean of 7 s next to torchaudio's, ten times each.
 
     Parameters
     ----------
@@ -204,12 +205,12 @@ def cmn_alone(rounds):
     return take_turns(contestants, rounds)
 
 
-def _extract_and_forget(paths):
+def _extract(paths):
     ours(paths)
 
 
 def threads(paths, rounds):
-    """Time one thread and two on two cores, and what the machine gives two processes.
+    """Time one thread, two threads and two processes on two cores.
 
     Parameters
     ----------
@@ -228,7 +229,7 @@ def threads(paths, rounds):
                 ONE: lambda: ours(paths, 1),
                 "two threads": lambda: ours(paths, 2),
                 "two processes, half of the recordings each": lambda: list(
-                    pool.map(_extract_and_forget, halves)
+                    pool.map(_extract, halves)
                 ),
             },
             rounds,
@@ -261,10 +262,7 @@ def part_rows(seconds, duration):
 
 def main():
     """Measure one corpus after the other, print and save."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="FILE.json; others go beside it")
+    parser = make_parser(__doc__)
     parser.add_argument("--n", type=int, default=60, help="recordings of a corpus (60)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant (7)")
     parser.add_argument("--only", nargs="+", choices=["peers", "parts", "cmn", "threads"])
@@ -295,7 +293,7 @@ def main():
         if "parts" in wanted:
             result["parts"] = on_cores(parts, 1, paths, options.rounds)
             rows = part_rows(result["parts"], duration)
-            lines += ["Where our time goes, one core (detectors are none of it):", ""]
+            lines += ["Our time by part, one core (detectors are not part of it):", ""]
             lines += table_of(["part", "times real time", "share"], rows)
         if "threads" in wanted:
             seconds = result["threads"] = on_cores(threads, 2, paths, options.rounds)

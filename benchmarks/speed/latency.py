@@ -1,16 +1,15 @@
-"""One utterance from path to prediction, as a dialogue system asks for it, on one thread.
+"""Latency of one utterance from path to prediction, as in a dialogue system, on one thread.
 
-    python benchmarks/latency.py --out results/latency.json
+    python -m benchmarks.speed.latency --out results/latency.json
 
-A 4 s recording through a fitted pipeline that comes out of a pickle: cold in a fresh process
-(imports, loading, the first prediction), then warm, step by step, beside what the arithmetic of the
-frozen network alone takes at the processor's peak (a large matrix product in the same type,
-measured in the same rounds). Fitted on every fourth recording of RAVDESS. Also the size of the
-pickle, the memory of the process, and what importing the package takes beside importing
-scikit-learn, torch and skorch alone. Writes FILE.json and FILE.md.
+A 4 s recording through a fitted pipeline that was loaded from a pickle: cold in a fresh process
+(imports, loading, the first prediction), then warm, step by step, compared with the time that the
+arithmetic of the frozen network alone takes at the processor's peak (a large matrix product in the
+same type, measured in the same rounds). Fitted on every fourth recording of RAVDESS. Also the size
+of the pickle, the memory of the process, and the time of importing the package compared with
+importing scikit-learn, torch and skorch alone. Writes FILE.json and FILE.md.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -20,17 +19,15 @@ import tempfile
 import time
 from pathlib import Path
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
-
-from _timing import on_cores, save, table_of
+from benchmarks._timing import on_cores
+from experiments._harness.command import make_parser
+from experiments._harness.tables import save, table_of
 
 SECONDS = 4.0
 MIB = 2**20
 #: Statements whose time is compared, each in a fresh process.
 PEERS, OURS = "import sklearn, torch, skorch", "import sklearn_speechsent"
-#: What a fresh process does with a pickle and a recording; prints seconds and bytes.
+#: Code of a fresh process, given a pickle and a recording; prints seconds and bytes.
 COLD = """
 import json, sys, time
 started = time.perf_counter()
@@ -40,30 +37,28 @@ pipeline = joblib.load(sys.argv[1])
 loaded = time.perf_counter()
 pipeline.predict([sys.argv[2]])
 predicted = time.perf_counter()
-from _extraction import Memory, peak_rss
+from benchmarks._memory import Memory, peak_rss
 print(json.dumps({"import": imported - started, "load": loaded - imported,
     "first": predicted - loaded, "rss": peak_rss(), "anonymous": Memory.now()}))
 """
 
 
 def systems(memory):
-    """The pipelines that are measured, by name, not fitted."""
-    from sklearn_speechsent import make_sentiment_pipeline
+    """Unfitted pipelines by name."""
+    from experiments._harness.systems import make_system
 
-    large = {"weights": "wespeaker-voxceleb-resnet34", "memory": memory}
+    shapes = {"small": {}, "medium": {}, "medium, no VAD": {"vad": "passthrough"}}
     return {
-        "light, float32": make_sentiment_pipeline("light", **large),
-        "light, bfloat16": make_sentiment_pipeline("light", srext__precision="bfloat16", **large),
-        "recommended, float32": make_sentiment_pipeline(**large),
-        "recommended, bfloat16": make_sentiment_pipeline(srext__precision="bfloat16", **large),
-        "recommended, shipped network": make_sentiment_pipeline(
-            weights="speechsent-seresnet", memory=memory
-        ),
+        f"{name}, {precision}": make_system(
+            name.split(",")[0], srext__precision=precision, memory=memory, **params
+        )
+        for name, params in shapes.items()
+        for precision in ("float32", "bfloat16")
     }
 
 
 def fit(name, memory, folder):
-    """Fit a pipeline and leave it, without its folder of features, and an utterance in a folder.
+    """Fit a pipeline, and write it, without its folder of features, and an utterance to a folder.
 
     Returns
     -------
@@ -81,7 +76,7 @@ def fit(name, memory, folder):
     pipeline = systems(memory)[name].fit(files, y)
     for step in pipeline:
         if hasattr(step, "memory"):
-            step.memory = None  # what is new is in no folder
+            step.memory = None  # new recordings are not cached
         if hasattr(getattr(step, "frontend_", None), "memory"):
             step.frontend_.memory = None
     joblib.dump(pipeline, folder / "pipeline.joblib")
@@ -92,10 +87,10 @@ def fit(name, memory, folder):
 
 
 def cold(folder):
-    """What a fresh process takes to its first prediction."""
+    """Seconds and bytes of a fresh process until its first prediction."""
     command = [sys.executable, "-c", COLD, folder / "pipeline.joblib", folder / "utterance.flac"]
-    beside = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(command, env=beside, check=True, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
@@ -108,7 +103,8 @@ def warm(folder, rounds):
     """
     import joblib
     import torch
-    from speed_network import SIZE, arithmetic, products
+
+    from benchmarks.speed.network import SIZE, arithmetic, products
 
     torch.set_num_threads(1)
     pipeline = joblib.load(folder / "pipeline.joblib")
@@ -143,7 +139,7 @@ def warm(folder, rounds):
 
 
 def imports(rounds):
-    """Seconds of importing ours and the three packages it stands on, in turns.
+    """Seconds of importing ours and the three packages it depends on, in turns.
 
     Returns
     -------
@@ -201,12 +197,9 @@ STEPS = ("mfb", "vad", "cmn", "srext", "net")
 
 def main():
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="FILE.json; FILE.md goes beside it")
+    parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="warm predictions (15)")
-    parser.add_argument("--memory", type=Path, help="features of the fits (beside --out)")
+    parser.add_argument("--memory", type=Path, help="features of the fits (FILE.cache)")
     options = parser.parse_args()
     memory = options.memory or options.out.with_suffix(".cache")
     results = {"systems": {}}

@@ -1,37 +1,35 @@
-"""The frozen speaker network beside others that run it, and beside the processor's peak.
+"""Speed of the frozen speaker network, next to other runtimes and the processor's peak.
 
-    python benchmarks/speed_network.py --out results/speed_network.json
+    python -m benchmarks.speed.network --out results/speed_network.json
 
-WeSpeaker's ResNet34 on recordings of RAVDESS: blocks 1 to 3, which the recommended pipeline takes,
-and the whole embedder; ours through the public transformers. The peers are PyTorch as it comes,
-one utterance after the other, onnxruntime on the same ONNX file (also in 8 bits), and OpenVINO if
-it is installed. The peak is a matrix product of 2048 x 2048 in the same type, the fastest of the
-same rounds. On one core, then on two. ``--scores`` adds what bfloat16 does to sentiment on RAVDESS,
-eight folds of speakers, beside the constant predictor. Writes FILE.json, FILE.md and FILE.png.
+WeSpeaker's ResNet34 on recordings of RAVDESS: blocks 1 to 3, which the medium system takes, and the
+whole embedder; ours through the public transformers. The peers are plain PyTorch, one utterance
+after the other, onnxruntime on the same ONNX file (also in 8 bits), and OpenVINO if it is
+installed. The peak is a matrix product of 2048 x 2048 in the same type, the fastest of the same
+rounds. On one core, then on two. ``--scores`` adds the effect of bfloat16 on sentiment: RAVDESS,
+eight folds of speakers, next to the constant predictor. Writes FILE.json, FILE.md and FILE.png.
 """
 
-import argparse
-import os
 import statistics
 import tempfile
 from pathlib import Path
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
-
 import numpy as np
 import torch
-from _frozen_peers import BLOCKS, cut, eager, onnxruntime, openvino, quantize
-from _timing import draw_ratios, on_cores, ratio, save, table_of, take_turns
 from sklearn.pipeline import make_pipeline
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks._timing import draw_ratios, on_cores, ratio, take_turns
+from benchmarks.speed._network_peers import BLOCKS, cut, eager, onnxruntime, openvino, quantize
+from experiments._harness.command import make_parser
+from experiments._harness.corpus import load_corpus
+from experiments._harness.sentiment import constant_scores, score_table, system_scores
+from experiments._harness.systems import WESPEAKER, make_system
+from experiments._harness.tables import save, table_of
 from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder, SpeakerFeatureExtractor
 from sklearn_speechsent.datasets import get_data_home, load_ravdess
 from sklearn_speechsent.pretrained import load_weights
 
-WEIGHTS = "wespeaker-voxceleb-resnet34"
 OURS = "sklearn-speechsent, bfloat16"
 EXACT = "PyTorch eager, float32"
 PEAKS = {"float32": "matrix product, float32", "bfloat16": "matrix product, bfloat16"}
@@ -57,7 +55,7 @@ def arithmetic(network, frames):
 
 
 def files(n):
-    """So many recordings of RAVDESS, spread over speakers and emotions."""
+    """Some recordings of RAVDESS, spread over speakers and emotions."""
     corpus = load_ravdess()
     return [str(file) for file in corpus.data[:: len(corpus.data) // n][:n]]
 
@@ -69,32 +67,32 @@ def products(dtype):
 
 
 def contestants(n_blocks, n_cores, frames, folder):
-    """All that give maps (``n_blocks`` = 3) or embeddings (4), as callables of no arguments.
+    """Callables that compute maps (``n_blocks`` = 3) or embeddings (4), by name.
 
     Returns
     -------
     dict of str to callable
         Each gives the results of all utterances.
     """
-    checkpoint = load_weights(WEIGHTS)
+    weights = load_weights(WESPEAKER)
     embeds = n_blocks == len(BLOCKS)
     utterances = [np.array(utterance) for utterance in frames]
     found = {}
     for precision in ("bfloat16", "float32"):
         settings = {"precision": precision, "n_jobs": n_cores}
         if embeds:
-            step = SpeakerEmbedder(WEIGHTS, normalize=False, **settings)
+            step = SpeakerEmbedder(WESPEAKER, normalize=False, **settings)
         else:
-            step = SpeakerFeatureExtractor(WEIGHTS, n_blocks=n_blocks, pooling=None, **settings)
+            step = SpeakerFeatureExtractor(WESPEAKER, n_blocks=n_blocks, pooling=None, **settings)
         step.fit(frames)
         found[f"sklearn-speechsent, {precision}"] = lambda step=step: step.transform(frames)
-    path = get_data_home() / "models" / f"{WEIGHTS}.onnx"
+    path = get_data_home() / "models" / f"{WESPEAKER}.onnx"
     if not embeds:
         cut(path, n_blocks, folder / "blocks.onnx")
         path = folder / "blocks.onnx"
     quantize(path, utterances[::4], folder / "int8.onnx")
     peers = {
-        EXACT: eager(checkpoint.state, n_blocks, embeds),
+        EXACT: eager(weights.state, n_blocks, embeds),
         "onnxruntime, float32": onnxruntime(path, n_cores),
         "onnxruntime, int8": onnxruntime(folder / "int8.onnx", n_cores),
         "OpenVINO, float32": openvino(path, n_cores, "f32"),
@@ -143,7 +141,7 @@ def measure(n_blocks, n_cores, n_files, rounds):
     """
     torch.set_num_threads(n_cores)
     frames = make_pipeline(MelFilterBank(), SlidingCMN(None)).fit_transform(files(n_files))
-    blocks = SpeakerFeatureExtractor(WEIGHTS, n_blocks=n_blocks).fit(frames)
+    blocks = SpeakerFeatureExtractor(WESPEAKER, n_blocks=n_blocks).fit(frames)
     work = arithmetic(blocks.network_, frames)
     with tempfile.TemporaryDirectory() as folder:
         runners = contestants(n_blocks, n_cores, frames, Path(folder))
@@ -202,44 +200,35 @@ def report(run):
 
 
 def scores(memory):
-    """What bfloat16 does to MAE and QWK on RAVDESS.
+    """Scores on RAVDESS of both precisions.
 
     Returns
     -------
-    rows : list of dict
+    rows : dict of str to dict
     lines : list of str
         Of the table.
     """
-    from _corpus import load_corpus
-    from speaker_weights import constant_row, sentiment_row, sentiment_table
-
     corpus = load_corpus("ravdess")
     folds = corpus.folds(8)
-    options = argparse.Namespace(memory=memory, jobs=-1)
-    rows = [{"system": "constant", **constant_row(corpus, folds)}]
-    for system in ("light", None):
+    shared = {"memory": memory, "n_jobs": -1, "verbose": 1}
+    rows = {"constant": constant_scores(corpus, folds)}
+    for system in ("small", "medium"):
         for precision in ("float32", "bfloat16"):
-            settings = {"weights": WEIGHTS, "srext__precision": precision}
-            row = sentiment_row(corpus, folds, options, system, **settings)
-            rows.append({"system": f"{system or 'recommended'}, {precision}", **row})
-    return rows, [sentiment_table(rows, "system"), ""]
+            pipeline = make_system(system, srext__precision=precision, **shared)
+            rows[f"{system}, {precision}"] = system_scores(corpus, folds, pipeline)
+    return rows, score_table("system", rows)
 
 
 def main():
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="FILE.json; FILE.md, .png beside it"
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--files", type=int, default=16, help="recordings (16)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant (7)")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="(1 2)")
     parser.add_argument(
         "--scores", action="store_true", help="sentiment on RAVDESS as well: minutes"
     )
-    parser.add_argument("--memory", type=Path, help="features of --scores (beside --out)")
+    parser.add_argument("--memory", type=Path, help="features of --scores (FILE.cache)")
     options = parser.parse_args()
     results, lines = {"runs": []}, []
     for n_cores in options.cores:

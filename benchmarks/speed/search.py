@@ -1,38 +1,40 @@
-"""Searching: a grid over recordings with features kept by us, by scikit-learn, and not at all.
+"""Grid search over recordings: features cached by us, by scikit-learn, and not at all.
 
-    python benchmarks/speed_search.py --out results/speed_search.json
+    python -m benchmarks.speed.search --out results/speed_search.json
 
-``GridSearchCV`` over two parameters of the classifier of ``make_sentiment_pipeline("light")``: 4
-candidates, 3 folds by speaker and the last fit, from the paths of some recordings of RAVDESS. All
-contestants are the same Pipeline. The naive one computes features in every fit and prediction.
-``Pipeline(memory=...)`` keeps those of training folds, not of held-out ones. Ours keeps each
-recording's (``make_sentiment_pipeline(memory=...)``). Each of the latter two begins with an empty
-folder and is then run again. All of that has one core; then two workers search on two cores,
-against one that has both. Workers are started before the clock is. Every search has to come to the
-same scores. Prints tables, writes FILE.json and FILE.md, and draws FILE.png.
+``GridSearchCV`` over two parameters of the classifier of the medium system, with the statistics of
+ten bands and no detector: 4 candidates, 3 folds by speaker and the last fit, from the paths of some
+recordings of RAVDESS. All contestants are the same Pipeline. Without memory it computes features in
+every fit and prediction. ``Pipeline(memory=...)`` caches those of training folds, not of held-out
+ones. Ours caches each recording's (``make_sentiment_pipeline(memory=...)``). Each of the latter two
+begins with an empty folder and is then run again. All of that has one core; then two workers search
+on two cores, against one that has both. Workers are started before the clock is. Every search has
+to give the same scores. Writes FILE.json, FILE.md and FILE.png.
 """
 
-import argparse
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from _timing import draw_ratios, on_cores, ratio, rows_of, save, table_of
 from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sklearn_speechsent import OrdinalClassifier, make_sentiment_pipeline
+from benchmarks._timing import draw_ratios, on_cores, ratio, rows_of
+from experiments._harness.command import make_parser
+from experiments._harness.systems import PLAIN, make_system
+from experiments._harness.tables import save, table_of
+from sklearn_speechsent import OrdinalClassifier
 from sklearn_speechsent.datasets import load_ravdess
 
 GRID = {"net__estimator__svc__C": [1.0, 10.0], "net__estimator__svc__gamma": [1e-4, 4e-4]}
-EMPTY, KEPT = "ours, empty store", "ours, all kept"
+EMPTY, CACHED = "ours, empty store", "ours, all cached"
 NAIVE = "no memory"
-JOBLIB_EMPTY, JOBLIB_KEPT = "Pipeline(memory), empty", "Pipeline(memory), all kept"
+JOBLIB_EMPTY, JOBLIB_CACHED = "Pipeline(memory), empty", "Pipeline(memory), all cached"
 ONE, TWO = "1 worker", "2 workers"
 
 
@@ -78,7 +80,7 @@ def search(corpus, *, memory=None, joblib_memory=None, n_jobs=None):
     files, levels, speakers = corpus
     classifier = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
     net = OrdinalClassifier(classifier, levels=[-2, -1, 0, 1, 2])
-    pipeline = make_sentiment_pipeline("light", memory=memory, net=net)
+    pipeline = make_system("medium", memory=memory, net=net, **PLAIN)
     pipeline.set_params(memory=None if joblib_memory is None else str(joblib_memory))
     found = GridSearchCV(
         pipeline, GRID, scoring="neg_mean_absolute_error", cv=GroupKFold(3), n_jobs=n_jobs
@@ -131,23 +133,23 @@ def on_one_core(corpus, work, rounds):
     """
     ours, theirs = work / "ours", work / "theirs"
 
-    def afresh(folder, **memory):
+    def on_empty(folder, **memory):
         shutil.rmtree(folder, ignore_errors=True)
         return search(corpus, **memory)
 
-    afresh(ours, memory=ours)  # loads what is loaded once
+    on_empty(ours, memory=ours)  # imports and loads networks
     contestants = {
-        EMPTY: lambda: afresh(ours, memory=ours),
-        KEPT: lambda: search(corpus, memory=ours),
+        EMPTY: lambda: on_empty(ours, memory=ours),
+        CACHED: lambda: search(corpus, memory=ours),
         NAIVE: lambda: search(corpus),
-        JOBLIB_EMPTY: lambda: afresh(theirs, joblib_memory=theirs),
-        JOBLIB_KEPT: lambda: search(corpus, joblib_memory=theirs),
+        JOBLIB_EMPTY: lambda: on_empty(theirs, joblib_memory=theirs),
+        JOBLIB_CACHED: lambda: search(corpus, joblib_memory=theirs),
     }
     return run(contestants, rounds)
 
 
 def by_workers(corpus, work, rounds):
-    """Ours with one worker and with two, on an empty store and on a full one.
+    """Ours with one worker and with two, on an empty store and with everything cached.
 
     Parameters
     ----------
@@ -158,40 +160,37 @@ def by_workers(corpus, work, rounds):
     Returns
     -------
     seconds : dict of str to dict of str to list of float
-        By what is in the store, and by workers.
+        By content of the store, and by workers.
     scores : list of list of float
     """
     folder = work / "workers"
 
-    def afresh(n_jobs):
+    def on_empty(n_jobs):
         shutil.rmtree(folder, ignore_errors=True)
         return search(corpus, memory=folder, n_jobs=n_jobs)
 
-    afresh(2)  # starts the workers
-    empty, scores = run({ONE: lambda: afresh(1), TWO: lambda: afresh(2)}, rounds)
-    kept, again = run(
+    on_empty(2)  # starts the workers
+    empty, scores = run({ONE: lambda: on_empty(1), TWO: lambda: on_empty(2)}, rounds)
+    cached, again = run(
         {
             ONE: lambda: search(corpus, memory=folder, n_jobs=1),
             TWO: lambda: search(corpus, memory=folder, n_jobs=2),
         },
         max(3, rounds),
     )
-    get_reusable_executor().shutdown()  # or this process waits for idle workers to give up
+    get_reusable_executor().shutdown()  # or this process waits until idle workers end
     if scores != again:
-        raise AssertionError(f"Other scores from a full store: {again} instead of {scores}")
-    return {EMPTY: empty, KEPT: kept}, scores
+        raise AssertionError(f"Other scores with everything cached: {again} instead of {scores}")
+    return {EMPTY: empty, CACHED: cached}, scores
 
 
 def main():
     """Measure, print, save and draw."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="FILE.json; others go beside it")
+    parser = make_parser(__doc__)
     parser.add_argument("--speakers", type=int, default=6, help="actors of RAVDESS (6)")
     parser.add_argument("--each", type=int, default=20, help="recordings of each (20)")
     parser.add_argument("--rounds", type=int, default=1, help="searches of each kind (1)")
-    parser.add_argument("--one-core", action="store_true", help="leave out what needs two cores")
+    parser.add_argument("--one-core", action="store_true", help="leave out the workers")
     options = parser.parse_args()
     corpus = load(options.speakers, options.each)
     size = f"{len(corpus[0])} recordings of {options.speakers} speakers"
@@ -204,15 +203,15 @@ def main():
             if scores != shared:
                 raise AssertionError(f"Other scores on two cores: {shared} instead of {scores}")
     lines = [f"# 4 candidates, 3 folds and a last fit over {size}", "", "One core:", ""]
-    lines += table_of(columns, rows_of(seconds, KEPT))
+    lines += table_of(columns, rows_of(seconds, CACHED))
     for name, times in workers.items():
         lines += [f"Two cores, {name}:", ""]
         lines += table_of(columns[:3] + ["time, one worker being 1"], rows_of(times, ONE))
     best = np.max(np.mean(scores, axis=1))
-    lines += [f"All come to the same {np.size(scores)} scores; the best mean is {best:.4f}.", ""]
+    lines += [f"All have the same {np.size(scores)} scores; the best mean is {best:.4f}.", ""]
     results = {"recordings": len(corpus[0]), "one_core": seconds, "workers": workers}
     save(options.out, results | {"scores": scores}, lines)
-    bars = {name: ratio(seconds, name, KEPT) for name in seconds}
+    bars = {name: ratio(seconds, name, CACHED) for name in seconds}
     draw_ratios(options.out.with_suffix(".png"), {f"A search over {size}": bars})
 
 

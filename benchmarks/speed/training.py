@@ -1,45 +1,40 @@
-"""Training: chunks per second of the public estimators, beside the loop one writes by hand.
+"""Chunks per second of the public estimators in training, next to a loop written by hand.
 
-    python benchmarks/speed_training.py --out results/speed_training.json
+    python -m benchmarks.speed.training --out results/speed_training.json
 
 Networks ``1/2`` and ``2/2SREx-SEResNet-16 + C + R`` on chunks of at most 4 s of RAVDESS and
 LibriSpeech, mel frames computed beforehand for all. The loop by hand is standard PyTorch: a loader
 with one chunk per item, SpecAugment, padding, NCHW, float32, Adam; and the same channels-last under
-autocast. It runs the frozen blocks on every chunk; ours keeps those of ``2/2`` in a store. Before
+autocast. It runs the frozen blocks on every chunk; ours caches those of ``2/2`` in a store. Before
 the clock starts both networks are given the same weights, and their outputs are compared. Labels
-are drawn at random, for nothing here depends on them. Contestants take turns of a few steps; ours
-is timed by its own history, and what follows the last epoch of a fit (the statistics of batch
-normalisation, one forward pass) is a line of its own.
+are random, as nothing here depends on them. Contestants take turns of a few steps; ours is timed by
+its own history, and the work after the last epoch of a fit (the statistics of batch normalisation,
+one forward pass) is a line of its own.
 
 ``--scores`` trains ``2/2`` for five epochs on every second recording of 21 actors of RAVDESS
-instead, in both precisions and with three seeds, and scores it on the other three actors, beside
+instead, in both precisions and with three seeds, and scores it on the other three actors, next to
 the constant predictor.
 """
 
-import argparse
 import copy
-import os
 import statistics
 import tempfile
-from pathlib import Path
-
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
 
 import numpy as np
 import torch
-from _plain import Chunks, Network, endless, pad_collate, trainer
-from _timing import draw_ratios, on_cores, ratio, save, table_of, take_turns
 from sklearn.model_selection import GroupKFold
 
-from sklearn_speechsent import make_sentiment_pipeline
+from benchmarks._timing import draw_ratios, on_cores, ratio, take_turns
+from benchmarks.speed._plain import Chunks, Network, endless, pad_collate, trainer
+from experiments._harness.command import make_parser
+from experiments._harness.systems import make_system
+from experiments._harness.tables import save, table_of
 from sklearn_speechsent.datasets import get_data_home, load_ravdess
 from sklearn_speechsent.metrics import ordinal_report
 
 SYSTEMS = {name: f"{name}SREx-SEResNet-16 + C + R" for name in ("1/2", "2/2")}
 OURS = {"bfloat16": "ours, bfloat16", "float32": "ours, float32"}
-PLAIN, KEEN = "PyTorch by hand", "PyTorch by hand, channels-last, autocast"
+PLAIN, FAST = "PyTorch by hand", "PyTorch by hand, channels-last, autocast"
 COLUMNS = ("contestant", "chunks/s", "range", "times as fast as by hand")
 LEVELS = (-2, -1, 0, 1, 2)
 CHUNK = 400
@@ -64,8 +59,8 @@ def recordings(n):
     return [*acted[:: len(acted) // (n // 2)][: n // 2], *read[: n - n // 2]]
 
 
-def turn_of(net, X, y):
-    """Further epochs of a fitted network, and the seconds that its history gives them.
+def epochs_of(net, X, y):
+    """Further epochs of a fitted network, and their seconds by its history.
 
     Parameters
     ----------
@@ -75,9 +70,9 @@ def turn_of(net, X, y):
 
     Returns
     -------
-    turn : callable
+    epochs : callable
     seconds : callable
-        Seconds of each turn so far.
+        Seconds of each call so far.
     """
 
     def seconds():
@@ -137,9 +132,9 @@ def measure(system, folder, options):
     files = recordings(options["batch_size"] * options["steps"])
     rng = np.random.default_rng(0)
     y = rng.integers(len(LEVELS), size=len(files))
-    contestants, ours, settled = {}, {}, {}
+    contestants, ours, fits = {}, {}, {}
     for precision, name in OURS.items():
-        pipeline = make_sentiment_pipeline(
+        pipeline = make_system(
             SYSTEMS[system],
             memory=folder,
             levels=range(len(LEVELS)),
@@ -149,29 +144,31 @@ def measure(system, folder, options):
             sampling_exponent=0.0,
             random_state=0,
         ).fit(files, y)
-        contestants[name], ours[name] = turn_of(pipeline["net"], pipeline[:-1].transform(files), y)
+        contestants[name], ours[name] = epochs_of(
+            pipeline["net"], pipeline[:-1].transform(files), y
+        )
     frames = pipeline[:3].transform(files)
     network = Network(int(system[0]), len(LEVELS))
     apart = difference(network, pipeline, frames[:4])
     dataset = Chunks([np.array(f) for f in frames], y, CHUNK, augment=system == "1/2")
-    for name, keen in ((PLAIN, False), (KEEN, True)):
+    for name, fast in ((PLAIN, False), (FAST, True)):
         batches = endless(dataset, options["batch_size"])
         contestants[name] = trainer(
-            copy.deepcopy(network), batches, options["steps"], 1e-3, keen=keen
+            copy.deepcopy(network), batches, options["steps"], 1e-3, fast=fast
         )
     seconds = take_turns(contestants, options["rounds"])
     for name, of_history in ours.items():
-        settled[name] = seconds[name]
+        fits[name] = seconds[name]
         seconds[name] = of_history()[-options["rounds"] :]
-    settling = statistics.median(
+    re_estimation = statistics.median(
         (whole - epoch) / epoch
         for name in ours
-        for whole, epoch in zip(settled[name], seconds[name], strict=True)
+        for whole, epoch in zip(fits[name], seconds[name], strict=True)
     )
     return {
         "chunks": len(files),
         "seconds": seconds,
-        "settling": settling,
+        "re_estimation": re_estimation,
         "difference": apart,
         "full": float(np.mean(np.minimum(frames.lengths, CHUNK) == CHUNK)),
     }
@@ -202,8 +199,8 @@ def report(results):
         lines += [
             f"Outputs of the two networks differ by {result['difference']:.1e} at most; "
             f"{result['full']:.0%} of the chunks are full. After the last epoch of a fit ours "
-            f"takes {result['settling']:.0%} of the time of one epoch for the statistics of batch "
-            "normalisation.",
+            f"takes {result['re_estimation']:.0%} of the time of one epoch for the statistics of "
+            "batch normalisation.",
             "",
         ]
     return lines
@@ -231,7 +228,7 @@ def scores(folder, seeds=(0, 1, 2)):
     predictions = {"constant (median)": constant}
     for precision, name in OURS.items():
         for seed in seeds:
-            pipeline = make_sentiment_pipeline(
+            pipeline = make_system(
                 SYSTEMS["2/2"],
                 memory=folder,
                 levels=levels,
@@ -250,17 +247,14 @@ def scores(folder, seeds=(0, 1, 2)):
 
 def main():
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="FILE.json; .md, .png beside it")
+    parser = make_parser(__doc__)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=4, help="of a turn (4)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--memory", help="folder of features (a temporary one)")
-    parser.add_argument("--scores", action="store_true", help="convergence instead of speed")
+    parser.add_argument("--scores", action="store_true", help="scores instead of speed")
     args = parser.parse_args()
     options = {"batch_size": args.batch_size, "steps": args.steps, "rounds": args.rounds}
     results = {}
