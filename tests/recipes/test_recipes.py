@@ -1,20 +1,21 @@
-"""The training loop goes on where it was killed, and the sounds are what they say."""
+"""Training loop, generated sounds and losses of the recipes."""
 
 from types import SimpleNamespace
 
-import _sounds as sounds
-import _training as training
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from recipes import _training as training
+from recipes import sounds, train_speaker, train_vad
 
-class Killed(Exception):
+
+class Stopped(Exception):
     pass
 
 
-def run(folder, monkeypatch, killed_at=None, steps=7, seed=3):
+def run(folder, monkeypatch, stopped_at=None, steps=7, seed=3):
     monkeypatch.setattr(training, "EPOCH", 2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -28,8 +29,8 @@ def run(folder, monkeypatch, killed_at=None, steps=7, seed=3):
 
     def losses_of(batch):
         step, x = batch
-        if step == killed_at:
-            raise Killed
+        if step == stopped_at:
+            raise Stopped
         error = (modules["network"](x)[:, 0] - x.sum(1)).square().mean()
         return {"error": error, "other": 0 * error}
 
@@ -38,27 +39,27 @@ def run(folder, monkeypatch, killed_at=None, steps=7, seed=3):
     return record, modules["network"].state_dict()
 
 
-@pytest.mark.parametrize("killed_at", [1, 2, 5, 6])
-def test_a_killed_run_ends_with_the_weights_it_would_have_had(tmp_path, monkeypatch, killed_at):
+@pytest.mark.parametrize("stopped_at", [1, 2, 5, 6])
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch, stopped_at):
     record, state = run(tmp_path / "whole", monkeypatch)
-    with pytest.raises(Killed):
-        run(tmp_path / "killed", monkeypatch, killed_at)
-    resumed, again = run(tmp_path / "killed", monkeypatch)
+    with pytest.raises(Stopped):
+        run(tmp_path / "stopped", monkeypatch, stopped_at)
+    resumed, again = run(tmp_path / "stopped", monkeypatch)
     for name, tensor in state.items():
         assert torch.equal(tensor, again[name]), name
     assert resumed["history"] == record["history"]
     assert [entry["step"] for entry in record["history"]] == [2, 4, 6, 7]
-    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["checkpoint.pt"]
+    assert [file.name for file in (tmp_path / "stopped").iterdir()] == ["state.pt"]
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
     _, state = run(tmp_path, monkeypatch)
-    record, again = run(tmp_path, monkeypatch, killed_at=6)  # would raise if it took a step
+    record, again = run(tmp_path, monkeypatch, stopped_at=6)  # would raise if it took a step
     assert record["step"] == 7
     assert all(torch.equal(state[name], again[name]) for name in state)
 
 
-def test_another_seed_or_length_does_not_go_on_from_a_checkpoint(tmp_path, monkeypatch):
+def test_another_seed_or_length_does_not_resume(tmp_path, monkeypatch):
     run(tmp_path, monkeypatch)
     for changed in ({"seed": 4}, {"steps": 9}):
         with pytest.raises(SystemExit, match="another run"):
@@ -89,42 +90,42 @@ def test_noises_are_finite_of_the_length_and_reproducible(name, n):
     make = getattr(sounds, name)
     wave = make(n, np.random.default_rng(1))
     assert wave.dtype == np.float32 and wave.shape == (n,)
-    assert np.isfinite(wave).all() and sounds.level(wave) > 1e-6
+    assert np.isfinite(wave).all() and sounds.loudness(wave) > 1e-6
     np.testing.assert_array_equal(wave, make(n, np.random.default_rng(1)))
     assert not np.array_equal(wave, make(n, np.random.default_rng(2)))
 
 
-def test_interference_has_unit_level_with_and_without_speech():
+def test_interference_has_unit_loudness_with_and_without_speech():
     speech = [np.random.default_rng(i).standard_normal(5000).astype("f") for i in range(3)]
     for seed in range(12):
         rng = np.random.default_rng(seed)
         wave = sounds.interference(8000, rng, speech if seed % 2 else [])
-        assert sounds.level(wave) == pytest.approx(1, rel=1e-3)
+        assert sounds.loudness(wave) == pytest.approx(1, rel=1e-3)
 
 
-def test_a_room_delays_nothing_and_keeps_the_level():
+def test_a_room_delays_nothing_and_keeps_the_loudness():
     voice = np.zeros(16000, np.float32)
     voice[4000:8000] = np.random.default_rng(0).standard_normal(4000)
     for seed in range(8):
-        heard = sounds.reverberate(voice, np.random.default_rng(seed))
-        assert np.abs(heard[:3999]).max() < 1e-5
-        assert sounds.level(heard) == pytest.approx(sounds.level(voice), rel=1e-3)
-        assert sounds.level(heard[8100:9000]) > 1e-3  # the tail
+        found = sounds.reverberate(voice, np.random.default_rng(seed))
+        assert np.abs(found[:3999]).max() < 1e-5
+        assert sounds.loudness(found) == pytest.approx(sounds.loudness(voice), rel=1e-3)
+        assert sounds.loudness(found[8100:9000]) > 1e-3  # the tail
 
 
 def test_a_channel_is_finite_and_of_the_length():
     voice = np.random.default_rng(0).standard_normal(8000).astype("f")
     for seed in range(20):
-        heard = sounds.colour(voice, np.random.default_rng(seed))
-        assert heard.shape == voice.shape and heard.dtype == np.float32
-        assert np.isfinite(heard).all() and sounds.level(heard) > 0.01
+        found = sounds.colour(voice, np.random.default_rng(seed))
+        assert found.shape == voice.shape and found.dtype == np.float32
+        assert np.isfinite(found).all() and sounds.loudness(found) > 0.01
 
 
-def test_recording_sets_the_level_in_16_bit_steps():
+def test_recording_sets_the_loudness_in_16_bit_steps():
     wave = np.sin(np.arange(16000) / 9).astype("f")
-    heard = sounds.record(wave, -30, np.random.default_rng(0))
-    assert 20 * np.log10(sounds.level(heard)) == pytest.approx(-30, abs=0.1)
-    np.testing.assert_allclose(heard * 32768, np.rint(heard * 32768))
+    found = sounds.record(wave, -30, np.random.default_rng(0))
+    assert 20 * np.log10(sounds.loudness(found)) == pytest.approx(-30, abs=0.1)
+    np.testing.assert_allclose(found * 32768, np.rint(found * 32768))
     assert np.abs(sounds.record(wave, 10, np.random.default_rng(0))).max() <= 1
 
 
@@ -134,8 +135,6 @@ def test_faster_is_shorter():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_scenes_mark_speech_where_they_hold_it(seed):
-    import train_vad
-
     rng = np.random.default_rng(seed)
     speech = [rng.standard_normal(48000).astype("f") for _ in range(3)]
     silent = [np.zeros(300, np.float32) for _ in speech]
@@ -152,8 +151,6 @@ def test_scenes_mark_speech_where_they_hold_it(seed):
 
 
 def test_a_student_like_its_teacher_has_nothing_left_to_learn():
-    import train_speaker
-
     rng = torch.Generator().manual_seed(0)
     maps = {f"block {n}": torch.rand(4, 6, 20, 9, generator=rng) for n in (2, 3)}
     maps["embedding"] = torch.rand(4, 5, generator=rng)
@@ -170,8 +167,6 @@ def test_a_student_like_its_teacher_has_nothing_left_to_learn():
 
 
 def test_silent_units_leave_the_gradient_finite():
-    import train_speaker
-
     maps = torch.zeros(3, 2, 20, 5, requires_grad=True)
     wanted = torch.rand(3, 2, 20, 5, generator=torch.Generator().manual_seed(0))
     train_speaker.unlike({"block 3": maps}, {"block 3": wanted}).backward()
