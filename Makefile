@@ -21,8 +21,8 @@ test: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2
 
-# The table of RAVDESS: an hour on one core, less where features are cached. openSMILE's row is
-# skipped with a message unless the extra "benchmark" is installed.
+# About ten minutes, less where features are cached. The row of openSMILE is skipped unless the extra
+# "benchmark" is installed.
 table1: $(STAMP)
 	$(BIN)/python -m experiments.table1 --corpus ravdess --out results/table1.json \
 		--rows small,medium,mfb,egemaps,embedding

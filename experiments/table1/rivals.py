@@ -1,9 +1,9 @@
-"""Audio networks of other papers as modules of our estimators.
+"""Audio networks of other papers, as modules of our estimators.
 
 ``SpeechSentimentRegressor(module=MulTAudio)`` trains one of them with the batches, chunks and
 schedule that our own network gets; the estimator infers channels, bins and levels. Only the audio
-branch of each (multimodal) paper is here. All were trained on the absolute error (L1), which is
-what the regression head computes.
+branch of each (multimodal) paper is here. All were trained on the absolute error (L1), the loss of
+the regression head.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sklearn_speechsent.nn.masking import zero_padding
 
 
 class AudioNetwork(nn.Module):
-    """What the rivals share: checks, masking of the padding, and heads.
+    """Base of the rivals: checks, masking of the padding, and heads.
 
     Subclasses set ``out_features``, call ``build_heads`` at the end of their constructor, and
     implement ``encode``.
