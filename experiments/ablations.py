@@ -19,9 +19,8 @@ from tqdm.auto import tqdm
 from experiments._harness.command import make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.results import Results, key_of
-from experiments._harness.systems import make_system
 from experiments._harness.tables import save, table_of
-from sklearn_speechsent import UtteranceFrames
+from sklearn_speechsent import UtteranceFrames, make_sentiment_pipeline
 from sklearn_speechsent.audio import as_recordings
 from sklearn_speechsent.metrics import ordinal_report
 
@@ -55,7 +54,7 @@ def combinations(n_seeds, n_folds):
 
 def prepare(frozen, X, options):
     """Input of the network, speaker embeddings included: computed once for all fits."""
-    pipeline = make_system(
+    pipeline = make_sentiment_pipeline(
         f"{frozen}/2SREx-SEResNet-16 + SpE + C",
         n_jobs=options.jobs,
         verbose=1,
@@ -72,7 +71,7 @@ def system_name(setting):
 
 def make_net(setting, seed, levels, options):
     """Last step of the system of a setting, unfitted."""
-    return make_system(
+    return make_sentiment_pipeline(
         system_name(setting),
         levels=levels,
         max_epochs=options.epochs,

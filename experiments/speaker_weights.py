@@ -14,10 +14,10 @@ from sklearn.pipeline import make_pipeline
 from experiments._harness.command import add_extraction, make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.sentiment import constant_scores, score_table, system_scores
-from experiments._harness.systems import PLAIN, SHIPPED, WESPEAKER, make_system
+from experiments._harness.systems import PLAIN, SHIPPED, WESPEAKER
 from experiments._harness.tables import save, table_of
 from experiments.verification import COLUMNS, cells_of, evaluate, recordings
-from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder
+from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder, make_sentiment_pipeline
 
 
 def main():
@@ -39,7 +39,7 @@ def main():
     rows = {"constant": constant_scores(corpus, folds)}
     for title, params in (("{}", {}), ("{}, ten bands, no VAD", PLAIN)):
         for system in ("small", "medium"):
-            pipeline = make_system(system, **shared, **params)
+            pipeline = make_sentiment_pipeline(system, **shared, **params)
             rows[title.format(system)] = system_scores(corpus, folds, pipeline)
             document = {"verification": verification, "sentiment": rows}
             save(options.out, document, lines + score_table("system", rows))

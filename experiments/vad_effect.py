@@ -17,10 +17,9 @@ import soundfile
 from experiments._harness.command import add_extraction, make_parser
 from experiments._harness.corpus import Corpus, load_corpus
 from experiments._harness.sentiment import constant_scores, score_table, system_scores
-from experiments._harness.systems import make_system
 from experiments._harness.tables import save
 from recipes.sounds import coloured_noise, loudness
-from sklearn_speechsent import VoiceActivityDetector
+from sklearn_speechsent import VoiceActivityDetector, make_sentiment_pipeline
 from sklearn_speechsent.datasets import make_speech_sentiment
 
 DETECTORS = {
@@ -71,7 +70,7 @@ def main():
             rows = tables[corpus.name] = {"constant": constant_scores(corpus, folds)}
             for system in options.systems:
                 for name, detector in DETECTORS.items():
-                    pipeline = make_system(system, vad=detector, **shared)
+                    pipeline = make_sentiment_pipeline(system, vad=detector, **shared)
                     rows[f"{name}, {system}"] = system_scores(corpus, folds, pipeline)
                     print(f"{corpus.name}, {name}, {system}: {rows[f'{name}, {system}']}")
             lines += [f"**{corpus.name}**", "", *score_table("VAD", rows)]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from experiments._harness.files import atomic_write
+from sklearn_speechsent.utils.files import atomic_write
 
 WARM_UP, DECAY, CLIP = 0.1, 1e-4, 5.0
 #: File of the state, in the folder of a run.

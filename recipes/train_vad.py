@@ -24,13 +24,14 @@ from scipy.ndimage import maximum_filter1d
 from torch.nn import functional as F
 
 from experiments._harness.command import make_parser
-from experiments._harness.files import atomic_write, write_text
+from experiments._harness.files import write_text
 from recipes import _training as training
 from recipes import sounds
 from recipes._speech import load_speech
 from sklearn_speechsent import MelFilterBank, UtteranceFrames, VoiceActivityDetector
 from sklearn_speechsent.nn import SpeechUNet
 from sklearn_speechsent.pretrained import load_vad_weights, save_vad_weights
+from sklearn_speechsent.utils.files import atomic_write
 
 BATCH, SECONDS, PEAK = 16, 8.0, 2e-3
 HELD_OUT = 25

@@ -6,7 +6,8 @@ import joblib
 import numpy as np
 
 from sklearn_speechsent import FeatureStore
-from sklearn_speechsent.store import digest, fill
+from sklearn_speechsent.store import digest
+from sklearn_speechsent.store.compute import compute_missing
 
 SHORTEST, MEAN = 400, 760
 #: Utterances of a write where a store takes several at once, which a crash would lose.
@@ -89,11 +90,11 @@ class OurStore(Store):
     """FeatureStore: shards of some hundred utterances, synced to the disk, with checksums."""
 
     def _step_cache(self):
-        return FeatureStore(self.folder).shelf("benchmark", {"n": len(self.utterances)})
+        return FeatureStore(self.folder).step_cache("benchmark", {"n": len(self.utterances)})
 
     def write(self):
         """Write like every step of a Pipeline does."""
-        fill(
+        compute_missing(
             self._step_cache(),
             self.utterances.keys,
             lambda rows: rows,

@@ -26,7 +26,6 @@ import numpy as np
 import soundfile
 
 from experiments._harness.command import make_parser
-from experiments._harness.systems import stored_features
 from experiments._harness.tables import save, table_of
 from sklearn_speechsent import FeatureStore
 from sklearn_speechsent.datasets import load_cmu_mosei
@@ -154,7 +153,7 @@ def run(X, folder, dtype, workers, cores):
         warm(X["file"].unique())
         first = in_a_process(task, cores)
         again = None if workers else in_a_process(task, cores)
-        stored = stored_features(FeatureStore(store))
+        stored = FeatureStore(store).summary()
     return {
         "segments": len(X),
         "recordings": X["file"].nunique(),

@@ -93,15 +93,16 @@ def measure(task, folder):
     import torch
     from sklearn.pipeline import make_pipeline
 
-    from experiments._harness.systems import make_system
-    from sklearn_speechsent import MelFilterBank, SlidingCMN
+    from sklearn_speechsent import MelFilterBank, SlidingCMN, make_sentiment_pipeline
 
     n_jobs = task["n_jobs"]
     torch.set_num_threads(n_jobs)
     X, hours = recordings(task["hours"], task["seconds"], folder)
     if task["what"] == "statistics":
         precision = {"srext__precision": "bfloat16"}
-        pipeline = make_system("medium", vad="passthrough", n_jobs=n_jobs, **precision)[:-1]
+        pipeline = make_sentiment_pipeline("medium", vad="passthrough", n_jobs=n_jobs, **precision)[
+            :-1
+        ]
     else:
         shared = {
             "n_jobs": n_jobs,

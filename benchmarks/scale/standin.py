@@ -27,8 +27,9 @@ from tqdm import tqdm
 
 from benchmarks.scale._voices import find_voices, make_video
 from experiments._harness.command import make_parser
-from experiments._harness.files import atomic_write, write_text
+from experiments._harness.files import write_text
 from sklearn_speechsent.datasets import get_data_home
+from sklearn_speechsent.utils.files import atomic_write
 
 RATE = 16000
 LAYOUTS = {

@@ -45,11 +45,11 @@ print(json.dumps({"import": imported - started, "load": loaded - imported,
 
 def systems(memory):
     """Unfitted pipelines by name."""
-    from experiments._harness.systems import make_system
+    from sklearn_speechsent import make_sentiment_pipeline
 
     shapes = {"small": {}, "medium": {}, "medium, no VAD": {"vad": "passthrough"}}
     return {
-        f"{name}, {precision}": make_system(
+        f"{name}, {precision}": make_sentiment_pipeline(
             name.split(",")[0], srext__precision=precision, memory=memory, **params
         )
         for name, params in shapes.items()

@@ -24,9 +24,15 @@ from benchmarks.speed._network_peers import BLOCKS, cut, eager, onnxruntime, ope
 from experiments._harness.command import make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.sentiment import constant_scores, score_table, system_scores
-from experiments._harness.systems import WESPEAKER, make_system
+from experiments._harness.systems import WESPEAKER
 from experiments._harness.tables import save, table_of
-from sklearn_speechsent import MelFilterBank, SlidingCMN, SpeakerEmbedder, SpeakerFeatureExtractor
+from sklearn_speechsent import (
+    MelFilterBank,
+    SlidingCMN,
+    SpeakerEmbedder,
+    SpeakerFeatureExtractor,
+    make_sentiment_pipeline,
+)
 from sklearn_speechsent.datasets import get_data_home, load_ravdess
 from sklearn_speechsent.pretrained import load_weights
 
@@ -214,7 +220,7 @@ def scores(memory):
     rows = {"constant": constant_scores(corpus, folds)}
     for system in ("small", "medium"):
         for precision in ("float32", "bfloat16"):
-            pipeline = make_system(system, srext__precision=precision, **shared)
+            pipeline = make_sentiment_pipeline(system, srext__precision=precision, **shared)
             rows[f"{system}, {precision}"] = system_scores(corpus, folds, pipeline)
     return rows, score_table("system", rows)
 

@@ -26,9 +26,9 @@ from sklearn.svm import SVC
 
 from benchmarks._timing import draw_ratios, on_cores, ratio, rows_of
 from experiments._harness.command import make_parser
-from experiments._harness.systems import PLAIN, make_system
+from experiments._harness.systems import PLAIN
 from experiments._harness.tables import save, table_of
-from sklearn_speechsent import OrdinalClassifier
+from sklearn_speechsent import OrdinalClassifier, make_sentiment_pipeline
 from sklearn_speechsent.datasets import load_ravdess
 
 GRID = {"net__estimator__svc__C": [1.0, 10.0], "net__estimator__svc__gamma": [1e-4, 4e-4]}
@@ -80,7 +80,7 @@ def search(corpus, *, memory=None, joblib_memory=None, n_jobs=None):
     files, levels, speakers = corpus
     classifier = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
     net = OrdinalClassifier(classifier, levels=[-2, -1, 0, 1, 2])
-    pipeline = make_system("medium", memory=memory, net=net, **PLAIN)
+    pipeline = make_sentiment_pipeline("medium", memory=memory, net=net, **PLAIN)
     pipeline.set_params(memory=None if joblib_memory is None else str(joblib_memory))
     found = GridSearchCV(
         pipeline, GRID, scoring="neg_mean_absolute_error", cv=GroupKFold(3), n_jobs=n_jobs

@@ -27,8 +27,8 @@ from sklearn.model_selection import GroupKFold
 from benchmarks._timing import draw_ratios, on_cores, ratio, take_turns
 from benchmarks.speed._plain import Chunks, Network, endless, pad_collate, trainer
 from experiments._harness.command import make_parser
-from experiments._harness.systems import make_system
 from experiments._harness.tables import save, table_of
+from sklearn_speechsent import make_sentiment_pipeline
 from sklearn_speechsent.datasets import get_data_home, load_ravdess
 from sklearn_speechsent.metrics import ordinal_report
 
@@ -134,7 +134,7 @@ def measure(system, folder, options):
     y = rng.integers(len(LEVELS), size=len(files))
     contestants, ours, fits = {}, {}, {}
     for precision, name in OURS.items():
-        pipeline = make_system(
+        pipeline = make_sentiment_pipeline(
             SYSTEMS[system],
             memory=folder,
             levels=range(len(LEVELS)),
@@ -228,7 +228,7 @@ def scores(folder, seeds=(0, 1, 2)):
     predictions = {"constant (median)": constant}
     for precision, name in OURS.items():
         for seed in seeds:
-            pipeline = make_system(
+            pipeline = make_sentiment_pipeline(
                 SYSTEMS["2/2"],
                 memory=folder,
                 levels=levels,

@@ -1,29 +1,14 @@
-"""Atomic writes."""
+"""Text files of results."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-
-def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file that is there in full or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    content : bytes
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+from sklearn_speechsent.utils.files import atomic_write
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file that is there in full or not at all, and its folder if need be.
+    """Write a text file completely or not at all, and make its folder.
 
     Parameters
     ----------

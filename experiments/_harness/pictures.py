@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from experiments._harness.files import atomic_write
 from sklearn_speechsent.metrics import LevelConfusionDisplay
+from sklearn_speechsent.utils.files import atomic_write
 
 
 def pyplot() -> Any:

@@ -33,11 +33,11 @@ import sklearn_speechsent
 from experiments._harness.command import choose, make_parser
 from experiments._harness.pictures import draw_display
 from experiments._harness.results import Results, epoch_seconds, key_of
-from experiments._harness.systems import SHIPPED, WESPEAKER, make_system
+from experiments._harness.systems import SHIPPED, WESPEAKER
 from experiments.cmu_mosei.corpus import FOLDS, describe, load
 from experiments.cmu_mosei.features import connect, extract, rehearse
 from experiments.cmu_mosei.table import LEVELS, NETWORKS, draw_best, score, write_table
-from sklearn_speechsent import FeatureStore
+from sklearn_speechsent import FeatureStore, make_sentiment_pipeline
 from sklearn_speechsent.datasets import LabelDistributionDisplay
 from sklearn_speechsent.metrics import polarity_from_proba
 from sklearn_speechsent.pretrained import has_weights
@@ -60,8 +60,8 @@ def make_row(name, args, store):
     """
     shared = {"memory": store, "n_jobs": args.jobs, "random_state": args.seed}
     if name not in NETWORKS:
-        return make_system(name, levels=LEVELS, **shared)
-    return make_system(
+        return make_sentiment_pipeline(name, levels=LEVELS, **shared)
+    return make_sentiment_pipeline(
         name,
         weights=args.weights,
         levels=LEVELS,

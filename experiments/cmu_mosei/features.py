@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.base import clone
 
 from experiments._harness.results import key_of
-from experiments._harness.systems import stored_features
 from experiments._harness.tables import duration
 from experiments.cmu_mosei.corpus import seconds_of
 from sklearn_speechsent import FeatureStore
@@ -49,13 +48,13 @@ def rehearse(systems, X, store):
         for name, system in systems.items():
             steps = _with_each_step(system, memory=trial)
             steps.fit_transform(first)  # which loads networks, once
-            before, started = stored_features(trial)["bytes"].sum(), time.perf_counter()
+            before, started = trial.summary()["bytes"].sum(), time.perf_counter()
             steps.transform(others)
             seconds = n_times * (time.perf_counter() - started)
-            n_bytes = n_times * (stored_features(trial)["bytes"].sum() - before)
+            n_bytes = n_times * (trial.summary()["bytes"].sum() - before)
             print(f"  {name}: {n_bytes / GIB:.2f} GiB, {duration(seconds)}")
             total_seconds, total_bytes = total_seconds + seconds, total_bytes + n_bytes
-    there, free = stored_features(store)["bytes"].sum(), shutil.disk_usage(store.folder.parent).free
+    there, free = store.summary()["bytes"].sum(), shutil.disk_usage(store.folder.parent).free
     print(
         f"In all {total_bytes / GIB:.2f} GiB and {duration(total_seconds)} on this machine; "
         f"{there / GIB:.2f} GiB are stored already, {free / GIB:.1f} are free."

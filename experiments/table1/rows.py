@@ -18,13 +18,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from experiments._harness.command import choose
-from experiments._harness.systems import WESPEAKER, make_system, perturbed
+from experiments._harness.systems import WESPEAKER
 from experiments.table1.rivals import ICCNAudio, MulTAudio, TFNAcoustic
 from sklearn_speechsent import (
     MelFilterBank,
     SlidingCMN,
     SpeakerEmbedder,
     SpeechSentimentRegressor,
+    WaveformPerturbation,
+    make_sentiment_pipeline,
 )
 from sklearn_speechsent.audio import Recording, as_recordings
 from sklearn_speechsent.pipeline import SYSTEMS
@@ -205,13 +207,13 @@ def _searched_svr(settings: Settings) -> GridSearchCV:
 
 def _system(name: str, **params: Any) -> Callable[[Settings], Any]:
     def make(settings: Settings) -> Any:
-        return make_system(name, levels=settings.levels, **settings.system(), **params)
+        return make_sentiment_pipeline(name, levels=settings.levels, **settings.system(), **params)
 
     return make
 
 
 def _perturbed(settings: Settings) -> Any:
-    return perturbed(_system("medium")(settings), settings.seed)
+    return WaveformPerturbation(_system("medium")(settings), random_state=settings.seed)
 
 
 def _network(name: str) -> Row:
@@ -223,7 +225,9 @@ def _network(name: str) -> Row:
 
 def _statistics(settings: Settings) -> Any:
     svr = make_pipeline(StandardScaler(), SVR(C=3))
-    return make_system("small", weights=None, vad="passthrough", net=svr, **settings.system())
+    return make_sentiment_pipeline(
+        "small", weights=None, vad="passthrough", net=svr, **settings.system()
+    )
 
 
 def _egemaps(settings: Settings) -> Any:
@@ -233,7 +237,7 @@ def _egemaps(settings: Settings) -> Any:
 def _embedding(settings: Settings) -> Any:
     embedder = SpeakerEmbedder(WESPEAKER, **settings.extraction())
     steps = {"vad": "passthrough", "srext": embedder, "net": _searched_svr(settings)}
-    return make_system("medium", **steps, **settings.system())
+    return make_sentiment_pipeline("medium", **steps, **settings.system())
 
 
 def _rival(module: type, cmn: Any) -> Callable[[Settings], Any]:

@@ -12,10 +12,9 @@ import soundfile
 
 import experiments.cmu_mosei.__main__ as cmu_mosei
 from experiments._harness.command import choose
-from experiments._harness.systems import make_system, stored_features
 from experiments.cmu_mosei import features
 from experiments.cmu_mosei.table import as_markdown
-from sklearn_speechsent import FeatureStore
+from sklearn_speechsent import FeatureStore, make_sentiment_pipeline
 
 SMALL, TWO_HEADED, FUSED = "small", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-34 + SpE + C"
 # The warning about a level that is too rare to be learned.
@@ -27,8 +26,10 @@ def tiny_row(name, args, store):
     shared = {"weights": None, "levels": range(-3, 4), "memory": store, "random_state": args.seed}
     shared |= {"mfb__n_mels": 8, "mfb__frame_shift": 0.05}
     if name in (SMALL, "medium"):
-        return make_system(SMALL, vad="passthrough", **shared)
-    return make_system(TWO_HEADED, max_epochs=args.epochs, early_stopping=True, **shared)
+        return make_sentiment_pipeline(SMALL, vad="passthrough", **shared)
+    return make_sentiment_pipeline(
+        TWO_HEADED, max_epochs=args.epochs, early_stopping=True, **shared
+    )
 
 
 @pytest.fixture(scope="module")
@@ -199,12 +200,14 @@ def test_features_come_from_a_cluster_just_as_well(folder, tmp_path):
     ) as cluster:
         for scheduler in (None, cluster.scheduler_address):
             store = FeatureStore(tmp_path / str(len(tables)))
-            system = make_system(SMALL, weights=None, vad="passthrough", memory=store)[:-1]
+            system = make_sentiment_pipeline(SMALL, weights=None, vad="passthrough", memory=store)[
+                :-1
+            ]
             connection = features.connect(scheduler)
             features.extract({SMALL: system}, X, connection)
             if connection is not None:
                 connection.close()
-            assert stored_features(store).set_index("step").loc["mfb", "utterances"] == len(X)
+            assert store.summary().set_index("step").loc["mfb", "utterances"] == len(X)
             tables.append(system.fit_transform(X))
     np.testing.assert_array_equal(*tables)
 

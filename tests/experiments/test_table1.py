@@ -9,11 +9,10 @@ from sklearn.model_selection import GridSearchCV
 import experiments.table1.__main__ as table1
 from experiments._harness.corpus import read_manifest
 from experiments._harness.results import key_of, settings_of
-from experiments._harness.systems import make_system
 from experiments.table1 import rows
 from experiments.table1.protocol import Runner
 from experiments.table1.rows import ROWS, TWO_HEADS, Row, Settings, SpeakerFolds, select_rows
-from sklearn_speechsent import SpeechSentimentClassifier
+from sklearn_speechsent import SpeechSentimentClassifier, make_sentiment_pipeline
 from sklearn_speechsent.metrics import ordinal_report
 from sklearn_speechsent.training.net import UtteranceNet
 
@@ -178,7 +177,7 @@ def test_two_heads_come_from_one_fit(manifest, tmp_path):
             two_headed=True, max_epochs=1, n_jobs=1, levels=LEVELS, random_state=0
         )
         coarse = {"mfb__n_mels": 8, "mfb__frame_shift": 0.05}
-        return make_system(
+        return make_sentiment_pipeline(
             "2/2SREx-SEResNet-16+C+R", weights=None, net=net, memory=settings.memory, **coarse
         )
 
@@ -218,7 +217,7 @@ def test_an_interrupted_fit_resumes_to_the_same_result(manifest, tmp_path, monke
 
     def make(settings):
         if name.startswith("2/2"):
-            model = make_system(
+            model = make_sentiment_pipeline(
                 "2/2SREx-SEResNet-16+C+R", weights=None, levels=LEVELS, **settings.system()
             )
             model.set_params(mfb__n_mels=8, mfb__frame_shift=0.05)
