@@ -13,7 +13,7 @@ in --out: interrupted at any moment, by Ctrl-C, kill -9 or a power cut, the same
 from there. Results of other settings or data are never mixed up with these.
 
 Written after each row: table.md and table.json; labels.png, confusion.png (with matplotlib) and
-report.csv with the faults of segments. docs/results/cmu_mosei.md says how much time and space it takes.
+report.csv with the faults of segments. docs/results/cmu_mosei.md tells time and space.
 """
 
 import os
