@@ -1,10 +1,11 @@
-"""Every public estimator, small instances of them, and what they take and give."""
+"""Every public estimator: small instances, their input and their output."""
 
 import functools
 import inspect
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 
 import sklearn_speechsent
@@ -53,7 +54,7 @@ def small(cls):
     if cls is SpeakerFeatureExtractor:
         return cls(n_blocks=1)
     if cls is SpeakerEmbedder:
-        return cls(verifier())
+        return cls(FrozenEstimator(verifier()))
     if cls is SpeakerEmbeddingFusion:
         return cls(FrameStatistics())
     if cls is WaveformPerturbation:
@@ -85,7 +86,7 @@ def labels(n=8):
 
 
 def output(estimator, X):
-    """What a fitted estimator says about X, one array a row."""
+    """Transformed rows, intensities or probabilities, one array per row of X."""
     if hasattr(estimator, "transform"):
         made = estimator.transform(X)
         if isinstance(made, UtteranceFrames) and made.embeddings is not None:

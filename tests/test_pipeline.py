@@ -1,4 +1,4 @@
-"""From recordings to sentiment, and what scikit-learn does with the whole chain."""
+"""Systems by name, and scikit-learn around the whole Pipeline."""
 
 import re
 import subprocess
@@ -33,12 +33,14 @@ from sklearn_speechsent.pretrained import has_weights
 
 WITHOUT_SPE = [name for name in SYSTEMS if "SpE" not in name]
 STEPS = ["mfb", "vad", "cmn", "spe", "srext", "net"]
-WEIGHTS = "wespeaker-voxceleb-resnet34"
+SHIPPED = "speechsent-seresnet"
+WESPEAKER = "wespeaker-voxceleb-resnet34"
 
 
-def small(system="light", **params):
-    """Pipeline without pre-trained weights, with a net that trains in a moment."""
-    if system != "light":
+def quick(system="small", **params):
+    """Pipeline without pre-trained weights, of all frames, with a net that trains in a moment."""
+    params = {"vad": "passthrough", **params}
+    if system != "small":
         params = {"max_epochs": 1, "chunk_duration": 0.3, "batch_size": 12, **params}
     return make_sentiment_pipeline(system, weights=None, n_jobs=1, random_state=0, **params)
 
@@ -46,15 +48,15 @@ def small(system="light", **params):
 # -- fit and predict -------------------------------------------------------------------------------
 
 
-def test_light_learns_from_paths(speech):
-    pipeline = small().fit(speech.data, speech.target)
+def test_small_learns_from_paths(speech):
+    pipeline = quick().fit(speech.data, speech.target)
     assert pipeline.score(speech.data, speech.target) > 0.9
     assert pipeline.predict_proba(speech.data).shape == (24, 3)
 
 
 @pytest.mark.parametrize("system", WITHOUT_SPE)
 def test_named_systems_fit(speech, system):
-    pipeline = small(system).fit(speech.data, speech.target)
+    pipeline = quick(system).fit(speech.data, speech.target)
     predicted = pipeline.predict(speech.data)
     assert predicted.shape == (24,) and np.isfinite(predicted).all()
     net = pipeline["net"]
@@ -83,10 +85,10 @@ def parts(pipeline):
 
 NAMED = {
     "2/2SREx-SEResNet-16 + C + R": (2, 0, 16, False, "CR", None),
-    "1/2SREx-SEResNet-16 + C + R": (1, 1, 16, False, "CR", WEIGHTS),
-    "1/2SREx-SEResNet-16 + R": (1, 1, 16, False, "R", WEIGHTS),
-    "1/2SREx-SEResNet-16 + C": (1, 1, 16, False, "C", WEIGHTS),
-    "1/2SREx-SEResNet-34 + SpE + C": (1, 1, 34, True, "C", WEIGHTS),
+    "1/2SREx-SEResNet-16 + C + R": (1, 1, 16, False, "CR", SHIPPED),
+    "1/2SREx-SEResNet-16 + R": (1, 1, 16, False, "R", SHIPPED),
+    "1/2SREx-SEResNet-16 + C": (1, 1, 16, False, "C", SHIPPED),
+    "1/2SREx-SEResNet-34 + SpE + C": (1, 1, 34, True, "C", SHIPPED),
 }
 
 
@@ -95,29 +97,29 @@ def test_the_systems_of_the_paper(system):
     assert tuple(NAMED) == SYSTEMS
     first, _, rest = system.partition(" + ")
     for spelling in (system, f"{first} {rest}", system.replace(" ", ""), system.upper()):
-        assert parts(make_sentiment_pipeline(spelling, weights=WEIGHTS)) == NAMED[system]
+        assert parts(make_sentiment_pipeline(spelling, weights=SHIPPED)) == NAMED[system]
 
 
 @pytest.mark.parametrize(
     ("system", "expected"),
     [
         ("2/2SREx-SEResNet-16 + SpE + C + R", (2, 0, 16, True, "CR", None)),
-        ("1/2SREx-SEResNet-34 + SpE + R", (1, 1, 34, True, "R", WEIGHTS)),
+        ("1/2SREx-SEResNet-34 + SpE + R", (1, 1, 34, True, "R", SHIPPED)),
         ("2/2SREx-SEResNet-34 + C", (2, 0, 34, False, "C", None)),
         ("0/2SREx-SEResNet-16 + C + R", (0, 2, 16, False, "CR", None)),
         ("0/2SREx-SEResNet-34 + SpE + C", (0, 2, 34, True, "C", None)),
     ],
 )
 def test_other_combinations(system, expected):
-    pipeline = make_sentiment_pipeline(system, weights=WEIGHTS)
+    pipeline = make_sentiment_pipeline(system, weights=SHIPPED)
     assert parts(pipeline) == expected and list(pipeline.named_steps) == STEPS
     if expected[3]:
-        assert pipeline["spe"].embedder.weights == WEIGHTS
+        assert pipeline["spe"].embedder.weights == SHIPPED
 
 
 def test_speaker_blocks_from_scratch_learn(speech):
     params = {"module__widths": (4, 8, 8, 8), "module__depths": (1, 1, 1, 1)}
-    pipeline = small("0/2SREx-SEResNet-16 + C", **params).fit(speech.data, speech.target)
+    pipeline = quick("0/2SREx-SEResNet-16 + C", **params).fit(speech.data, speech.target)
     assert pipeline["net"].module_.srext.n_frozen_blocks == 0
     assert all(p.requires_grad for p in pipeline["net"].module_.srext.parameters())
     assert pipeline.predict(speech.data).shape == (24,)
@@ -135,7 +137,7 @@ def test_speaker_blocks_from_scratch_learn(speech):
     ],
 )
 def test_unknown_systems(system):
-    says = re.escape(f"no system {system!r}; known: ['light', '2/2SREx")
+    says = re.escape(f"no system {system!r}; known: 'small', 'medium', '2/2SREx")
     with pytest.raises(ValueError, match=says):
         make_sentiment_pipeline(system)
 
@@ -151,6 +153,7 @@ def test_speaker_embeddings_need_weights():
 def test_overrides():
     pipeline = make_sentiment_pipeline(
         "1/2SREx-SEResNet-16 + C",
+        weights=SHIPPED,
         vad=VoiceActivityDetector(),
         cmn=SlidingCMN(window=2.0),
         cmn__window=1.0,
@@ -163,24 +166,25 @@ def test_overrides():
     assert pipeline["cmn"].window == 1.0 and pipeline["mfb"].n_mels == 64
     assert pipeline["net"].max_epochs == 3 and pipeline["net"].levels == [-1, 0, 1]
     assert pipeline["net"].get_params()["module__stext"] == 34
-    light = make_sentiment_pipeline(net=OrdinalClassifier(LogisticRegression()), estimator__C=0.1)
-    assert light["net"].estimator.C == 0.1
+    small = make_sentiment_pipeline(net=OrdinalClassifier(LogisticRegression()), estimator__C=0.1)
+    assert small["net"].estimator.C == 0.1
 
 
-@pytest.mark.parametrize("system", ["light", "1/2SREx-SEResNet-16 + C"])
+@pytest.mark.parametrize("system", ["small", "1/2SREx-SEResNet-16 + C"])
 @pytest.mark.parametrize("params", [{"max_epoch": 3}, {"mfb__bins": 3}, {"vda": None}])
 def test_unknown_parameters(system, params):
     (name,) = params
     with pytest.raises(ValueError, match=rf"{name}.*mfb, vad, cmn, spe, srext, net"):
-        make_sentiment_pipeline(system, **params)
+        make_sentiment_pipeline(system, weights=SHIPPED, **params)
 
 
 # -- an ordinary Pipeline --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("system", ["light", *WITHOUT_SPE])
+@pytest.mark.parametrize("system", ["small", *WITHOUT_SPE])
 def test_clone_and_parameters(system):
-    pipeline = make_sentiment_pipeline(system, random_state=3)
+    pipeline = make_sentiment_pipeline(system, weights=SHIPPED, random_state=3)
+    assert isinstance(pipeline, Pipeline)
     again = clone(pipeline)
     assert list(again.named_steps) == STEPS
     assert repr(again) == repr(pipeline)
@@ -189,22 +193,22 @@ def test_clone_and_parameters(system):
 
 
 def test_html_shows_the_steps(speech):
-    pipeline = small("1/2SREx-SEResNet-16 + R").fit(speech.data, speech.target)
+    pipeline = quick("1/2SREx-SEResNet-16 + R").fit(speech.data, speech.target)
     html = estimator_html_repr(pipeline)
     for step in ("MelFilterBank", "passthrough", "SlidingCMN", "SpeechSentimentRegressor"):
         assert step in html
 
 
-def test_pandas_output_of_the_light_route(speech):
-    pipeline = small().set_output(transform="pandas").fit(speech.data, speech.target)
+def test_pandas_output_of_pooled_statistics(speech):
+    pipeline = quick().set_output(transform="pandas").fit(speech.data, speech.target)
     table = pipeline[:-1].transform(speech.data)
     assert isinstance(table, pd.DataFrame) and table.shape == (24, 160)
     assert list(pipeline["net"].feature_names_in_[[0, -1]]) == ["mean_b0", "std_b79"]
 
 
-@pytest.mark.parametrize("system", ["light", "1/2SREx-SEResNet-16 + C"])
+@pytest.mark.parametrize("system", ["small", "1/2SREx-SEResNet-16 + C"])
 def test_pickle_in_a_fresh_process(speech, tmp_path, system):
-    pipeline = small(system).fit(speech.data, speech.target)
+    pipeline = quick(system).fit(speech.data, speech.target)
     files = [tmp_path / "pipeline.joblib", tmp_path / "predicted.joblib"]
     joblib.dump((pipeline, list(speech.data[:6])), files[0])
     code = (
@@ -222,7 +226,7 @@ def test_pickle_in_a_fresh_process(speech, tmp_path, system):
 
 
 def test_grid_search_over_a_net(speech, tmp_path):
-    pipeline = small("1/2SREx-SEResNet-16 + R", memory=str(tmp_path))
+    pipeline = quick("1/2SREx-SEResNet-16 + R", memory=str(tmp_path))
     search = GridSearchCV(
         pipeline,
         {"cmn__window": [None, 1.0], "net__lr": [1e-3, 1e-2]},
@@ -238,7 +242,7 @@ def test_grid_search_over_a_net(speech, tmp_path):
 
 def test_grid_search_over_a_step(speech, tmp_path):
     search = GridSearchCV(
-        small(memory=str(tmp_path)),
+        quick(memory=str(tmp_path)),
         {"vad": ["passthrough", VoiceActivityDetector()], "cmn": ["passthrough", SlidingCMN()]},
         scoring=get_scorer("quadratic_weighted_kappa", levels=[-1, 0, 1]),
         cv=StratifiedSpeakerKFold(2),
@@ -258,7 +262,7 @@ def test_cross_validation_with_several_scorers(speech, tmp_path):
         )
     }
     result = cross_validate(
-        small(memory=str(tmp_path), levels=[-1, 0, 1]),
+        quick(memory=str(tmp_path), levels=[-1, 0, 1]),
         speech.data,
         speech.target,
         groups=speech.groups,
@@ -279,7 +283,7 @@ def test_groups_reach_splitter_and_net(speech, monkeypatch):
 
     monkeypatch.setattr(SpeechSentimentClassifier, "fit", fit)
     with config_context(enable_metadata_routing=True):
-        pipeline = small("1/2SREx-SEResNet-16 + C", early_stopping=True, validation_fraction=0.5)
+        pipeline = quick("1/2SREx-SEResNet-16 + C", early_stopping=True, validation_fraction=0.5)
         pipeline["net"].set_fit_request(groups=True)
         result = cross_validate(
             pipeline,
@@ -299,7 +303,7 @@ def test_groups_reach_splitter_and_net(speech, monkeypatch):
 @pytest.fixture
 def ravdess(data_home):
     """A few real recordings of two actors."""
-    if not has_weights(WEIGHTS):
+    if not has_weights(WESPEAKER):
         pytest.skip("no pre-trained weights in the data home")
     bunch = load_ravdess()
     y, groups = np.asarray(bunch.target), np.asarray(bunch.groups)
@@ -316,7 +320,7 @@ def ravdess(data_home):
 @pytest.mark.parametrize(
     "system",
     [
-        "light",
+        "medium",
         "2/2SREx-SEResNet-16 + C + R",
         "1/2SREx-SEResNet-16 + C",
         "1/2SREx-SEResNet-34 + SpE + C",
@@ -324,9 +328,8 @@ def ravdess(data_home):
 )
 def test_systems_with_weights_on_real_speech(ravdess, system):
     paths, y, _ = ravdess
-    params = {} if system == "light" else {"max_epochs": 1, "chunk_duration": 0.5}
-    pipeline = make_sentiment_pipeline(system, weights=WEIGHTS, n_jobs=1, random_state=0, **params)
-    assert isinstance(pipeline, Pipeline)
+    params = {} if system == "medium" else {"max_epochs": 1, "chunk_duration": 0.5}
+    pipeline = make_sentiment_pipeline(system, n_jobs=1, random_state=0, **params)
     pipeline.fit(paths[:8], y[:8])
     proba = pipeline.predict_proba(paths[:4])
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
@@ -335,7 +338,7 @@ def test_systems_with_weights_on_real_speech(ravdess, system):
 @pytest.mark.data
 def test_other_bins_than_the_weights_expect(ravdess):
     paths, y, _ = ravdess
-    pipeline = make_sentiment_pipeline(weights=WEIGHTS, n_jobs=1, mfb__n_mels=64)
+    pipeline = make_sentiment_pipeline("medium", n_jobs=1, mfb__n_mels=64)
     assert isinstance(pipeline["srext"], SpeakerFeatureExtractor)
     with pytest.raises(ValueError, match="80 mel bins"):
         pipeline.fit(paths[:4], y[:4])

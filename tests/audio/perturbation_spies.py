@@ -1,4 +1,4 @@
-"""Small estimators that keep what WaveformPerturbation gives them."""
+"""Small estimators that store what WaveformPerturbation gives them."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
@@ -12,7 +12,7 @@ from sklearn_speechsent.features import FrameStatistics
 RATE = 16000
 
 
-def light(estimator=None, **mfb):
+def quick(estimator=None, **mfb):
     """Pipeline that trains in a moment."""
     net = LogisticRegression(max_iter=1000) if estimator is None else estimator
     steps = {"mfb": MelFilterBank(**mfb), "srext": FrameStatistics(), "scale": StandardScaler()}
@@ -20,7 +20,7 @@ def light(estimator=None, **mfb):
 
 
 class Spy(ClassifierMixin, BaseEstimator):
-    """Keeps what its fit is given."""
+    """Stores what its fit is given."""
 
     def __init__(self, tag=None):
         self.tag = tag
@@ -31,8 +31,12 @@ class Spy(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X):
+        """All classes in order, again and again."""
         self.asked_ = X
         return np.resize(self.classes_, len(X))
+
+    def predict_proba(self, X):
+        return (self.predict(X)[:, None] == self.classes_).astype(float)
 
 
 class Plain(Spy):

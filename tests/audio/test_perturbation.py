@@ -1,4 +1,4 @@
-"""WaveformPerturbation as an estimator like any other, and what it predicts."""
+"""WaveformPerturbation as an estimator, its defaults and its predictions."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from perturbation_spies import (
     Samples,
     Through,
     Y,
-    light,
+    quick,
     spied,
 )
 from sklearn.base import clone, is_classifier
@@ -20,7 +20,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -37,7 +37,7 @@ from sklearn_speechsent.features import FrameStatistics
 
 
 def test_parameters_are_left_alone_and_refitted(speech):
-    model = WaveformPerturbation(light(), random_state=0)
+    model = WaveformPerturbation(quick(), random_state=0)
     before = {name: id(value) for name, value in model.get_params(deep=True).items()}
     assert model.fit(speech.data[:12], speech.target[:12]) is model
     assert {name: id(value) for name, value in model.get_params(deep=True).items()} == before
@@ -64,7 +64,7 @@ def test_a_refit_forgets_the_table(rng):
 
 
 def test_pickle_in_a_fresh_process(speech, tmp_path):
-    model = WaveformPerturbation(light(), predict_speeds=(0.9, 1.1))
+    model = WaveformPerturbation(quick(), predict_speeds=(0.9, 1.1))
     model.fit(speech.data[:6], speech.target[:6])
     files = [tmp_path / "model.joblib", tmp_path / "predicted.joblib"]
     joblib.dump((model, list(speech.data[:6])), files[0])
@@ -79,7 +79,7 @@ def test_pickle_in_a_fresh_process(speech, tmp_path):
 
 
 def test_html_shows_the_pipeline(speech):
-    model = WaveformPerturbation(light(), speeds=(), snr_db=())
+    model = WaveformPerturbation(quick(), speeds=(), snr_db=(), predict_speeds=(1,))
     assert repr(model).startswith("WaveformPerturbation(estimator=Pipeline(")
     for fitted in (model, clone(model).fit(speech.data, speech.target)):
         html = estimator_html_repr(fitted)
@@ -88,7 +88,7 @@ def test_html_shows_the_pipeline(speech):
 
 
 def test_before_fit():
-    model = WaveformPerturbation(light())
+    model = WaveformPerturbation(quick())
     assert is_classifier(model) and not hasattr(model, "classes_")
     assert hasattr(model, "predict_proba")
     for call in (
@@ -103,14 +103,33 @@ def test_before_fit():
         model.fit(np.ones((3, 400)), [1, 2])
     with pytest.raises(NotFittedError):
         model.predict(np.ones((3, 400)))
-    regressor = WaveformPerturbation(light(Ridge()))
+    regressor = WaveformPerturbation(quick(Ridge()))
     assert not is_classifier(regressor) and not hasattr(regressor, "predict_proba")
 
 
-def test_perturb_true_wraps_the_pipeline(speech):
-    model = make_sentiment_pipeline("light", weights=None, perturb=True, random_state=5)
-    assert isinstance(model, WaveformPerturbation) and model.random_state == 5
-    assert isinstance(model.estimator, Pipeline)
+def test_defaults():
+    """Four copies of a recording are fitted, and it is predicted at three speeds."""
+    model = WaveformPerturbation(spied())
+    params = model.get_params(deep=False)
+    assert params | {"estimator": None} == {
+        "estimator": None,
+        "speeds": (0.9, 1.1),
+        "snr_db": (15,),
+        "gain_db": (),
+        "predict_speeds": (0.9, 1.0, 1.1),
+        "random_state": 0,
+    }
+    model.fit(PATHS, Y)
+    made = [(1.0, None), (0.9, None), (1.1, None), (1.0, 15.0)]
+    copies = [(r.speed, r.snr_db) for r in model.estimator_[-1].X_]
+    assert copies == [how for how in made for _ in PATHS]
+    model.predict(PATHS)
+    assert [r.speed for r in model.estimator_[-1].asked_] == [0.9] * 3 + [1.0] * 3 + [1.1] * 3
+
+
+def test_a_sentiment_pipeline_inside(speech):
+    pipeline = make_sentiment_pipeline(weights=None, vad="passthrough")
+    model = WaveformPerturbation(pipeline)
     assert model.fit(speech.data, speech.target).score(speech.data, speech.target) > 0.9
 
 
@@ -118,8 +137,10 @@ def test_perturb_true_wraps_the_pipeline(speech):
 
 
 def test_without_copies_it_is_the_pipeline(speech):
-    model = WaveformPerturbation(light(), speeds=(), snr_db=()).fit(speech.data, speech.target)
-    plain = light().fit(speech.data, speech.target)
+    model = WaveformPerturbation(quick(), speeds=(), snr_db=(), predict_speeds=(1,)).fit(
+        speech.data, speech.target
+    )
+    plain = quick().fit(speech.data, speech.target)
     np.testing.assert_array_equal(model.predict(speech.data), plain.predict(speech.data))
     np.testing.assert_array_equal(
         model.predict_proba(speech.data), plain.predict_proba(speech.data)
@@ -129,7 +150,7 @@ def test_without_copies_it_is_the_pipeline(speech):
 
 
 def test_at_its_own_speed_it_predicts_as_the_estimator(speech):
-    model = WaveformPerturbation(light()).fit(speech.data, speech.target)
+    model = WaveformPerturbation(quick(), predict_speeds=(1,)).fit(speech.data, speech.target)
     for method in ("predict", "predict_proba"):
         np.testing.assert_array_equal(
             getattr(model, method)(speech.data), getattr(model.estimator_, method)(speech.data)
@@ -139,7 +160,7 @@ def test_at_its_own_speed_it_predicts_as_the_estimator(speech):
 def test_probabilities_and_levels_are_averaged_over_speeds(speech):
     speeds = (0.8, 1.0, 1.3)
     model = WaveformPerturbation(
-        light(OrdinalClassifier(LogisticRegression(C=1e-3, max_iter=1000))), predict_speeds=speeds
+        quick(OrdinalClassifier(LogisticRegression(C=1e-3, max_iter=1000))), predict_speeds=speeds
     ).fit(speech.data, speech.target)
     each = [
         model.estimator_.predict_proba(pd.DataFrame({"file": speech.data, "speed": speed}))
@@ -159,7 +180,7 @@ def test_probabilities_and_levels_are_averaged_over_speeds(speech):
 
 def test_intensities_are_averaged_over_speeds(speech):
     speeds = np.array([0.9, 1.1])
-    model = WaveformPerturbation(light(Ridge()), speeds=(), predict_speeds=speeds)
+    model = WaveformPerturbation(quick(Ridge()), speeds=(), predict_speeds=speeds)
     predicted = model.fit(speech.data, speech.target).predict(speech.data)
     each = [
         model.estimator_.predict(pd.DataFrame({"file": speech.data, "speed": speed}))
@@ -172,7 +193,7 @@ def test_intensities_are_averaged_over_speeds(speech):
 
 
 def test_classifiers_without_probabilities(speech):
-    model = WaveformPerturbation(light(LinearSVC()), speeds=(), snr_db=())
+    model = WaveformPerturbation(quick(LinearSVC()), speeds=(), snr_db=(), predict_speeds=(1,))
     assert not hasattr(model, "predict_proba")
     model.fit(speech.data, speech.target)
     assert model.predict(speech.data).shape == (24,)
@@ -197,14 +218,14 @@ def test_levels_may_be_words():
 
 
 _SILENCE = "a row of equal numbers is silence, and refused: "
-_DTYPES = _SILENCE + "test_all_doors_lead_to_the_same_model"
+_DTYPES = _SILENCE + "test_every_kind_of_input_gives_the_same_model"
 _WEIGHTS = _SILENCE + "test_groups_and_weights_follow_their_recordings"
 _FEATURES = (
     "mel bands of two samples do not tell points apart: the same check on Samples, and "
     "test_without_copies_it_is_the_pipeline"
 )
 _SHORT = (
-    "how short is too short is the front end's to say: "
+    "the front end decides which recording is too short: "
     "test_too_short_copies_name_the_recording_and_the_speed"
 )
 
@@ -231,7 +252,7 @@ _SLOWER = dict(speeds=(0.5,), snr_db=(20,), predict_speeds=(0.5, 1.0))
 @parametrize_with_checks(
     [
         WaveformPerturbation(make_pipeline(_BANK, FrameStatistics(), Ridge()), **_SLOWER),
-        WaveformPerturbation(make_pipeline(Samples(), LogisticRegression())),
+        WaveformPerturbation(make_pipeline(Samples(), LogisticRegression()), predict_speeds=(1,)),
         WaveformPerturbation(make_pipeline(Samples(), Ridge()), **_SLOWER),
     ],
     expected_failed_checks=_expected_failures,

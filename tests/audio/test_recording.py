@@ -199,9 +199,9 @@ def test_missing_values_leave_a_row_as_it_is(wav):
         ("gain_db", -np.inf, "gain_db=-inf is not"),
         ("snr_db", np.inf, "snr_db=inf is not"),
         ("snr_db", -np.inf, "snr_db=-inf is not"),
-        ("seed", -1, "seed=-1 is no whole number"),
-        ("seed", 1.5, "seed=1.5 is no whole number"),
-        ("seed", np.inf, "seed=inf is no whole number"),
+        ("seed", -1, "seed=-1 is not a whole number"),
+        ("seed", 1.5, "seed=1.5 is not a whole number"),
+        ("seed", np.inf, "seed=inf is not a whole number"),
     ],
 )
 def test_values_out_of_range_name_the_row(wav, column, value, says):

@@ -46,11 +46,10 @@ def computed(monkeypatch):
 
 def test_embeddings_are_those_of_the_verifier(fitted, voices):
     X, _ = voices
-    embedder = SpeakerEmbedder(fitted)
-    embeddings = embedder.fit_transform(X)
+    embeddings = SpeakerEmbedder(fitted).fit_transform(X)
     np.testing.assert_allclose(embeddings, fitted.transform(X), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
-    raw = clone(embedder).set_params(normalize=False).fit_transform(X)
+    raw = SpeakerEmbedder(fitted, normalize=False).fit_transform(X)
     mean, matrix = fitted.wccn_
     expected = (fitted._outputs(X)["speaker"] - mean) @ matrix
     np.testing.assert_allclose(raw, expected, rtol=1e-3, atol=1e-3)
@@ -60,11 +59,11 @@ def test_embeddings_are_those_of_the_verifier(fitted, voices):
 def test_saved_weights_embed_the_same(fitted, voices, tmp_path):
     X, _ = voices
     path = fitted.save_weights(tmp_path / "mine.safetensors", licence="CC0")
-    checkpoint = load_weights(path)
-    assert checkpoint.extra == {"licence": "CC0"}
-    assert checkpoint.frame_settings == {**X.frame_settings} and not checkpoint.folded
-    for weights in (path, str(path)):
-        embeddings = SpeakerEmbedder(weights).fit_transform(X)
+    weights = load_weights(path)
+    assert weights.extra == {"licence": "CC0"}
+    assert weights.frame_settings == {**X.frame_settings} and not weights.folded
+    for source in (path, str(path)):
+        embeddings = SpeakerEmbedder(source).fit_transform(X)
         np.testing.assert_allclose(embeddings, fitted.transform(X), atol=1e-5)
 
 
@@ -77,20 +76,21 @@ def test_a_file_must_say_how_frames_were_made(voices, params, tmp_path):
     np.testing.assert_allclose(embeddings, verifier.transform(bare), atol=1e-5)
 
 
-def test_training_on_leaves_what_was_built_from_it_alone(fitted, voices):
+def test_further_training_does_not_change_a_fitted_embedder(fitted, voices):
     X, y = voices
-    embedder = SpeakerEmbedder(fitted).fit(X)
+    embedder = SpeakerEmbedder(FrozenEstimator(fitted)).fit(X)
     before = embedder.transform(X)
     fitted.partial_fit(X, y)
     np.testing.assert_array_equal(embedder.transform(X), before)
     assert not np.allclose(clone(embedder).fit_transform(X), before, atol=1e-4)
 
 
-def test_a_clone_keeps_the_verifier_fitted_and_all_else(fitted, voices):
+def test_a_clone_has_the_frozen_verifier_and_all_else(fitted, voices):
     X, _ = voices
-    embedder = SpeakerEmbedder(fitted, normalize=False).set_output(transform="pandas").fit(X)
+    frozen = FrozenEstimator(fitted)
+    embedder = SpeakerEmbedder(frozen, normalize=False).set_output(transform="pandas").fit(X)
     again = clone(make_pipeline(embedder))[0]
-    assert again.weights is fitted and again.normalize is False
+    assert again.weights is frozen and again.normalize is False
     assert not hasattr(again, "network_")
     table = again.fit_transform(X)
     assert isinstance(table, pd.DataFrame)
@@ -98,21 +98,27 @@ def test_a_clone_keeps_the_verifier_fitted_and_all_else(fitted, voices):
     np.testing.assert_array_equal(table, embedder.transform(X))
 
 
-def test_a_clone_of_the_verifier_itself_is_not_fitted(fitted, voices):
+@pytest.mark.parametrize("cls", [SpeakerEmbedder, SpeakerFeatureExtractor])
+def test_a_bare_verifier_is_cloned_like_any_parameter(fitted, voices, cls):
+    """Only FrozenEstimator leaves it fitted, in every step that takes weights."""
     X, _ = voices
-    with pytest.raises(NotFittedError, match="FrozenEstimator"):
-        SpeakerEmbedder(clone(fitted)).fit(X)
+    step = cls(fitted)
+    again = clone(step)
+    assert isinstance(again.weights, SpeakerVerifier) and again.weights is not fitted
+    for unfitted in (again, cls(clone(fitted))):
+        with pytest.raises(NotFittedError, match=r"FrozenEstimator\(verifier\)"):
+            unfitted.fit(X)
     with pytest.raises(NotFittedError):
-        SpeakerEmbedder(fitted).transform(X)
-    frozen = SpeakerEmbedder(FrozenEstimator(fitted))
-    np.testing.assert_allclose(
-        clone(frozen).fit_transform(X), SpeakerEmbedder(fitted).fit_transform(X), atol=1e-6
+        step.transform(X)
+    frozen = clone(cls(FrozenEstimator(fitted)))
+    np.testing.assert_array_equal(
+        np.asarray(frozen.fit_transform(X)), np.asarray(step.fit_transform(X))
     )
 
 
 def test_cross_validation_over_embeddings(fitted, make_voices):
     X, y = make_voices(n_each=6)
-    pipeline = make_pipeline(SpeakerEmbedder(fitted), LogisticRegression())
+    pipeline = make_pipeline(SpeakerEmbedder(FrozenEstimator(fitted)), LogisticRegression())
     result = cross_validate(pipeline, X, y, cv=3, error_score="raise")
     assert result["test_score"].mean() > 0.5  # chance: 0.25
 
@@ -131,7 +137,7 @@ def test_neither_batch_nor_order_matters(fitted, voices):
 
 def test_memory_skips_the_network(fitted, voices, tmp_path, computed):
     X, y = voices
-    embedder = SpeakerEmbedder(fitted, memory=tmp_path)
+    embedder = SpeakerEmbedder(FrozenEstimator(fitted), memory=tmp_path)
     first = embedder.fit_transform(X)
     assert computed == X.lengths.tolist()
     again = clone(embedder).set_params(normalize=False).fit(X)

@@ -23,7 +23,7 @@ from sklearn_speechsent import (
 from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import get_weights, load_weights, weights_path
-from sklearn_speechsent.speaker import _size
+from sklearn_speechsent.store import feature_store
 
 NAME = "wespeaker-voxceleb-resnet34"
 
@@ -302,11 +302,11 @@ def test_the_network_is_frozen(frames):
 def test_size_of_maps_is_announced(frames, monkeypatch, capsys):
     extractor = SpeakerFeatureExtractor(NAME, n_blocks=2, pooling=None, dtype="float16", verbose=1)
     size = 2 * 64 * 40 * int(np.sum(-(-frames.lengths // 2)))
-    monkeypatch.setattr(_size, "_memory_size", lambda: 2 * size)
+    monkeypatch.setattr(feature_store, "_memory_size", lambda: 2 * size)
     extractor.fit_transform(frames)
     said = capsys.readouterr().out
     assert "3 utterances after 2 blocks" in said and f"{size / 2**30:.2f} GiB" in said
-    monkeypatch.setattr(_size, "_memory_size", lambda: 2 * size - 1)
+    monkeypatch.setattr(feature_store, "_memory_size", lambda: 2 * size - 1)
     with pytest.warns(ResourceWarning, match="more than half"):
         extractor.set_params(verbose=0).transform(frames)
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""Embeddings beside the frames: where they come from, and that they stay with their utterance."""
+"""Speaker embeddings next to the frames: their source, and that each stays with its utterance."""
 
 import pickle
 
@@ -31,12 +31,12 @@ from sklearn_speechsent.features import FrameStatistics
 
 @pytest.fixture
 def fused(voices):
-    """Frames with the normalised statistics of each utterance beside them."""
+    """Frames with the normalised statistics of each utterance next to them."""
     return SpeakerEmbeddingFusion(FrameStatistics()).fit_transform(voices[0])
 
 
 def own(frames):
-    """What belongs beside each utterance, computed from itself."""
+    """Embedding that belongs to each utterance, computed from the utterance."""
     return np.array([normalize(FrameStatistics().fit_transform([u]))[0] for u in frames])
 
 
@@ -71,7 +71,8 @@ def test_any_transformer_with_a_row_per_utterance(voices):
 
 def test_a_verifier_as_embedder(voices, fitted):
     X, _ = voices
-    for embedder in (SpeakerEmbedder(fitted), FrozenEstimator(fitted)):
+    frozen = FrozenEstimator(fitted)
+    for embedder in (SpeakerEmbedder(frozen), frozen):
         fused = clone(SpeakerEmbeddingFusion(embedder)).fit(X).transform(X)
         np.testing.assert_allclose(fused.embeddings, fitted.transform(X), atol=1e-5)
 

@@ -70,15 +70,15 @@ def test_probabilities_are_its_own_at_the_centres_of_frames(silero, waves):
     scores = detector.frame_scores(waves)
     assert max(map(np.max, scores)) > 0.5 > min(map(np.min, scores)), "all alike"
     for wave, found in zip(waves, scores, strict=True):
-        heard = windows(silero, wave)
+        scores = windows(silero, wave)
         assert len(found) == 1 + (len(wave) - 400) // 160
         centres = [160 * frame + 200 for frame in range(len(found))]
-        expected = [heard[centre // 512] for centre in centres]
+        expected = [scores[centre // 512] for centre in centres]
         np.testing.assert_allclose(found, expected, atol=1e-5)
         assert found.dtype == np.float32
 
 
-def test_utterances_are_heard_one_by_one(silero, waves):
+def test_utterances_are_scored_one_by_one(silero, waves):
     """What it remembers of one must not leak into the next."""
     detector = VoiceActivityDetector("silero").fit(waves)
     forward = detector.frame_scores(waves)
@@ -156,7 +156,7 @@ def test_frames_are_refused_with_the_remedy(silero, waves):
 def test_in_a_pipeline_it_stands_for_the_filter_bank(silero, rng):
     waves = [np.concatenate([1e-4 * rng.standard_normal(RATE), vowel(1.2, rng)]) for _ in range(6)]
     pipeline = make_sentiment_pipeline(
-        "light", weights=None, mfb="passthrough", vad=VoiceActivityDetector("silero")
+        weights=None, mfb="passthrough", vad=VoiceActivityDetector("silero")
     )
     predicted = pipeline.fit(waves, [0, 1, 2, 0, 1, 2]).predict(waves)
     assert set(predicted) <= {0, 1, 2}
