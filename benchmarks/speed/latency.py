@@ -26,12 +26,12 @@ from experiments._harness.tables import save, table_of
 SECONDS = 4.0
 MIB = 2**20
 #: Statements whose time is compared, each in a fresh process.
-PEERS, OURS = "import sklearn, torch, skorch", "import sklearn_speechsent"
+PEERS, OURS = "import sklearn, torch, skorch", "import sklearn_speechsent.pipeline"
 #: Code of a fresh process, given a pickle and a recording; prints seconds and bytes.
 COLD = """
 import json, sys, time
 started = time.perf_counter()
-import sklearn_speechsent, joblib
+import sklearn_speechsent.pipeline, joblib
 imported = time.perf_counter()
 pipeline = joblib.load(sys.argv[1])
 loaded = time.perf_counter()
