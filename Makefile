@@ -4,12 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Real recordings and pre-trained weights, where a checkout lies next to them.
+# Real recordings and pre-trained weights, if they lie next to the checkout.
 ifneq ($(wildcard ../shared/data_home),)
 export SPEECHSENT_DATA ?= $(abspath ../shared/data_home)
 endif
 
-.PHONY: demo test lint clean
+.PHONY: demo test table1 lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -20,6 +20,12 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2
+
+# About ten minutes, less where features are cached. The row of openSMILE is skipped unless the extra
+# "benchmark" is installed.
+table1: $(STAMP)
+	$(BIN)/python -m experiments.table1 --corpus ravdess --out results/table1.json \
+		--rows small,medium,mfb,egemaps,embedding
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -1,25 +1,24 @@
-"""Contestants that do the same work in turns, and what came out as a table and a picture."""
+"""Times of contestants that do the same work in turns, as tables and pictures."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from _resume import write_text
+from experiments._harness.pictures import pyplot, save_figure
 
-#: What libraries read the number of their threads from, when they are imported.
+#: Variables that libraries read the number of their threads from, when they are imported.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def on_cores(function: Callable[..., Any], n_cores: int, *arguments: Any) -> Any:
-    """Call a function in a fresh process that has so many cores, and threads, to itself.
+    """Call a function in a fresh process that has a number of cores, and as many threads.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ def on_cores(function: Callable[..., Any], n_cores: int, *arguments: Any) -> Any
         raise SystemExit(f"{n_cores} cores are asked for, and this process may use {len(cores)}.")
     environment = {name: os.environ.get(name) for name in _THREADS}
     try:
-        # A child inherits both, and libraries look at them before any code of ours could tell them.
+        # A child inherits both, and libraries read them before any code of ours runs.
         os.environ.update(dict.fromkeys(_THREADS, str(n_cores)))
         os.sched_setaffinity(0, sorted(cores)[-n_cores:])
         context = multiprocessing.get_context("spawn")
@@ -55,8 +54,8 @@ def take_turns(
 ) -> dict[str, list[float]]:
     """Seconds of each contestant in each round, after one that is not counted.
 
-    In every round each has one turn, and each round begins with another one: a minute in which the
-    machine is slow is slow for all.
+    In every round each has one turn, and each round begins with another one, so that a minute in
+    which the machine is slow is slow for all.
 
     Parameters
     ----------
@@ -118,43 +117,6 @@ def rows_of(seconds: dict[str, list[float]], to: str) -> list[list[str]]:
     return rows
 
 
-def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table, with an empty one behind; none if there are no rows.
-
-    Parameters
-    ----------
-    columns : sequence of str
-    rows : sequence of sequence of str
-
-    Returns
-    -------
-    list of str
-    """
-    if not rows:
-        return []
-    lines = [columns, ["---"] * len(columns), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
-
-
-def save(out: Path, results: Any, lines: Sequence[str]) -> None:
-    """Print a report; write FILE.json and FILE.md.
-
-    Parameters
-    ----------
-    out : Path
-        FILE.json.
-    results : object
-        What was measured, as JSON takes it.
-    lines : sequence of str
-        The report.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    report = "\n".join(lines).rstrip() + "\n"
-    write_text(out, json.dumps(results, indent=1))
-    write_text(out.with_suffix(".md"), report)
-    print(report, flush=True)
-
-
 def draw_ratios(path: Path, groups: dict[str, dict[str, float]]) -> None:
     """Draw one panel of bars per group: how many times as long each contestant takes as ours.
 
@@ -165,13 +127,8 @@ def draw_ratios(path: Path, groups: dict[str, dict[str, float]]) -> None:
     groups : dict of str to dict of str to float
         By title of the panel and name of the contestant; ours is the one at 1.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     sizes = [len(bars) for bars in groups.values()]
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         len(groups),
         figsize=(9, 0.32 * sum(sizes) + 0.9 * len(groups)),
         height_ratios=sizes,
@@ -188,5 +145,4 @@ def draw_ratios(path: Path, groups: dict[str, dict[str, float]]) -> None:
         axis.set_title(title, loc="left", fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel("time, ours being 1")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(path, figure)

@@ -1,14 +1,13 @@
-"""From recordings to sentiment: fit, cross-validate by speaker, search, save, reload, look.
+"""From recordings to sentiment: fit, cross-validate by speaker, search, save, reload, draw.
 
 Without arguments it makes a small synthetic corpus, so that it runs anywhere in a few minutes:
 
     python examples/quickstart.py
 
-It takes the best speaker network at hand: WeSpeaker's if its file lies in the data home
-(environment variable SPEECHSENT_DATA), else the one that ships with the package. With the RAVDESS
-recordings in the data home it runs the evaluation protocol on human speech, which takes about an
-hour on two cores, most of it the network's; interrupted, it goes on where it was (delete the folder
-of results after changing the package itself):
+All rows take the speaker network that ships with the package. With the RAVDESS recordings in the
+data home (environment variable SPEECHSENT_DATA) it runs the evaluation protocol on human speech,
+which takes about an hour on two cores, most of it for the network; interrupted, the same command
+resumes (delete the folder of results after changing the package itself):
 
     python examples/quickstart.py --corpus ravdess
 """
@@ -19,11 +18,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-# A checkout beside a folder of shared recordings finds them by itself.
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(BESIDE))
 
 import joblib
 import numpy as np
@@ -42,6 +36,8 @@ from sklearn_speechsent.datasets import load_ravdess, make_speech_sentiment
 from sklearn_speechsent.metrics import LevelConfusionDisplay, get_scorer, ordinal_report
 
 NETWORK = "2/2SREx-SEResNet-16 + C + R"
+#: The speaker network that ships with the package.
+SHIPPED = "speechsent-seresnet"
 
 
 def load_corpus(name, folder):
@@ -52,35 +48,35 @@ def load_corpus(name, folder):
     else:
         corpus = make_speech_sentiment(12, 12, out_dir=folder / "corpus", random_state=0)
         n_folds = 4
-        print("Synthetic voices, 12 speakers: shows that everything runs, says nothing of people.")
+        print(
+            "Synthetic voices, 12 speakers: shows that everything runs, says nothing about people."
+        )
     print(f"{len(corpus.data)} recordings, levels {np.asarray(corpus.levels).tolist()}\n")
     return corpus, n_folds
 
 
 def make_systems(corpus, epochs, memory):
-    """Rows of the table: the constant, a classical baseline, the light route, the network."""
+    """Rows of the table: the constant, a classical baseline, the small system, the network."""
     shared = {"memory": memory, "n_jobs": -1, "random_state": 0}
-    classical = make_pipeline(StandardScaler(), SVR(C=3))
+    trained = {"levels": corpus.levels, "weights": SHIPPED, **shared}
     return {
         "constant (median)": DummyRegressor(strategy="median"),
         "MFB mean + std, SVR": make_sentiment_pipeline(
-            "light", weights=None, memory=memory, n_jobs=-1, net=classical
+            weights=None, vad="passthrough", net=make_pipeline(StandardScaler(), SVR(C=3)), **shared
         ),
-        "light route": make_sentiment_pipeline("light", levels=corpus.levels, **shared),
-        NETWORK: make_sentiment_pipeline(
-            NETWORK, levels=corpus.levels, max_epochs=epochs, **shared
-        ),
+        "small": make_sentiment_pipeline(**trained),
+        NETWORK: make_sentiment_pipeline(NETWORK, max_epochs=epochs, **trained),
     }
 
 
 def show_progress(system, *steps):
-    """Let the steps that can show progress do so."""
+    """Switch on the progress bars of steps."""
     known = system.get_params()
     return system.set_params(**{f"{s}__verbose": 1 for s in steps if f"{s}__verbose" in known})
 
 
 def extract_once(system, X):
-    """Fill the folder of features, which all folds, rows and the search then read.
+    """Compute the features of all recordings, which all folds, rows and the search then read.
 
     The steps before the last are frozen: they learn nothing from X, so nothing leaks.
     """
@@ -91,13 +87,13 @@ def extract_once(system, X):
 
 
 def predict_out_of_fold(name, system, corpus, n_folds, folder):
-    """Predictions for every recording by a model that never heard its speaker.
+    """Predictions for every recording by a model that was trained on other speakers.
 
-    Each fold is kept in a file, named by what it depends on, so that a run goes on where it
-    stopped. A two-headed network gives levels and intensities.
+    Each fold is stored in a file, named by its settings and data, so that an interrupted run
+    resumes. A two-headed network gives levels and intensities.
     """
     X, y, groups = np.asarray(corpus.data, dtype=object), corpus.target, corpus.groups
-    faces = {}
+    heads = {}
     seconds = extract_once(system, X)
     folds = list(GroupKFold(n_folds).split(X, y, groups))
     for number, (train, test) in enumerate(tqdm(folds, desc=name, unit="fold")):
@@ -117,9 +113,9 @@ def predict_out_of_fold(name, system, corpus, n_folds, folder):
             os.replace(temporary, file)
         predictions, seconds_of_fold = joblib.load(file)
         seconds += seconds_of_fold
-        for face, values in predictions.items():
-            faces.setdefault(name + face, np.full(len(y), np.nan))[test] = values
-    return faces, seconds
+        for head, values in predictions.items():
+            heads.setdefault(name + head, np.full(len(y), np.nan))[test] = values
+    return heads, seconds
 
 
 def main():
@@ -136,28 +132,27 @@ def main():
 
     corpus, n_folds = load_corpus(args.corpus, folder)
     systems = make_systems(corpus, args.epochs, memory)
-    print(f"Speaker network: {systems['light route']['srext'].weights}\n")
     if args.skip_network:
         systems.popitem()
 
     # 1. Cross-validation by speaker: predictions of all folds are pooled and scored once.
     rows, predictions = {}, {}
     for name, system in systems.items():
-        faces, seconds = predict_out_of_fold(name, system, corpus, n_folds, folder)
-        for face, pooled in faces.items():
+        heads, seconds = predict_out_of_fold(name, system, corpus, n_folds, folder)
+        for head, pooled in heads.items():
             report = ordinal_report(corpus.target, pooled, levels=corpus.levels)
-            rows[face] = {**report, "seconds": seconds}
-        predictions |= faces
+            rows[head] = {**report, "seconds": seconds}
+        predictions |= heads
     table = pd.DataFrame(rows).T
     columns = ["mae", "spearman", "ccc", "qwk", "accuracy", "macro_mae", "polarity_accuracy"]
     table = table[[*columns, "seconds"]]
     print(f"\nOut-of-fold, {n_folds} folds, speakers never cross a split:")
     print(table.to_string(float_format="{:.3f}".format, formatters={"seconds": "{:.0f}".format}))
-    print("seconds: extraction (read back where a row above has made it), training, prediction.\n")
+    print("seconds: extraction (cached where a row above has done it), training, prediction.\n")
     table.to_csv(folder / "table.csv", float_format="%.4f")
 
     # 2. Grid search over two steps at once, in two processes that share the features.
-    light = clone(systems["light route"]).set_params(
+    small = clone(systems["small"]).set_params(
         mfb__n_jobs=None, srext__n_jobs=None, net__n_jobs=None
     )
     logistic = LogisticRegression(C=0.003, class_weight="balanced", max_iter=1000)
@@ -166,7 +161,7 @@ def main():
         "srext__compress": ["sqrt", "log1p"],
     }
     search = GridSearchCV(
-        light,
+        small,
         grid,
         scoring=get_scorer("quadratic_weighted_kappa", levels=corpus.levels),
         cv=GroupKFold(3),
@@ -179,7 +174,7 @@ def main():
         print(f"  {parameter} = {value!r}".replace("\n", " "))
     print(f"  qwk = {search.best_score_:.3f}\n")
 
-    # 3. Deployment: save, load in a new process, and get the same answers.
+    # 3. Deployment: save, load in a new process, and get the same predictions.
     some = list(corpus.data[:20])
     joblib.dump(search.best_estimator_, folder / "pipeline.joblib", compress=3)
     joblib.dump(some, folder / "some.joblib")
@@ -196,11 +191,11 @@ def main():
     if not same:
         raise SystemExit("The reloaded pipeline predicts something else.")
 
-    # 4. A picture says where levels are mistaken for one another.
+    # 4. A picture of the confusion between levels.
     display = LevelConfusionDisplay.from_predictions(
-        corpus.target, predictions["light route"], levels=corpus.levels
+        corpus.target, predictions["small"], levels=corpus.levels
     )
-    display.ax_.set_title(f"Light route, {args.corpus}, out of fold")
+    display.ax_.set_title(f"Small, {args.corpus}, out of fold")
     display.figure_.savefig(folder / "confusion.png", dpi=150, bbox_inches="tight")
     print(f"Results are in {folder.resolve()}: table.csv, pipeline.joblib, confusion.png")
 

@@ -147,6 +147,7 @@ def make_sentiment_pipeline(
     else:
         steps = _network(str(system), weights, shared, random_state)
     steps["mfb"] = MelFilterBank(on_error=on_error, **shared)
+    steps["net"].set_params(on_error=on_error)
     return _with_params(Pipeline([(name, steps[name]) for name in _STEPS]), params)
 
 

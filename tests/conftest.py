@@ -3,11 +3,6 @@
 import os
 from pathlib import Path
 
-# A checkout next to a folder of shared recordings finds them by itself; anybody else sets the
-# variable or goes without.
-_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data_home"
-if _BESIDE.is_dir():
-    os.environ.setdefault("SPEECHSENT_DATA", str(_BESIDE))
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Test processes run side by side; threads of theirs would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -46,7 +46,7 @@ from sklearn_speechsent.utils.validation import check_labels, new_generator
 
 
 def find_search(estimator: Any) -> BaseSearchCV | None:
-    """Search that fitting an estimator would run.
+    """Search that is run when an estimator is fitted.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def find_search(estimator: Any) -> BaseSearchCV | None:
     Returns
     -------
     BaseSearchCV or None
-        The first that is found, however deep; a frozen one does not count, as it is not run.
+        The first that is found at any depth; a frozen one is not run and does not count.
     """
     inner = {"": estimator, **estimator.get_params(deep=True)}
     frozen = tuple(f"{k}__" for k, v in inner.items() if isinstance(v, FrozenEstimator))
@@ -75,7 +75,7 @@ def final_step(estimator: Any) -> tuple[str, Any]:
     Returns
     -------
     prefix : str
-        Of its parameters, empty for what is no Pipeline.
+        Of its parameters, empty for an estimator that is not a Pipeline.
     step : estimator
 
     Examples
@@ -98,8 +98,8 @@ def rows_as_groups(estimator: Any, n: int) -> dict[str, NDArray[np.intp]]:
     Parameters
     ----------
     estimator : estimator
-        With metadata routing, its last step is set to request them: nobody thinks of requesting
-        groups that they do not pass.
+        With metadata routing, its last step is set to request them, as users do not
+        request groups that they do not pass.
     n : int
         Number of rows.
 
@@ -123,7 +123,7 @@ _PER_ROW = ("groups", "sample_weight")
 
 
 def _has_probabilities(model: WaveformPerturbation) -> bool:
-    """Whether there are probabilities to be had; the reason is in the error otherwise."""
+    """Whether there are probabilities; if not, the error gives the reason."""
     getattr(getattr(model, "estimator_", model.estimator), "predict_proba")  # noqa: B009
     return True
 
@@ -206,7 +206,7 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         "predict_speeds": ["array-like"],
         "random_state": ["random_state"],
     }
-    # They are routed to the estimator, which does the requesting.
+    # Routed to the estimator, whose own requests count.
     __metadata_request__fit = {"groups": UNUSED, "sample_weight": UNUSED}
 
     def __init__(
@@ -342,8 +342,8 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         return outputs.reshape(-1, len(recordings), *outputs.shape[1:]).mean(axis=0)
 
     def _recordings(self, X: Any, *, reset: bool) -> list[Recording]:
-        """Recordings of X, which know their rows in it wherever they go."""
-        if reset:  # what an earlier fit on a table left
+        """Recordings of X, with the numbers of their rows."""
+        if reset:  # of an earlier fit on a table
             for name in ("n_features_in_", "feature_names_in_"):
                 self.__dict__.pop(name, None)
         if is_waveform_table(X):
@@ -366,9 +366,11 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
             low, high = PERTURBATION_RANGES["speed" if "speeds" in name else name]
             for value in getattr(self, name):
                 if not (isinstance(value, Real) and low <= float(value) <= high):
-                    raise ValueError(f"{name}: {value!r} is no number from {low:g} to {high:g}.")
+                    raise ValueError(f"{name}: {value!r} is not a number from {low:g} to {high:g}.")
         if len(self.predict_speeds) == 0:
-            raise ValueError("predict_speeds is empty: nothing would be predicted from. Use (1,).")
+            raise ValueError(
+                "predict_speeds is empty: there would be nothing to predict from. Use (1,)."
+            )
         averages = len(self.predict_speeds) > 1 and is_classifier(estimator)
         if averages and not hasattr(estimator, "predict_proba"):
             raise ValueError(

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import soundfile
-from sklearn.utils import Bunch, check_random_state, check_scalar
+from sklearn.utils import Bunch, check_scalar
 
 from sklearn_speechsent.datasets._bunch import make_bunch
 from sklearn_speechsent.datasets._voice import Speaker, speak
 from sklearn_speechsent.metrics.levels import check_levels
 from sklearn_speechsent.utils.files import atomic_write
+from sklearn_speechsent.utils.validation import new_generator
 
 DESCR = """\
 Synthetic speech sentiment
@@ -125,7 +126,7 @@ def make_speech_sentiment(
     check_scalar(sample_rate, "sample_rate", Integral, min_val=8000)
     check_levels(levels)
     scale = np.asarray(levels)
-    entropy = check_random_state(random_state).randint(2**32, size=4, dtype=np.uint32)
+    entropy = new_generator(random_state).randint(2**32, size=4, dtype=np.uint32)
     root = np.random.SeedSequence(entropy.tolist())
     folder = _make_folder(out_dir)
 

@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import det_curve
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import column_or_1d
 
 from sklearn_speechsent.metrics._checks import BoolArray, FloatArray, check_trials
+from sklearn_speechsent.utils.validation import new_generator
 
 RowArray = NDArray[np.intp]
 
@@ -250,7 +251,7 @@ def make_trials(
         return first, second, codes[first] == codes[second]
     # With utterances sorted by speaker, those after each one are of the same speaker up to the end
     # of its block and of others from there: a pair follows from its number.
-    rng = check_random_state(random_state)
+    rng = new_generator(random_state)
     order = np.argsort(codes, kind="stable")
     ends, n = np.repeat(np.cumsum(counts), counts), len(codes)
     own = _draw_pairs(np.arange(1, n + 1), ends, n_trials // 2, rng)

@@ -293,7 +293,15 @@ def find_registered(entry: RegisteredWeights) -> Path:
         )
     else:
         remedy = remedy[0].upper() + remedy[1:]
-    raise FileNotFoundError(f"The weights {entry.name!r} are expected at {path}. {remedy}.")
+    shipped = ""
+    if entry.kind == SPEAKER:
+        shipped = (
+            f' The network that ships needs no download: weights="{_SHIPPED_SPEAKER}", or '
+            'make_sentiment_pipeline("small").'
+        )
+    raise FileNotFoundError(
+        f"The weights {entry.name!r} are expected at {path}. {remedy}.{shipped}"
+    )
 
 
 def by_hand(entry: RegisteredWeights, sha256: str | None = None) -> str:

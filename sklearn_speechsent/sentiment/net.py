@@ -17,11 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import DataLoader
 
 from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames.validation import unusable
 from sklearn_speechsent.metrics.levels import level_index, round_to_integers, sampling_weights
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
 from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights
-from sklearn_speechsent.sentiment.labels import label_index
+from sklearn_speechsent.sentiment.labels import label_index, warn_left_out
 from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS, check_training_data
 from sklearn_speechsent.training.data import UtteranceDataset
 from sklearn_speechsent.training.net import TORCH_NAMES, TrainingRun, UtteranceNet
@@ -39,6 +40,7 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "ordinal": [StrOptions({"coral", "corn", "condor", "clm", "ce"})],
     "two_headed": ["boolean"],
     "prior_correction": ["boolean"],
+    "on_error": [StrOptions({"raise", "nan"})],
     "levels": ["array-like", None],
     "weights": [str, os.PathLike, HasMethods(["to_weights"]), None],
     "sampling_exponent": [Interval(Real, 0, None, closed="left")],
@@ -119,6 +121,7 @@ class SpeechSentimentNet(UtteranceNet):
         two_headed: bool = False,
         levels: Any = None,
         prior_correction: bool = False,
+        on_error: str = "raise",
         weights: str | None = None,
         chunk_duration: float | None = 4.0,
         spec_augment: Any = True,
@@ -175,6 +178,7 @@ class SpeechSentimentNet(UtteranceNet):
         self.two_headed = two_headed
         self.levels = levels
         self.prior_correction = prior_correction
+        self.on_error = on_error
         self.weights = weights
         self.chunk_duration = chunk_duration
         self.spec_augment = spec_augment
@@ -290,6 +294,15 @@ class SpeechSentimentNet(UtteranceNet):
         self._check_device_sharing()
         frames = self._check_utterances(X, reset=reset)
         y = self._check_y(y, len(frames))
+        if self.on_error == "nan":
+            good = ~unusable(frames)
+            if not good.all():
+                warn_left_out(int((~good).sum()), len(frames))
+                frames, y = frames[good], y[good]
+                groups, sample_weight = (
+                    values if values is None else np.asarray(values)[good]
+                    for values in (groups, sample_weight)
+                )
         groups, weight = check_training_data(frames, y, groups, sample_weight)
         if reset:
             self._learn_levels(y, levels)

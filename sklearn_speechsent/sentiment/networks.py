@@ -12,7 +12,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
-from sklearn_speechsent.sentiment.labels import find_levels
+from sklearn_speechsent.sentiment.labels import find_levels, nan_where
 from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 from sklearn_speechsent.training.net import Outputs
 from sklearn_speechsent.utils.sklearn_compat import check_target
@@ -35,6 +35,10 @@ two_headed : bool, default=False
 levels : array-like of numbers, optional
     The ordinal scale. By default the levels that occur in ``y``; pass it where a fold may lack
     one.
+on_error : {"raise", "nan"}, default="raise"
+    What to do with utterances of NaN, as those of recordings that could not be used. With
+    ``"nan"`` a level of NaN is predicted for them, and ``fit`` leaves them out with a warning that
+    counts them. Intensities and probabilities of such utterances are NaN in either case.
 prior_correction : bool, default=False
     Undo the shift of ``sampling_exponent`` when levels are predicted: class probabilities are
     multiplied by the ratio of the levels' natural and sampled frequencies.
@@ -219,21 +223,21 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         Returns
         -------
         ndarray of shape (n,)
-            Values of ``classes_``.
+            Values of ``classes_``; with ``on_error="nan"`` NaN for utterances whose frames are.
 
         Raises
         ------
         ValueError
-            If frames are NaN, which no level can express; ``predict_proba`` gives NaN.
+            If frames are NaN and ``on_error="raise"``; ``predict_proba`` gives NaN.
         """
         above = self._outputs(X, self._cumulative)["ordinal"]
-        bad = np.isnan(above).any(axis=1)
-        if bad.any():
+        bad = np.asarray(np.isnan(above).any(axis=1))
+        if bad.any() and self.on_error == "raise":
             raise ValueError(
                 f"No level can be given for row {np.flatnonzero(bad)[0]}, whose frames are NaN. "
-                "Leave such rows out, or use predict_proba."
+                'Leave such rows out, use predict_proba, or set on_error="nan".'
             )
-        return self.levels_[(above > 0.5).sum(axis=1)]
+        return nan_where(self.levels_[(above > 0.5).sum(axis=1)], bad)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probability of each level.

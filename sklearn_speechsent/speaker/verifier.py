@@ -33,7 +33,7 @@ from sklearn_speechsent.speaker.trials import (
 )
 from sklearn_speechsent.speaker.wccn import cut_in_pieces, within_class_whitening
 from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS, check_training_data
-from sklearn_speechsent.training.data import UtteranceDataset, frame_shift_of
+from sklearn_speechsent.training.data import UtteranceDataset
 from sklearn_speechsent.training.net import UtteranceNet
 from sklearn_speechsent.training.resume import resumable
 from sklearn_speechsent.utils.callbacks import reports_fit
@@ -291,7 +291,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
                 targets={"speaker": targets, "weight": np.ones(len(train), np.float32)},
             )
             probabilities = 1 / (np.bincount(targets)[targets] * len(known))
-            chunk = (self.chunk_duration or np.inf) / frame_shift_of(frames)
+            chunk = (self.chunk_duration or np.inf) / frames.frame_shift
             n_drawn = int(np.maximum(1, frames.lengths[train] / chunk).sum())
             self._run_training(
                 dataset, None, rng, probabilities, n_drawn, reset=reset, progress=progress
@@ -500,7 +500,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
             size = self.module_.embedder.seg_1.out_features
             self.wccn_ = np.zeros(size), np.eye(size)
             return
-        length = max(1, round((self.chunk_duration or _PIECE) / frame_shift_of(frames)))
+        length = max(1, round((self.chunk_duration or _PIECE) / frames.frame_shift))
         pieces, rows = cut_in_pieces(frames, length)
         if frames.frame_settings.get("cmn") == "utterance":
             # A short recording loses its own mean, which is a part of the variation of a voice.

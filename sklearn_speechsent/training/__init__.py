@@ -1,4 +1,4 @@
-"""Training networks on utterances with skorch: batches, epochs and the promises of scikit-learn.
+"""Training of networks on utterances with skorch, under the contract of scikit-learn.
 
-What is learned (sentiment, speakers) is the business of the rooms above.
+Targets and heads are set by the networks of sentiment and of speakers.
 """

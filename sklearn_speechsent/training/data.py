@@ -19,8 +19,6 @@ from sklearn_speechsent.frames.container import UtteranceFrames
 Batch = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
 #: Largest number of frames in a batch of whole utterances, padding included.
 _MAX_FRAMES = 32_000
-#: Frame shift (s) of frames that do not say how they were made.
-_DEFAULT_SHIFT = 0.01
 
 
 class UtteranceDataset(skorch.dataset.Dataset):
@@ -208,11 +206,6 @@ class GatheredBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.dataset[rows] for rows in self.batches)
-
-
-def frame_shift_of(frames: UtteranceFrames) -> float:
-    """Seconds from one frame to the next; 10 ms if the frames do not say it."""
-    return frames.frame_settings.get("frame_shift", _DEFAULT_SHIFT)
 
 
 def whole_batches(

@@ -28,7 +28,6 @@ from sklearn_speechsent.training.data import (
     GatheredBatches,
     RandomBatches,
     UtteranceDataset,
-    frame_shift_of,
     scoped_seed,
     whole_batches,
 )
@@ -297,7 +296,7 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
         """Set how training batches are drawn, cut and masked."""
         frames = data.X
         if self.chunk_duration is not None:
-            data.chunk = max(1, round(self.chunk_duration / frame_shift_of(frames)))
+            data.chunk = max(1, round(self.chunk_duration / frames.frame_shift))
         data.rng = rng
         batches = RandomBatches(len(data), self.batch_size, rng, probabilities, n_drawn)
         # SpecAugment masks time and frequency, which maps of frozen blocks no longer resolve.

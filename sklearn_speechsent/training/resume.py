@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_random_state
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 
 from sklearn_speechsent.pretrained import load_weights
@@ -40,6 +39,7 @@ from sklearn_speechsent.training.resume_file import (
     locked_file,
     unwritable,
 )
+from sklearn_speechsent.utils.validation import new_generator
 
 #: Seconds between two saves within a pass over the data.
 SAVE_INTERVAL = 60.0
@@ -80,7 +80,7 @@ def resumable(
         If a parameter cannot be pickled, or several processes train the network together.
     """
     if net.resume is None:
-        yield shared_between_processes(check_random_state(net.random_state)), None
+        yield shared_between_processes(new_generator(net.random_state)), None
         return
     if getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1:
         raise ValueError(
@@ -93,14 +93,14 @@ def resumable(
     if settings.get("weights") is not None:
         settings["weights"] = load_weights(settings["weights"]).sha256
     if repeatable:
-        rng = check_random_state(net.random_state)
+        rng = new_generator(net.random_state)
         settings["random_state"] = list(rng.get_state())
     folder = Path(net.resume).expanduser()
     with locked_file(folder, fit_key(settings), shared=repeatable) as (file, state):
         seed = None
         if not repeatable:
             limit = np.iinfo(np.int32).max
-            seed = state["seed"] if state else int(check_random_state(None).randint(limit))
+            seed = state["seed"] if state else int(new_generator(None).randint(limit))
             rng = np.random.RandomState(seed)
         yield rng, FitProgress(file, state, seed)
         if not repeatable:  # the next fit draws a new seed

@@ -120,13 +120,13 @@ def test_a_column_of_labels_is_flattened_with_a_warning():
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"speeds": (0.9, 0)}, "speeds: 0 is no number from 0.25 to 4"),
+        ({"speeds": (0.9, 0)}, "speeds: 0 is not a number from 0.25 to 4"),
         ({"speeds": (-1.0,)}, "speeds: -1.0 is no"),
         ({"speeds": ("fast",)}, "speeds: 'fast' is no"),
         ({"speeds": (np.nan,)}, "speeds: nan is no"),
         ({"predict_speeds": (10,)}, "predict_speeds: 10 is no"),
         ({"predict_speeds": ()}, "predict_speeds is empty"),
-        ({"snr_db": (np.inf,)}, "snr_db: inf is no number from -100 to 100"),
+        ({"snr_db": (np.inf,)}, "snr_db: inf is not a number from -100 to 100"),
         ({"gain_db": [None]}, "gain_db: None is no"),
         ({"speeds": 1.1}, "The 'speeds' parameter"),
         ({"snr_db": None}, "The 'snr_db' parameter"),

@@ -1,16 +1,15 @@
-"""The stand-in is laid out, cut and labelled like CMU-MOSEI, and goes on where it was killed."""
+"""Layout, segments and labels of the stand-in for CMU-MOSEI, also after an interruption."""
 
 import hashlib
 import shutil
 from types import SimpleNamespace
 
-import _voices
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import standin
 
+from benchmarks.scale import _voices, standin
 from sklearn_speechsent.datasets import load_cmu_mosei
 
 RATE = standin.RATE
@@ -125,7 +124,7 @@ def digests_of_seed(home, out, seed):
     return digests(out)
 
 
-def test_what_is_missing_or_cut_off_is_written_again(home, tmp_path, monkeypatch):
+def test_missing_and_incomplete_files_are_written_again(home, tmp_path, monkeypatch):
     build(tmp_path, home)
     whole = digests(tmp_path)
     folder = tmp_path / "cmu_mosei" / "WAV_16000"
@@ -136,17 +135,17 @@ def test_what_is_missing_or_cut_off_is_written_again(home, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(standin.os, "replace", die)
+        patch.setattr("os.replace", die)
         patch.setattr(standin, "write_text", lambda *args: None)
         with pytest.raises(KeyboardInterrupt):
-            build(tmp_path, home)
+            standin.build(tmp_path, data_home=home, n_jobs=1)
     assert not (folder / "v3.wav").exists()
     assert build(tmp_path, home) == 2
     assert digests(tmp_path) == whole
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_another_folder_is_asked_for_where_something_else_lies(home, tmp_path, monkeypatch):
+def test_a_folder_with_other_content_is_refused(home, tmp_path, monkeypatch):
     build(tmp_path, home, fraction=0.2)
     with pytest.raises(SystemExit, match=r"was built with .*'seed': 0.*choose another OUT"):
         build(tmp_path, home, seed=1)
@@ -162,7 +161,7 @@ def test_another_folder_is_asked_for_where_something_else_lies(home, tmp_path, m
     assert not (tmp_path / "none").exists()
 
 
-def test_what_is_said_goes_with_the_sign_of_the_label():
+def test_speech_agrees_with_the_sign_of_the_label():
     tones = {v: [np.full(900, 0.3 * (v + 2), np.float32)] for v in (-1, 0, 1)}
     segments = pd.DataFrame(
         {"first": [100, 800, 1500], "last": [700, 1500, 1600], "sentiment": [-3.0, 1 / 3, 0.0]}

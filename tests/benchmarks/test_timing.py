@@ -1,14 +1,15 @@
 import os
 
-import _timing
 import pytest
+
+from benchmarks import _timing
 
 
 def cores():
     return len(os.sched_getaffinity(0)), os.environ["OMP_NUM_THREADS"]
 
 
-def test_everybody_has_a_turn_in_every_round():
+def test_every_contestant_has_a_turn_in_every_round():
     calls = []
     contestants = {name: lambda name=name: calls.append(name) for name in "abc"}
     seconds = _timing.take_turns(contestants, rounds=3)
@@ -20,16 +21,6 @@ def test_ratios_are_taken_within_rounds():
     seconds = {"ours": [1.0, 4.0, 2.0], "theirs": [2.0, 12.0, 4.0]}
     assert _timing.ratio(seconds, "theirs", "ours") == 2.0
     assert _timing.rows_of(seconds, "ours")[1] == ["theirs", "4e+03", "2e+03 – 1.2e+04", "2.00"]
-
-
-def test_tables():
-    assert _timing.table_of(["a", "b"], [["1", "2"]]) == [
-        "| a | b |",
-        "| --- | --- |",
-        "| 1 | 2 |",
-        "",
-    ]
-    assert _timing.table_of(["a"], []) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux")

@@ -113,7 +113,7 @@ def one_start(monkeypatch):
 def test_two_frozen_blocks_before_or_inside_the_net(frames, verifier, net_params, one_start, fused):
     X, y = frames
     if fused:
-        X = SpeakerEmbeddingFusion(SpeakerEmbedder(verifier)).fit_transform(X)
+        X = SpeakerEmbeddingFusion(SpeakerEmbedder(FrozenEstimator(verifier))).fit_transform(X)
     params = {**net_params, **EQUAL, "max_epochs": 3}
     net = SpeechSentimentRegressor(**params)
     extractor = SpeakerFeatureExtractor(verifier, n_blocks=2, pooling=None)

@@ -1,0 +1,1 @@
+"""Scores of the systems: tables of the paper, ablations, detectors, speaker networks."""

@@ -1,0 +1,1 @@
+"""Tools that all scripts share: stored results, tables, pictures, corpora, systems."""

@@ -1,0 +1,1 @@
+"""Table of all systems in the same folds of speakers."""

@@ -1,0 +1,185 @@
+"""Table of our systems, classical ones and other papers' audio networks in the same folds.
+
+    python -m experiments.table1 --corpus ravdess --out results/table1.json
+    python -m experiments.table1 --corpus my/manifest.csv --out results/mine.json --rows small,tfn
+
+Speakers never cross a split, out-of-fold predictions are pooled and scored once, and searches take
+place inside the training folds. Writes FILE.json and FILE.md after each row, and in the end
+FILE.png, the confusion of levels of the best row. Each fold's result is stored in FILE_folds as
+soon as it exists, each epoch of a network's fit too: the same command resumes an interrupted run. A
+result counts for the settings, recordings, labels and version of the package that it was made with;
+after changing code within a version, delete the folder.
+"""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import sklearn
+import torch
+
+import sklearn_speechsent
+from experiments._harness.command import make_parser
+from experiments._harness.corpus import load_corpus
+from experiments._harness.pictures import draw_confusion
+from experiments._harness.sentiment import SCORES
+from experiments._harness.tables import duration, save, table_of
+from experiments.table1.protocol import Runner
+from experiments.table1.rows import ROWS, Settings, select_rows
+
+
+def parse(argv):
+    """Read the command line."""
+    parser = make_parser(__doc__, out=None)
+    parser.add_argument(
+        "--corpus",
+        default="ravdess",
+        help="ravdess (in the data home), or a CSV with the columns file, label, speaker and, for "
+        "segments, start and end (s); files relative to its folder",
+    )
+    parser.add_argument("--out", type=Path, help="FILE.json; other files are written next to it")
+    parser.add_argument("--folds", type=int, default=8, help="over speakers (8)")
+    parser.add_argument(
+        "--rows",
+        default="all",
+        help="names or parts of them, separated by commas, in any case (all)",
+    )
+    parser.add_argument("--epochs", type=int, default=8, help="of the networks (8)")
+    parser.add_argument(
+        "--rival-epochs", type=int, help="of the networks of other papers (those of --epochs)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="threads (1); -1 uses all cores")
+    parser.add_argument("--memory", type=Path, help="folder of features (features, next to --out)")
+    parser.add_argument("--chunk", type=float, default=4.0, help="seconds of a draw (4)")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--list", action="store_true", help="print the names of the rows, and end")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="epochs and extraction")
+    args = parser.parse_args(argv)
+    if args.out is None and not args.list:
+        parser.error("--out FILE.json is needed")
+    if args.rival_epochs is None:
+        args.rival_epochs = args.epochs
+    if min(args.epochs, args.rival_epochs) < 1:
+        parser.error("--epochs and --rival-epochs must be at least 1")
+    return args
+
+
+def as_markdown(document):
+    """Lines of the table and of the text below it, in Markdown."""
+    rows = [
+        [
+            row["name"],
+            *(f"{row[score]:.3f}" for score in SCORES),
+            duration(row["fit_seconds"] + row["predict_seconds"], decimals=1),
+        ]
+        for row in document["rows"]
+    ]
+    lines = table_of(["system", *SCORES.values(), "time"], rows)
+    corpus, settings = document["corpus"], document["settings"]
+    note = f" ({corpus['note']})" if corpus["note"] else ""
+    lines += [
+        f"{corpus['name']}{note}: {corpus['recordings']} recordings, {corpus['speakers']} "
+        f"speakers, levels {corpus['levels'][0]} … {corpus['levels'][-1]}; {settings['folds']} "
+        f"folds over speakers; networks {settings['epochs']} epochs (those of other papers "
+        f"{settings['rival_epochs']}) of {settings['chunk']:g} s chunks, "
+        f"{settings['precision']}; seed {settings['seed']}; "
+        f"`{document['command']}`",
+        "",
+        "MAE, Spearman's ρ, CCC and polarity on the predictions as they are, the rest on "
+        "predictions rounded to levels. Time: fit and prediction of all folds, with the extraction "
+        "that no row above has done; a two-headed network is fitted once for both rows.",
+    ]
+    for kind in ("skipped", "failed"):
+        lines += ["", *(f"- {kind}: {name} ({why})" for name, why in document[kind].items())]
+    return lines
+
+
+def main(argv=None):
+    """Run the table.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments instead of those of the command line.
+
+    Returns
+    -------
+    int
+        0; 1 if a row failed, 2 if arguments or corpus cannot be used, 130 if interrupted.
+    """
+    args = parse(argv)
+    if args.list:
+        for row in ROWS:
+            print(row.name + (f"  [skipped: {row.lacks()}]" if row.lacks() else ""))
+        return 0
+    try:
+        rows = select_rows(args.rows)
+        corpus = load_corpus(args.corpus)
+        folds = corpus.folds(args.folds)
+    except (OSError, ValueError) as exception:  # bad recordings among them
+        print(f"table1: {exception}", file=sys.stderr)
+        return 2
+    skipped = {row.name: row.lacks() for row in rows if row.lacks()}
+    for name, reason in skipped.items():
+        print(f"Skipped: {name}, because {reason}.")
+    memory = args.memory or args.out.parent / "features"
+    settings = Settings(
+        corpus.levels,
+        args.epochs,
+        args.rival_epochs,
+        args.seed,
+        args.precision,
+        args.chunk,
+        args.jobs,
+        str(memory.resolve()),
+        args.verbose,
+    )
+    arguments = sys.argv[1:] if argv is None else argv
+    document = {
+        "command": shlex.join(["python", "-m", "experiments.table1", *map(str, arguments)]),
+        "settings": {
+            "folds": len(folds),
+            "epochs": args.epochs,
+            "rival_epochs": args.rival_epochs,
+            "seed": args.seed,
+            "precision": args.precision,
+            "chunk": args.chunk,
+            "jobs": args.jobs,
+        },
+        "versions": {
+            "sklearn_speechsent": sklearn_speechsent.__version__,
+            "sklearn": sklearn.__version__,
+            "torch": torch.__version__,
+        },
+        "processors": os.cpu_count(),
+        "corpus": corpus.describe(),
+        "rows": [],
+        "skipped": skipped,
+        "failed": {},
+    }
+
+    def report(scored, failed):
+        document.update(rows=scored, failed=failed)
+        save(args.out, document, as_markdown(document), show=False)
+
+    runner = Runner(corpus, folds, settings, args.out.with_name(f"{args.out.stem}_folds"))
+    try:
+        runner.run([row for row in rows if row.name not in skipped], report)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command resumes from here.")
+        return 130
+    if document["rows"]:
+        best = min(document["rows"], key=lambda row: row["mae"])
+        title = f"{best['name']}, {corpus.name}, out of fold"
+        picture = args.out.with_suffix(".png")
+        draw_confusion(picture, corpus.y, best["predictions"], corpus.levels, title)
+    print()
+    save(args.out, document, as_markdown(document))
+    print(f"{runner.n_fits} fits, the rest read; written to {args.out}.")
+    return 1 if document["failed"] else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

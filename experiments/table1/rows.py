@@ -1,0 +1,295 @@
+"""Rows of the table: our systems, classical ones, and the audio networks of other papers."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.dummy import DummyRegressor
+from sklearn.model_selection import BaseCrossValidator, GridSearchCV, GroupKFold, KFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from experiments._harness.command import choose
+from experiments._harness.systems import WESPEAKER
+from experiments.table1.rivals import ICCNAudio, MulTAudio, TFNAcoustic
+from sklearn_speechsent import (
+    MelFilterBank,
+    SlidingCMN,
+    SpeakerEmbedder,
+    SpeechSentimentRegressor,
+    WaveformPerturbation,
+    make_sentiment_pipeline,
+)
+from sklearn_speechsent.audio import Recording, as_recordings
+from sklearn_speechsent.pipeline import SYSTEMS
+from sklearn_speechsent.pretrained import has_weights
+
+CONSTANT = "constant (median)"
+#: Predictions of a two-headed network, from one fit, in the order of `predictions`.
+TWO_HEADS = (", levels", ", intensities")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the command line, for all rows.
+
+    Parameters
+    ----------
+    levels : tuple of int
+    epochs, rival_epochs : int
+        Of our networks, and of those of other papers.
+    seed : int
+    precision : {"float32", "bfloat16"}
+        Of the training of networks.
+    chunk : float
+        Seconds that networks get of a longer utterance each time it is drawn.
+    jobs : int
+        Threads.
+    memory : str or None
+        Folder of features.
+    verbose : int
+    """
+
+    levels: tuple[int, ...]
+    epochs: int = 8
+    rival_epochs: int = 8
+    seed: int = 0
+    precision: str = "float32"
+    chunk: float = 4.0
+    jobs: int = 1
+    memory: str | None = None
+    verbose: int = 0
+
+    def extraction(self) -> dict[str, Any]:
+        """Parameters of steps that extract features."""
+        return {"memory": self.memory, "n_jobs": self.jobs, "verbose": self.verbose}
+
+    def system(self) -> dict[str, Any]:
+        """Parameters of every pipeline of ours."""
+        return {**self.extraction(), "random_state": self.seed}
+
+    def network(self) -> dict[str, Any]:
+        """Parameters of the training of a network."""
+        return {
+            "max_epochs": self.epochs,
+            "precision": self.precision,
+            "chunk_duration": self.chunk,
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fit per fold, shown as one row or, with two heads, as two.
+
+    Parameters
+    ----------
+    name : str
+    make : callable
+        Estimator from `Settings`.
+    needs : {"", "weights", "opensmile"}
+        What must be installed or downloaded.
+    searched : bool
+        Whether the last step, ``net``, searches inside of the training rows, by speaker.
+    heads : tuple of str
+        Appended to the name.
+    """
+
+    name: str
+    make: Callable[[Settings], Any]
+    needs: str = ""
+    searched: bool = False
+    heads: tuple[str, ...] = ("",)
+
+    def lacks(self) -> str:
+        """Say why the row cannot be computed here; empty if it can."""
+        if self.needs == "weights" and not has_weights(WESPEAKER):
+            return f"the weights {WESPEAKER!r} are not in the data home"
+        if self.needs == "opensmile" and importlib.util.find_spec("opensmile") is None:
+            return 'opensmile is not installed: pip install "sklearn-speechsent[benchmark]"'
+        return ""
+
+    def predictions(self, model: Any, X: Any) -> list[NDArray[Any]]:
+        """Predictions of each head of a fitted model."""
+        if len(self.heads) == 1:
+            return [model.predict(X)]
+        features = model[:-1].transform(X)
+        return [model[-1].predict(features), model[-1].as_regressor().predict(features)]
+
+
+class SpeakerFolds(BaseCrossValidator):
+    """``GroupKFold`` over as many folds as there are speakers, at most ``n_splits``.
+
+    A training fold of one speaker is split by recording, as nothing else is left.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+    """
+
+    def __init__(self, n_splits: int = 5) -> None:
+        self.n_splits = n_splits
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Count the splits of these groups."""
+        n_speakers = len(np.unique(groups))
+        return min(self.n_splits, n_speakers if n_speakers > 1 else len(groups))
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Any]:
+        """Generate training and test rows."""
+        n_splits = self.get_n_splits(X, y, groups)
+        if len(np.unique(groups)) == 1:
+            return KFold(n_splits).split(X, y)
+        return GroupKFold(n_splits).split(X, y, groups)
+
+
+class EGeMAPS(TransformerMixin, BaseEstimator):
+    """The 88 eGeMAPS functionals of openSMILE, cached per recording.
+
+    Parameters
+    ----------
+    memory : str, optional
+        Folder of the cache.
+
+    References
+    ----------
+    .. [1] F. Eyben et al., "The Geneva minimalistic acoustic parameter set (GeMAPS) for voice
+       research and affective computing", IEEE Trans. Affective Computing 7(2), 2016.
+    """
+
+    def __init__(self, memory: str | None = None) -> None:
+        self.memory = memory
+
+    def fit(self, X: Any, y: Any = None) -> EGeMAPS:
+        """Learn nothing."""
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Extract functionals, shape (n, 88)."""
+        import opensmile
+
+        smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet.eGeMAPSv02,
+            feature_level=opensmile.FeatureLevel.Functionals,
+        )
+        extract = joblib.Memory(self.memory, verbose=0).cache(
+            _functionals, ignore=["recording", "smile"]
+        )
+        version = opensmile.__version__
+        recordings = as_recordings(X)
+        return np.stack([extract(r.identity(), version, r, smile) for r in recordings])
+
+
+def _functionals(
+    identity: tuple[Any, ...], version: str, recording: Recording, smile: Any
+) -> NDArray[np.float32]:
+    """Functionals of one recording; ``identity`` and ``version`` are the key of the cache."""
+    table = smile.process_file(recording.source, start=recording.start, end=recording.stop)
+    return table.to_numpy()[0]
+
+
+def _searched_svr(settings: Settings) -> GridSearchCV:
+    return GridSearchCV(
+        make_pipeline(StandardScaler(), SVR()),
+        {"svr__C": [0.1, 0.3, 1.0, 3.0, 10.0]},
+        scoring="neg_mean_absolute_error",
+        cv=SpeakerFolds(5),
+        n_jobs=settings.jobs,
+    )
+
+
+def _system(name: str, **params: Any) -> Callable[[Settings], Any]:
+    def make(settings: Settings) -> Any:
+        return make_sentiment_pipeline(name, levels=settings.levels, **settings.system(), **params)
+
+    return make
+
+
+def _perturbed(settings: Settings) -> Any:
+    return WaveformPerturbation(_system("medium")(settings), random_state=settings.seed)
+
+
+def _network(name: str) -> Row:
+    def make(settings: Settings) -> Any:
+        return _system(name, **settings.network())(settings)
+
+    return Row(name, make, "weights", heads=TWO_HEADS if name.endswith("C + R") else ("",))
+
+
+def _statistics(settings: Settings) -> Any:
+    svr = make_pipeline(StandardScaler(), SVR(C=3))
+    return make_sentiment_pipeline(
+        "small", weights=None, vad="passthrough", net=svr, **settings.system()
+    )
+
+
+def _egemaps(settings: Settings) -> Any:
+    return Pipeline([("egemaps", EGeMAPS(settings.memory)), ("net", _searched_svr(settings))])
+
+
+def _embedding(settings: Settings) -> Any:
+    embedder = SpeakerEmbedder(WESPEAKER, **settings.extraction())
+    steps = {"vad": "passthrough", "srext": embedder, "net": _searched_svr(settings)}
+    return make_sentiment_pipeline("medium", **steps, **settings.system())
+
+
+def _rival(module: type, cmn: Any) -> Callable[[Settings], Any]:
+    def make(settings: Settings) -> Any:
+        net = SpeechSentimentRegressor(
+            module=module,
+            spec_augment=False,  # as in the papers
+            n_jobs=settings.jobs,
+            random_state=settings.seed,
+            verbose=settings.verbose,
+            **{**settings.network(), "max_epochs": settings.rival_epochs},
+        )
+        return Pipeline(
+            [("mfb", MelFilterBank(**settings.extraction())), ("cmn", cmn()), ("net", net)]
+        )
+
+    return make
+
+
+ROWS = (
+    Row(CONSTANT, lambda settings: DummyRegressor(strategy="median")),
+    Row("small", _system("small")),
+    Row("medium", _system("medium"), "weights"),
+    Row("medium, perturbed", _perturbed, "weights"),
+    *(_network(system) for system in SYSTEMS),
+    Row("MFB mean + std, SVR", _statistics),
+    Row("eGeMAPS + SVR", _egemaps, "opensmile", searched=True),
+    Row("WeSpeaker embedding + SVR", _embedding, "weights", searched=True),
+    # Without CMN, which would set to zero the mean over time, all that this network looks at.
+    Row("TFN acoustic", _rival(TFNAcoustic, lambda: "passthrough")),
+    Row("MulT audio", _rival(MulTAudio, SlidingCMN)),
+    Row("ICCN audio", _rival(ICCNAudio, SlidingCMN)),
+)
+
+
+def select_rows(names: str) -> list[Row]:
+    """Rows by names or parts of them; the constant predictor is always among them.
+
+    Parameters
+    ----------
+    names : str
+        See `choose`.
+
+    Returns
+    -------
+    list of Row
+        In the order of the table.
+
+    Raises
+    ------
+    ValueError
+        If there is no row of that name.
+    """
+    chosen = choose(names, [row.name for row in ROWS], "row")
+    return [row for row in ROWS if row.name in (CONSTANT, *chosen)]

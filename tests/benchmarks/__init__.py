@@ -1,1 +1,0 @@
-"""A package, so that its conftest, which is collected first, does not pass for that of tests/."""
