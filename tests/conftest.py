@@ -65,6 +65,21 @@ def data():
 
 
 @pytest.fixture
+def decoded(monkeypatch):
+    """Rows of the recordings that were decoded in this process, in order."""
+    from sklearn_speechsent import audio
+
+    rows, original = [], audio.read
+
+    def read(recording, sample_rate):
+        rows.append(recording.row)
+        return original(recording, sample_rate)
+
+    monkeypatch.setattr(audio, "read", read)
+    return rows
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """Fresh generator with a fixed seed."""
     return np.random.default_rng(0)

@@ -18,7 +18,7 @@ from store_corpus import (
     strays,
 )
 
-from sklearn_speechsent import FeatureStore, MelFilterBank, SlidingCMN, audio
+from sklearn_speechsent import FeatureStore, MelFilterBank, SlidingCMN
 from sklearn_speechsent.store import StoreError, leases, shard
 from sklearn_speechsent.utils import files
 
@@ -33,7 +33,7 @@ def mount(*arguments):
 def small_disk(tmp_path):
     """File system of 160 KiB."""
     if getattr(os, "geteuid", lambda: 1)() != 0:
-        pytest.skip("only root may mount a small disk; the tests with patches stand in")
+        pytest.skip("only root may mount a small disk; a simulated one is tested, too")
     folder = tmp_path / "disk"
     folder.mkdir()
     done = mount("-t", "tmpfs", "-o", "size=160k,nr_inodes=200", "tmpfs", str(folder))
@@ -46,18 +46,6 @@ def small_disk(tmp_path):
 @pytest.fixture
 def recordings(tmp_path):
     return short_recordings(tmp_path / "recordings", 30)
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    rows, original = [], audio.read
-
-    def read(recording, sample_rate):
-        rows.append(recording.row)
-        return original(recording, sample_rate)
-
-    monkeypatch.setattr(audio, "read", read)
-    return rows
 
 
 def assert_full(error, folder):

@@ -33,32 +33,32 @@ from sklearn_speechsent.store.keys import settings_digest
 # --- keys: contents and settings, not names
 
 
-def test_rows_are_found_whatever_their_names_order_and_number(recordings, store, computed):
+def test_rows_are_found_whatever_their_names_order_and_number(recordings, store, decoded):
     bank = MelFilterBank(memory=store)
     expected = MelFilterBank().fit_transform(recordings)
-    computed.clear()
+    decoded.clear()
     bank.fit_transform(recordings[:5])
     bank.fit_transform(recordings[3:9])  # some are there, in another file
-    assert computed == [0, 1, 2, 3, 4, 2, 3, 4, 5]
-    computed.clear()
+    assert decoded == [0, 1, 2, 3, 4, 2, 3, 4, 5]
+    decoded.clear()
     rows = [7, 0, 3, 3, 8, 0]
     found = bank.fit_transform([recordings[row] for row in rows])
     assert_same_frames(found, expected[rows])
     assert (found.starts[[1, 2]] == found.starts[[5, 3]]).all()  # one entry each
     copy = shutil.copy(recordings[2], os.path.dirname(recordings[2]) + "/another name.wav")
     assert_same_frames(bank.fit_transform([copy, os.path.relpath(copy)]), expected[[2, 2]])
-    assert not computed
+    assert not decoded
     assert_same_frames(bank.fit_transform(recordings), expected)
-    assert computed == [9, 10, 11]
+    assert decoded == [9, 10, 11]
     assert (store.summary()["utterances"] == [13, 12]).all()  # of files by name, of frames
 
 
-def test_one_recording_many_times_is_computed_once(recordings, store, computed):
+def test_one_recording_many_times_is_computed_once(recordings, store, decoded):
     frames = MelFilterBank(memory=store, n_jobs=2).fit_transform([recordings[0]] * 9)
-    assert computed == [0] and len(frames) == 9 and len(frames.base) == frames.lengths[0]
+    assert decoded == [0] and len(frames) == 9 and len(frames.base) == frames.lengths[0]
 
 
-def test_segments_and_perturbed_copies_are_entries_of_their_own(recordings, store, computed):
+def test_segments_and_perturbed_copies_are_entries_of_their_own(recordings, store, decoded):
     plain = {"file": recordings[0], "start": None, "end": None}
     table = pd.DataFrame(
         [
@@ -74,20 +74,20 @@ def test_segments_and_perturbed_copies_are_entries_of_their_own(recordings, stor
         ]
     )
     expected = MelFilterBank().fit_transform(table)
-    computed.clear()
+    decoded.clear()
     bank = MelFilterBank(memory=store)
     assert_same_frames(bank.fit_transform(table), expected)
-    assert computed == list(range(8))
+    assert decoded == list(range(8))
     assert_same_frames(bank.fit_transform(table[::-1].reset_index(drop=True)), expected[::-1])
-    assert len(computed) == 8
+    assert len(decoded) == 8
 
 
-def test_files_change_their_keys_with_their_contents(recordings, store, computed):
+def test_files_change_their_keys_with_their_contents(recordings, store, decoded):
     bank = MelFilterBank(memory=store)
     before = bank.fit_transform(recordings[:2])
     shutil.copyfile(recordings[1], recordings[0])
     after = bank.fit_transform(recordings[:2])
-    assert computed == [0, 1]
+    assert decoded == [0, 1]
     assert_same_frames(after, before[[1, 1]])
 
 
@@ -234,26 +234,26 @@ def test_joblib_memory_stands_for_a_folder_inside_its_own(tmp_path, monkeypatch)
         assert check_store(pickle.loads(pickle.dumps(memory))) == check_store(memory)
 
 
-def test_joblib_memory_without_a_location_is_none(recordings, computed):
+def test_joblib_memory_without_a_location_is_none(recordings, decoded):
     assert type(check_store(joblib.Memory(None))) is type(check_store(None)) is NullStore
     bank = MelFilterBank(memory=joblib.Memory(None))
     for _ in range(2):
         bank.fit_transform(recordings[:2])
-    assert len(computed) == 4
+    assert len(decoded) == 4
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_features_in_a_joblib_memory(recordings, tmp_path, computed, shared):
+def test_features_in_a_joblib_memory(recordings, tmp_path, decoded, shared):
     """Also of one that caches functions, or the steps of a Pipeline, at the same time."""
     memory = joblib.Memory(tmp_path / "cache", verbose=0)
     pipeline = make_sentiment_pipeline(memory=memory, n_jobs=1)[:-1]
     if shared:
         pipeline.memory = memory
     expected = uncached(pipeline).fit_transform(recordings)
-    computed.clear()
+    decoded.clear()
     for _ in range(2):
         np.testing.assert_array_equal(clone(pipeline).fit_transform(recordings), expected)
-    assert len(computed) == len(recordings)
+    assert len(decoded) == len(recordings)
     table = FeatureStore(tmp_path / "cache" / "speechsent").summary()
     assert set(table["step"]) == {"files", "mfb", "vad", "cmn", "srext"}
     assert (table["utterances"] == len(recordings)).all()

@@ -60,13 +60,13 @@ STEPS = {
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-def test_every_step_gives_the_same_from_a_store(speech, store, steps, computed):
+def test_every_step_gives_the_same_from_a_store(speech, store, steps, decoded):
     paths = speech.data[:4]
     plain = make_pipeline(*steps)
     names = [name for name in plain.get_params() if name.split("__")[-1] == "memory"]
     stored = clone(plain).set_params(**dict.fromkeys([n for n in names if n != "memory"], store))
     expected = plain.fit_transform(paths)
-    computed.clear()
+    decoded.clear()
     for _ in range(2):
         found = clone(stored).fit_transform(paths)
         if isinstance(expected, UtteranceFrames):
@@ -76,8 +76,8 @@ def test_every_step_gives_the_same_from_a_store(speech, store, steps, computed):
         else:
             assert found.dtype == expected.dtype
             np.testing.assert_array_equal(found, expected)
-        # The second time nothing is computed.
-        assert len(computed) == 4
+        # The second time nothing is decoded.
+        assert len(decoded) == 4
     last = store.summary()
     assert (last["misses"] == 4).all() and (last["hits"] == 4).all()
     assert not strays(store.folder)
@@ -104,7 +104,7 @@ def test_one_path(speech, tmp_path, steps):
 
 
 @pytest.mark.parametrize("perturb", [False, True])
-def test_a_whole_pipeline_gives_the_same_from_a_store(speech, store, perturb, computed):
+def test_a_whole_pipeline_gives_the_same_from_a_store(speech, store, perturb, decoded):
     pipeline = make_sentiment_pipeline(weights=WEIGHTS, random_state=0)
     if perturb:
         pipeline = WaveformPerturbation(
@@ -116,12 +116,12 @@ def test_a_whole_pipeline_gives_the_same_from_a_store(speech, store, perturb, co
     )
     expected = pipeline.fit(data, target).predict_proba(data)
     for _ in range(2):
-        computed.clear()
+        decoded.clear()
         np.testing.assert_array_equal(stored.fit(data, target).predict_proba(data), expected)
-    assert not computed
+    assert not decoded
 
 
-def test_nan_and_skipped_rows(recordings, store, tmp_path, computed):
+def test_nan_and_skipped_rows(recordings, store, tmp_path, decoded):
     import soundfile
 
     soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
@@ -136,10 +136,10 @@ def test_nan_and_skipped_rows(recordings, store, tmp_path, computed):
         with pytest.warns(UserWarning, match=r"2 of 4 recordings were kept as NaN"):
             assert_same_frames(stored.fit_transform(paths), expected)
     skipping = MelFilterBank(on_error="skip", memory=store)
-    computed.clear()
+    decoded.clear()
     with pytest.warns(UserWarning, match=r"2 of 4 recordings were left out"):
         frames = skipping.fit_transform(paths)
-    assert computed == [1, 3]  # problems of recordings are not stored
+    assert decoded == [1, 3]  # problems of recordings are not stored
     assert_same_frames(frames, MelFilterBank().fit_transform(paths[::2]))
     with pytest.raises(audio.RecordingError, match=r"2 of 4 recordings cannot be used"):
         MelFilterBank(memory=store).fit_transform(paths)
