@@ -25,9 +25,16 @@ def test_bands_are_means_of_neighbours():
 
 
 def test_statistics_of_float16_do_not_lose_precision(rng):
-    """Sums of many half-precision frames would overflow or round."""
-    frames = (300 + rng.normal(size=(5000, 2))).astype(np.float16)
-    expected = frames.astype(np.float64)
+    """Sums of many half-precision numbers would overflow, their differences would be rounded."""
+    frames = (3000 + 100 * rng.normal(size=(5000, 30))).astype(np.float16)
+    bands = frames.astype(np.float64).reshape(5000, 2, 15).mean(axis=2)
+    thirds = [
+        bands[start:stop].mean(axis=0) for start, stop in ((0, 1667), (1667, 3333), (3333, 5000))
+    ]
+    steps = np.sqrt((np.diff(bands, axis=0) ** 2).mean(axis=0))
+    expected = [bands.mean(axis=0), bands.std(axis=0), steps, *thirds]
     np.testing.assert_allclose(
-        pool_statistics(frames), [*expected.mean(axis=0), *expected.std(axis=0)], rtol=1e-5
+        pool_statistics(frames, n_bands=2, statistics=("mean", "std", "delta", "thirds")),
+        np.concatenate(expected),
+        rtol=1e-5,
     )
