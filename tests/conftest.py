@@ -1,10 +1,10 @@
-"""What all tests share: where real recordings lie, and tiny stand-ins for them."""
+"""Fixtures of all tests: the data home of real recordings, and small synthetic data."""
 
 import os
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Test processes run side by side; threads of theirs would only wait for one another.
+# Several test processes run at the same time; more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -26,7 +26,7 @@ def data_home() -> Path:
 
 @pytest.fixture(autouse=True)
 def global_generators_untouched():
-    """No code of ours may seed or draw from the global generators of torch."""
+    """No test may find that the package has seeded, or drawn from, torch's global generator."""
     before = torch.random.get_rng_state()
     yield
     assert torch.equal(before, torch.random.get_rng_state()), "torch's global generator moved"

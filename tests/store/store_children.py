@@ -26,18 +26,22 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["sklearn_speechsent.features", "store_children"])
 
 
-def extract(paths, folder, log, *, ready=None, hold=(None, None), die_at=None, **settings):
+def extract(
+    paths, folder, log, *, n_jobs=None, ready=None, hold=(None, None), die_at=None, **settings
+):
     """Extract recordings into a store.
 
     Every decoding adds a line to the file ``log``. The process waits for all that share the
-    barrier ``ready``; at the decoding number ``hold[0]`` it says so through the pipe ``hold[1]``
-    and waits for an answer; it kills itself at line number ``die_at`` of the code of the store.
-    Other settings are limits.
+    barrier ``ready``. At the decoding number ``hold[0]`` it sends a message through the pipe
+    ``hold[1]`` and waits for an answer. It ends itself at line number ``die_at`` of the code of
+    the store. Other settings replace attributes of the store's modules, such as limits.
     """
-    for module in (shard, compute, locks):
-        for name in settings.keys() & vars(module).keys():
-            setattr(module, name, settings[name])
-    n_jobs = settings.get("n_jobs")
+    modules = (shard, compute, locks)
+    for name, value in settings.items():
+        holders = [module for module in modules if name in vars(module)]
+        assert holders, f"there is no {name} to replace"
+        for module in holders:
+            setattr(module, name, value)
     original, decodings = audio.read, count(1)
 
     def read(recording, sample_rate):

@@ -1,4 +1,4 @@
-"""Many at work on one folder: threads, processes, and those that die or stop in the middle."""
+"""Several threads and processes on one folder, also if some are interrupted or stopped."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def expected(recordings):
 
 
 def assert_complete(folder, paths, expected):
-    """Everything is there, once it is whole and nothing else is."""
+    """All features are stored, once and undamaged, and no other file is there."""
     store = FeatureStore(folder)
     before = store.summary()[["utterances", "files", "bytes"]]
     assert_same_frames(MelFilterBank(memory=folder).fit_transform(paths), expected)
@@ -268,16 +268,17 @@ def test_processes_share_the_work(recordings, expected, tmp_path, n):
         n, recordings, tmp_path / "store", tmp_path / "log", _LONGEST_WAIT=TIMEOUT
     )
     assert set(decoded) == set(range(len(recordings)))
-    # Who leases a block has its turn alone, so that nothing is done twice. Without locks all may
-    # want the same block at the same moment, and have one each in hand.
+    # A block is leased under a lock, so that nothing is computed twice. Without locks all processes
+    # may take the same block at the same moment.
     allowed = 0 if files.fcntl else (n - 1) * BLOCK
     assert len(decoded) - len(recordings) <= allowed
     assert_complete(tmp_path / "store", recordings, expected)
 
 
-def test_processes_share_the_work_without_turns(recordings, expected, tmp_path):
-    """As where folders have no locks, but files do: leases are looked at and made at once."""
-    decoded = run_at_once(2, recordings, tmp_path / "store", tmp_path / "log", turn=nullcontext)
+def test_processes_share_the_work_without_folder_locks(recordings, expected, tmp_path):
+    """As where folders cannot be locked, but files can: two may lease a block at the same time."""
+    folders = tmp_path / "store", tmp_path / "log"
+    decoded = run_at_once(2, recordings, *folders, folder_lock=nullcontext)
     assert set(decoded) == set(range(len(recordings)))
     assert_complete(tmp_path / "store", recordings, expected)
 
@@ -316,7 +317,7 @@ def test_others_take_over_from_one_that_is(recordings, expected, tmp_path, end):
             if end == signal.SIGSTOP:
                 os.kill(victim.pid, end)
             else:
-                # Whatever is not leased is done, and the rest is waited for.
+                # What is not leased has been computed, and the survivor waits for the rest.
                 until_held(other_log, len(recordings) - 2 * BLOCK)
                 assert survivor.is_alive()
                 os.kill(victim.pid, end)
@@ -328,7 +329,7 @@ def test_others_take_over_from_one_that_is(recordings, expected, tmp_path, end):
         if end == signal.SIGSTOP:
             assert strays(folder)  # what the one that stands still is writing
             os.kill(victim.pid, signal.SIGCONT)
-            ours.send(b"go on")
+            ours.send(b"resume")
             assert finished(victim)
             assert len(lines(log)) == 2 * BLOCK  # it saw that the rest was done
     assert_same_frames(MelFilterBank(memory=folder).fit_transform(recordings), expected)
