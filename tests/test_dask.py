@@ -261,7 +261,9 @@ def test_grid_search_on_threads_of_one_worker(speech, store, tmp_path, monkeypat
 def test_cross_validation_with_groups(client, speech, store, perturb):
     estimator = pipeline(store)
     if perturb:
-        estimator = WaveformPerturbation(estimator, speeds=(0.9,), snr_db=(), random_state=0)
+        estimator = WaveformPerturbation(
+            estimator, speeds=(0.9,), snr_db=(), predict_speeds=(1.0,), random_state=0
+        )
     options = dict(groups=speech.groups, cv=GroupKFold(4), return_estimator=True)
     data, target = speech.data, speech.target
     expected = cross_validate(local(estimator), data, target, **options)

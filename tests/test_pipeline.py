@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 
 import joblib
 import numpy as np
@@ -25,6 +26,7 @@ from sklearn_speechsent import (
     VoiceActivityDetector,
     make_sentiment_pipeline,
 )
+from sklearn_speechsent.audio import RecordingError
 from sklearn_speechsent.datasets import load_ravdess
 from sklearn_speechsent.metrics import get_scorer
 from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
@@ -342,3 +344,35 @@ def test_other_bins_than_the_weights_expect(ravdess):
     assert isinstance(pipeline["srext"], SpeakerFeatureExtractor)
     with pytest.raises(ValueError, match="80 mel bins"):
         pipeline.fit(paths[:4], y[:4])
+
+
+# -- recordings that cannot be used ----------------------------------------------------------------
+
+
+@pytest.fixture
+def with_silence(rng):
+    """Nine recordings, the fifth of which is silent, and their labels."""
+    recordings = [0.1 * rng.normal(size=8000) for _ in range(9)]
+    recordings[4] = np.zeros(8000)
+    return recordings, [-1, 0, 1] * 3
+
+
+@pytest.mark.parametrize("system", ["small", "2/2SREx-SEResNet-16 + C"])
+@pytest.mark.filterwarnings("ignore:1 of 9|Frames of 1 utterances")
+def test_bad_recordings_are_an_error_or_nan_to_the_end(with_silence, system):
+    X, y = with_silence
+    params = {} if system == "small" else {"max_epochs": 1, "batch_size": 4, "random_state": 0}
+    make = partial(make_sentiment_pipeline, system, weights=None, n_jobs=1, **params)
+    with pytest.raises(RecordingError, match=r"row 4 .*silent"):
+        make().fit(X, y)
+    pipeline = make(on_error="nan").fit(X, y)
+    predicted, proba = pipeline.predict(X), pipeline.predict_proba(X)
+    assert np.flatnonzero(np.isnan(predicted)).tolist() == [4]
+    assert np.isnan(proba[4]).all() and np.isfinite(np.delete(proba, 4, axis=0)).all()
+    without = make().fit(X[:4] + X[5:], y[:4] + y[5:])
+    np.testing.assert_array_equal(np.delete(predicted, 4), without.predict(X[:4] + X[5:]))
+
+
+def test_on_error_is_validated():
+    with pytest.raises(ValueError, match="on_error='skip' must be 'raise' or 'nan'"):
+        make_sentiment_pipeline(on_error="skip")

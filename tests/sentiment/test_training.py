@@ -359,3 +359,22 @@ def test_parameters_of_skorch_without_effect_are_refused(net, data, params):
     (name,) = params
     with pytest.raises(ValueError, match=name):
         net.set_params(**params).fit(*data)
+
+
+# -- utterances of NaN -----------------------------------------------------------------------------
+
+
+def test_utterances_of_nan_are_left_out_and_predicted_as_nan(net, data, rng):
+    X, y = data
+    arrays = list(X)
+    arrays[3] = np.full((1, 8), np.nan, np.float32)
+    broken, good = X.with_frames(arrays), np.arange(12) != 3
+    extra = {"groups": np.arange(12) % 4, "sample_weight": rng.uniform(0.5, 1, 12)}
+    net.set_params(on_error="nan")
+    with pytest.warns(UserWarning, match="1 of 12 rows hold NaN"):
+        found = clone(net).fit(broken, y, **extra)
+    expected = clone(net).fit(X[good], y[good], **{k: v[good] for k, v in extra.items()})
+    with pytest.warns(UserWarning, match=r"row 3 is the first"):
+        predicted = found.predict(broken)
+    np.testing.assert_array_equal(predicted[good], expected.predict(X[good]))
+    assert np.isnan(predicted[3])

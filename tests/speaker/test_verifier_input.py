@@ -98,7 +98,7 @@ def no_training(monkeypatch):
         raise AssertionError("training began")
 
     monkeypatch.setattr(UtteranceNet, "_run_training", fail)
-    monkeypatch.setattr(MelFilterBank, "_extract_all", fail)
+    monkeypatch.setattr(MelFilterBank, "_transform", fail)
 
 
 def test_labels_that_do_not_fit(voices, params, no_training):
