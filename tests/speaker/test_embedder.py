@@ -48,7 +48,9 @@ def computed(monkeypatch):
 
 def test_embeddings_are_those_of_the_verifier(fitted, voices):
     X, _ = voices
-    embeddings = SpeakerEmbedder(fitted).fit_transform(X)
+    embedder = SpeakerEmbedder(fitted)
+    embeddings = embedder.fit_transform(X)
+    assert embedder.weights_.name == "SpeakerVerifier" and embedder.weights_.state == {}
     np.testing.assert_allclose(embeddings, fitted.transform(X), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
     raw = SpeakerEmbedder(fitted, normalize=False).fit_transform(X)

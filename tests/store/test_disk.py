@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,12 +249,13 @@ def test_every_writer_is_closed_when_several_fail(tmp_path, monkeypatch):
 
 @contextmanager
 def read_only(monkeypatch):
-    """Nothing can be created; also for root, who may do as he likes in any folder."""
+    """Nothing can be created or removed; also for root, who has all permissions."""
 
-    def create(folder, name):
+    def create(*args, **kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", create)
         for module in (shard, leases, files):
             patched.setattr(module, "create_locked", create)
         yield
@@ -262,6 +264,8 @@ def read_only(monkeypatch):
 def test_a_read_only_store(tmp_path, recordings, decoded, monkeypatch):
     bank, cmn = (step(memory=tmp_path / "store") for step in (MelFilterBank, SlidingCMN))
     expected = cmn.fit_transform(bank.fit_transform(recordings[:10]))
+    for folder in (tmp_path / "store").iterdir():
+        (folder / f"{'0' * 32}.npy").write_bytes(b"damaged")  # would be removed elsewhere
     decoded.clear()
     with read_only(monkeypatch):
         assert_same_frames(cmn.transform(bank.fit_transform(recordings[:10])), expected)

@@ -167,6 +167,7 @@ def test_frames_through_a_pickle(recordings, store, rows):
     frames = SlidingCMN(memory=store).fit_transform(
         MelFilterBank(memory=store).fit_transform(recordings)
     )[rows]
+    assert_same_frames(frames, [np.array(frame) for frame in frames])  # opens memory maps
     content = pickle.dumps(frames)
     assert len(content) < 3000
     again = pickle.loads(content)

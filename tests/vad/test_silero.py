@@ -70,10 +70,10 @@ def test_scores_are_the_probabilities_at_the_centres_of_frames(silero, waves):
     scores = detector.frame_scores(waves)
     assert max(map(np.max, scores)) > 0.5 > min(map(np.min, scores)), "all alike"
     for wave, found in zip(waves, scores, strict=True):
-        scores = windows(silero, wave)
+        probabilities = windows(silero, wave)
         assert len(found) == 1 + (len(wave) - 400) // 160
         centres = [160 * frame + 200 for frame in range(len(found))]
-        expected = [scores[centre // 512] for centre in centres]
+        expected = [probabilities[centre // 512] for centre in centres]
         np.testing.assert_allclose(found, expected, atol=1e-5)
         assert found.dtype == np.float32
 
