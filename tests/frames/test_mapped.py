@@ -169,9 +169,11 @@ def test_no_descriptor_is_left_behind(tmp_path, rng):
     assert n_descriptors(tmp_path) == 0
 
 
-def test_threads_read_at_once(pair, rng, monkeypatch, request):
-    monkeypatch.setattr(mapped, "_MAPPED", 100)
-    files, array = pair
+@pytest.mark.parametrize("limits", [{"_MAPPED": 100}, {}], ids=["few maps", "many maps"])
+def test_threads_read_at_once(tmp_path, rng, monkeypatch, request, limits):
+    for name, value in limits.items():
+        monkeypatch.setattr(mapped, name, value)
+    files, array = written(tmp_path, rng, [2] * 100)
     tasks = [rng.integers(len(array), size=(300, 5)) for _ in range(4)]
     barrier, wrong = threading.Barrier(len(tasks)), []
     interval = sys.getswitchinterval()

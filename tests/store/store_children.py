@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ import sklearn_speechsent.store.compute as compute
 import sklearn_speechsent.store.shard as shard
 import sklearn_speechsent.utils.files as locks
 from sklearn_speechsent import MelFilterBank, audio
+from sklearn_speechsent.store.leases import Leases
 
 #: Seconds after which a test gives up; nothing here takes one.
 TIMEOUT = 120
@@ -59,6 +61,14 @@ def extract(
     if die_at is not None:
         sys.settrace(_killer(die_at))
     MelFilterBank(memory=folder, n_jobs=n_jobs).fit_transform(paths)
+
+
+class SlowLeases(Leases):
+    """Takes a moment between looking at the leases of others and adding its own."""
+
+    def add(self, keys):
+        threading.Event().wait(0.3)
+        super().add(keys)
 
 
 def _killer(die_at):

@@ -8,7 +8,7 @@ from contextlib import ExitStack, nullcontext
 import joblib
 import numpy as np
 import pytest
-from store_children import CONTEXT, TIMEOUT, finished, lines, process
+from store_children import CONTEXT, TIMEOUT, SlowLeases, finished, lines, process
 from store_corpus import (
     a_step_cache,
     assert_same_frames,
@@ -275,12 +275,16 @@ def test_processes_share_the_work(recordings, expected, tmp_path, n):
     assert_complete(tmp_path / "store", recordings, expected)
 
 
-def test_processes_share_the_work_without_folder_locks(recordings, expected, tmp_path):
-    """As where folders cannot be locked, but files can: two may lease a block at the same time."""
-    folders = tmp_path / "store", tmp_path / "log"
-    decoded = run_at_once(2, recordings, *folders, folder_lock=nullcontext)
-    assert set(decoded) == set(range(len(recordings)))
-    assert_complete(tmp_path / "store", recordings, expected)
+@pytest.mark.parametrize("locked", [True, False])
+def test_two_processes_want_the_same_block(recordings, expected, tmp_path, locked):
+    """They look at leases and add theirs under a lock of the folder, where folders have locks."""
+    options = {} if locked else {"folder_lock": nullcontext}
+    paths, folder = recordings[:BLOCK], tmp_path / "store"
+    decoded = run_at_once(
+        2, paths, folder, tmp_path / "log", Leases=SlowLeases, _LONGEST_WAIT=TIMEOUT, **options
+    )
+    assert sorted(decoded) == sorted([*range(BLOCK)] * (1 if locked and files.fcntl else 2))
+    assert_complete(folder, paths, expected[:BLOCK])
 
 
 def test_processes_with_other_rows_and_threads(recordings, expected, tmp_path):

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -220,6 +221,19 @@ def test_a_store_is_its_folder(tmp_path, monkeypatch):
     assert FeatureStore("~/here") == store
     bank = clone(MelFilterBank(memory=store))
     assert bank.memory == store
+
+
+def test_room_is_what_is_free_on_the_disk(tmp_path, monkeypatch):
+    asked = []
+
+    def disk_usage(folder):
+        asked.append(folder)
+        return SimpleNamespace(total=100, used=70, free=30)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    n_bytes, where, remedy = FeatureStore(tmp_path / "new" / "store").room()
+    assert n_bytes == 30 and asked == [tmp_path]
+    assert str(tmp_path) in where and "memory=" in remedy
 
 
 # --- joblib.Memory as memory
