@@ -166,9 +166,6 @@ def test_random_state_decides(cls):
     assert not np.allclose(results[0], results[2])
 
 
-@pytest.mark.parametrize(
-    "cls", [c for c in public_estimators() if issubclass(c, UtteranceNet)], ids=lambda c: c.__name__
-)
 def test_fitted_attributes_are_documented(cls):
     """Those of skorch are documented there."""
     with torch.random.fork_rng(devices=[]):
@@ -181,4 +178,4 @@ def test_fitted_attributes_are_documented(cls):
     documented = {name for entry in doc["Attributes"] for name in entry.name.split(", ")}
     fitted = small(cls).fit(inputs(cls), labels())
     public = {name for name in vars(fitted) if name.endswith("_") and not name.startswith("_")}
-    assert public <= documented | set(skorchs)
+    assert public <= documented | (set(skorchs) if issubclass(cls, UtteranceNet) else set())
