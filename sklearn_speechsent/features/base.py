@@ -36,9 +36,6 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
     _step: ClassVar[str]
     #: Label of its progress bar.
     _label: ClassVar[str]
-    #: Whether results are frames, rather than one row per utterance.
-    _makes_frames = True
-
     n_jobs: int | None
     memory: Any
     verbose: int
@@ -122,6 +119,11 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
     def _function(self, rows: Any) -> Function:
         """What is computed of a batch of rows."""
         raise NotImplementedError
+
+    @property
+    def _makes_frames(self) -> bool:
+        """Whether results are frames, rather than one row per utterance."""
+        return True
 
     def _lengths(self, rows: Any) -> NDArray[np.int64] | None:
         """Number of frames of each result, where that is known beforehand."""

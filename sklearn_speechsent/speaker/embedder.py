@@ -85,7 +85,6 @@ class SpeakerEmbedder(FrozenTransformer):
     """
 
     _step, _label = "spe", "SpE"
-    _makes_frames = False
     _parameter_constraints: dict[str, list[Any]] = {
         "weights": WEIGHTS_CONSTRAINT,
         "normalize": ["boolean"],
@@ -120,6 +119,10 @@ class SpeakerEmbedder(FrozenTransformer):
 
     def _output(self) -> Callable[[Any], NDArray[Any]]:
         return Tensor.numpy
+
+    @property
+    def _makes_frames(self) -> bool:
+        return False
 
     def _lengths(self, rows: FrameRows) -> NDArray[np.int64]:
         return np.ones(len(rows), np.int64)

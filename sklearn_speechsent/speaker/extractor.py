@@ -181,7 +181,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         self.verbose = verbose
 
     @property
-    def _makes_frames(self) -> bool:  # type: ignore[override]
+    def _makes_frames(self) -> bool:
         return self.pooling is None
 
     def _fit(self, X: Any, y: Any) -> FrameRows:
