@@ -89,16 +89,16 @@ def test_every_step_gives_the_same_from_a_store(speech, store, steps, decoded):
 def test_one_path(speech, tmp_path, steps):
     """Neither a store nor the number of threads changes a bit of the features."""
     results = []
-    for memory, n_jobs in [(None, 1), (None, 2), (tmp_path / "one", 1), (tmp_path / "two", 2)]:
+    for memory, n_jobs in [(None, 1), (None, 2), (tmp_path, 2)]:
         pipeline = clone(make_pipeline(*steps))
         given = {"memory": memory, "n_jobs": n_jobs}
         parameters = [name for name in pipeline.get_params() if "__" in name]
         pipeline.set_params(
             **{n: given[n.split("__")[-1]] for n in parameters if n.split("__")[-1] in given}
         )
-        results.append(pipeline.fit_transform(speech.data[:5]))
+        results.append(pipeline.fit_transform(speech.data[:3]))
         if memory is not None:
-            assert (FeatureStore(memory).summary()["utterances"] == 5).all()
+            assert (FeatureStore(memory).summary()["utterances"] == 3).all()
     for found in results[1:]:
         assert_same_frames(list(found), list(results[0]))
 
