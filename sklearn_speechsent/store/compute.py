@@ -69,14 +69,20 @@ def compute_all(
     ndarray or Exception
         One per row.
     """
-    size = max(1, min(_UNSTORED, n // (4 * joblib.effective_n_jobs(n_jobs))))
-    parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    blocks = (list(range(first, min(first + size, n))) for first in range(0, n, size))
-    results = parallel(joblib.delayed(_list)(function, take(rows)) for rows in blocks)
+    n_workers = joblib.effective_n_jobs(n_jobs)
     with tqdm(total=n, desc=label, unit="utt", disable=not verbose) as bar:
+        results: Iterable[Iterable[NDArray[Any] | Exception]]
+        if n_workers == 1:  # one batch, whose items come as they are computed
+            results = [function(take(list(range(n))))]
+        else:
+            size = max(1, min(_UNSTORED, n // (4 * n_workers)))
+            blocks = (list(range(first, min(first + size, n))) for first in range(0, n, size))
+            parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+            results = parallel(joblib.delayed(_list)(function, take(rows)) for rows in blocks)
         for block in results:
-            bar.update(len(block))
-            yield from block
+            for result in block:
+                bar.update()
+                yield result
 
 
 def _list(function: Function, batch: Any) -> list[NDArray[Any] | Exception]:
