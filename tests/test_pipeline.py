@@ -24,6 +24,7 @@ from sklearn_speechsent import (
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
     VoiceActivityDetector,
+    WaveformPerturbation,
     make_sentiment_pipeline,
 )
 from sklearn_speechsent.audio import RecordingError
@@ -371,6 +372,15 @@ def test_bad_recordings_are_an_error_or_nan_to_the_end(with_silence, system):
     assert np.isnan(proba[4]).all() and np.isfinite(np.delete(proba, 4, axis=0)).all()
     without = make().fit(X[:4] + X[5:], y[:4] + y[5:])
     np.testing.assert_array_equal(np.delete(predicted, 4), without.predict(X[:4] + X[5:]))
+
+
+@pytest.mark.filterwarnings("ignore:[34] of (27|36) ")
+def test_averages_over_speeds_are_nan_for_bad_recordings(with_silence):
+    X, y = with_silence
+    pipeline = make_sentiment_pipeline(weights=None, n_jobs=1, on_error="nan")
+    model = WaveformPerturbation(pipeline).fit(X, y)
+    assert np.flatnonzero(np.isnan(model.predict(X))).tolist() == [4]
+    assert np.isnan(model.predict_proba(X)[4]).all()
 
 
 def test_on_error_is_validated():

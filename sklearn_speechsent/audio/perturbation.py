@@ -35,6 +35,7 @@ from sklearn_speechsent.audio.recording import (
     is_waveform_table,
     validated_waveforms,
 )
+from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
     BaseSearchCV,
@@ -287,12 +288,13 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         -------
         ndarray of shape (n,)
             Intensities, or levels: the number of thresholds exceeded with an average probability
-            above one half.
+            above one half; NaN where the estimator gives NaN.
         """
         if len(self.predict_speeds) > 1 and is_classifier(self):
             proba = self._average("predict_proba", X)
             above = 1 - np.cumsum(proba, axis=1)[:, :-1]
-            return self.classes_[(above > 0.5).sum(axis=1)]
+            levels = self.classes_[(above > 0.5).sum(axis=1)]
+            return nan_where(levels, np.isnan(proba).any(axis=1))
         return self._average("predict", X)
 
     @available_if(_has_probabilities)

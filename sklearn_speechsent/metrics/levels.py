@@ -213,3 +213,31 @@ def sampling_weights(index: NDArray[np.int64], exponent: float) -> NDArray[np.fl
         return None
     weights = np.bincount(index).astype(np.float64)[index] ** -exponent
     return weights / weights.sum()
+
+
+def nan_where(levels: NDArray, unknown: NDArray) -> NDArray:
+    """Predicted levels with NaN where none can be given.
+
+    Parameters
+    ----------
+    levels : ndarray of shape (n,)
+    unknown : ndarray of bool of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Of floats if there is one that is unknown.
+
+    Raises
+    ------
+    ValueError
+        If one is unknown and levels are not numbers.
+    """
+    if not unknown.any():
+        return levels
+    if levels.dtype.kind not in "iufb":
+        raise ValueError(
+            f"There is no level for row {int(np.flatnonzero(unknown)[0])}, and NaN is not among "
+            f"labels of dtype {levels.dtype}. Use numbers as labels, or predict_proba."
+        )
+    return np.where(unknown, np.nan, levels.astype(np.float64))

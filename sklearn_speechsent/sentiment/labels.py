@@ -108,34 +108,6 @@ def label_index(y: NDArray[Any], levels: NDArray[Any]) -> NDArray[np.int64]:
     return index
 
 
-def nan_where(levels: NDArray[Any], unknown: NDArray[np.bool_]) -> NDArray[Any]:
-    """Predicted levels with NaN where none can be given.
-
-    Parameters
-    ----------
-    levels : ndarray of shape (n,)
-    unknown : ndarray of bool of shape (n,)
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Of floats if there is one that is unknown.
-
-    Raises
-    ------
-    ValueError
-        If one is unknown and levels are not numbers.
-    """
-    if not unknown.any():
-        return levels
-    if levels.dtype.kind not in "iufb":
-        raise ValueError(
-            f"There is no level for row {int(np.flatnonzero(unknown)[0])}, and NaN is not among "
-            f"labels of dtype {levels.dtype}. Use numbers as labels, or predict_proba."
-        )
-    return np.where(unknown, np.nan, levels.astype(np.float64))
-
-
 def warn_left_out(n_left_out: int, n: int) -> None:
     """Warn that rows of NaN are not trained on.
 

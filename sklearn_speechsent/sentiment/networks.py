@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
-from sklearn_speechsent.sentiment.labels import find_levels, nan_where
+from sklearn_speechsent.sentiment.labels import find_levels
 from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 from sklearn_speechsent.training.net import Outputs
 from sklearn_speechsent.utils.sklearn_compat import check_target

@@ -38,10 +38,10 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.sentiment.labels import (
     find_levels,
     label_index,
-    nan_where,
     warn_left_out,
 )
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
