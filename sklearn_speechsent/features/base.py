@@ -130,9 +130,10 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
         return None
 
     def _finish(self, made: UtteranceFrames, rows: Any) -> Any:
-        """Output of the step; settings and embeddings of the frames go with their utterances."""
-        made.frame_settings.update(rows.frames.frame_settings)
-        return made.with_embeddings(rows.frames.embeddings)
+        """Output of the step; what is known of the frames goes with their utterances."""
+        frames = rows.frames
+        made.frame_settings.update(frames.frame_settings)
+        return made.with_embeddings(frames.embeddings).with_metadata(frames.metadata)
 
     def _transform(self, rows: Any) -> Any:
         made, problems = self._compute(rows)

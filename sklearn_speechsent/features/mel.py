@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
@@ -175,6 +176,7 @@ class MelFilterBank(FramesTransformer):
                 'rows with on_error="nan".'
             )
         n_features = None
+        index = X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None
         if is_waveform_table(X):
             X = validated_waveforms(self, X, reset=reset)
             n_features = X.shape[1]
@@ -191,7 +193,7 @@ class MelFilterBank(FramesTransformer):
             )
         if self.on_error == "raise":
             audio.raise_for_bad_recordings(list(problems.values()), len(recordings))
-        return RecordingRows(recordings, self.n_jobs, problems)
+        return RecordingRows(recordings, self.n_jobs, problems, index)
 
     def _function(self, rows: RecordingRows) -> Function:
         return partial(_extract, arguments=self._arguments())
@@ -215,7 +217,10 @@ class MelFilterBank(FramesTransformer):
             )
         assert frames is not None
         frames.frame_settings.update(self._frame_settings())
-        return frames
+        metadata = rows.metadata()
+        if len(frames) < len(rows):
+            metadata = metadata[~np.isin(np.arange(len(rows)), sorted(failed))]
+        return frames.with_metadata(metadata)
 
     def _samples(self, seconds: float) -> int:
         return max(1, int(self.sample_rate * seconds + 1e-6))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sklearn_speechsent.frames.mapped import FrameFiles
@@ -35,12 +36,14 @@ class UtteranceFrames:
         One vector per utterance, for instance of its speaker.
     keys : ndarray of uint8 of shape (n, 16), optional
         Cache keys of the frames of each utterance; frames that come out of a store have them.
+    metadata : DataFrame of n rows, optional
+        What is known about each utterance: its index is that of X, and steps add columns.
 
     Raises
     ------
     ValueError
         If a row range lies outside of ``base`` or ends before it starts, or there is not one
-        embedding per utterance.
+        embedding, or one row of metadata, per utterance.
 
     Examples
     --------
@@ -62,6 +65,7 @@ class UtteranceFrames:
         frame_settings: Mapping[str, Any] | None = None,
         embeddings: ArrayLike | None = None,
         keys: NDArray[np.uint8] | None = None,
+        metadata: pd.DataFrame | None = None,
     ) -> None:
         self.base = base if isinstance(base, (np.ndarray, FrameFiles)) else np.asarray(base)
         self.starts = np.asarray(starts, dtype=np.int64)
@@ -69,6 +73,7 @@ class UtteranceFrames:
         self.frame_settings: dict[str, Any] = dict(frame_settings or {})
         self.embeddings = None if embeddings is None else np.asarray(embeddings)
         self.keys = keys
+        self.metadata = metadata
         if self.base.ndim < 1:
             raise ValueError("base must have at least one axis, time first.")
         if self.starts.shape != self.stops.shape or self.starts.ndim != 1:
@@ -90,6 +95,11 @@ class UtteranceFrames:
                 f"embeddings must have shape ({len(self.starts)}, n_values), one row per "
                 f"utterance, got {self.embeddings.shape}."
             )
+        if self.metadata is not None and len(self.metadata) != len(self.starts):
+            raise ValueError(
+                f"metadata must have {len(self.starts)} rows, one per utterance, got "
+                f"{len(self.metadata)}."
+            )
 
     @classmethod
     def from_arrays(
@@ -99,6 +109,7 @@ class UtteranceFrames:
         dtype: DTypeLike | None = None,
         frame_settings: Mapping[str, Any] | None = None,
         embeddings: ArrayLike | None = None,
+        metadata: pd.DataFrame | None = None,
     ) -> UtteranceFrames:
         """Copy one array per utterance into a flat base.
 
@@ -108,7 +119,7 @@ class UtteranceFrames:
             All trailing shapes must agree.
         dtype : dtype, optional
             Type of the base; by default the common type of the arrays.
-        frame_settings, embeddings
+        frame_settings, embeddings, metadata
             See :class:`UtteranceFrames`.
 
         Returns
@@ -135,7 +146,12 @@ class UtteranceFrames:
         base = np.empty((int(stops[-1]), *trailing), dtype or np.result_type(*matrices))
         np.concatenate(matrices, out=base, casting="same_kind")
         return cls(
-            base, stops - lengths, stops, frame_settings=frame_settings, embeddings=embeddings
+            base,
+            stops - lengths,
+            stops,
+            frame_settings=frame_settings,
+            embeddings=embeddings,
+            metadata=metadata,
         )
 
     @property
@@ -194,6 +210,7 @@ class UtteranceFrames:
             frame_settings=self.frame_settings,
             embeddings=None if self.embeddings is None else self.embeddings[key],
             keys=None if self.keys is None else self.keys[key],
+            metadata=None if self.metadata is None else self.metadata.iloc[key],
         )
 
     def __repr__(self) -> str:
@@ -222,7 +239,11 @@ class UtteranceFrames:
         """
         frame_settings = {**self.frame_settings, **settings}
         return UtteranceFrames.from_arrays(
-            arrays, dtype=dtype, frame_settings=frame_settings, embeddings=self.embeddings
+            arrays,
+            dtype=dtype,
+            frame_settings=frame_settings,
+            embeddings=self.embeddings,
+            metadata=self.metadata,
         )
 
     def with_embeddings(self, embeddings: ArrayLike | None) -> UtteranceFrames:
@@ -245,6 +266,39 @@ class UtteranceFrames:
             frame_settings=self.frame_settings,
             embeddings=embeddings,
             keys=self.keys,
+            metadata=self.metadata,
+        )
+
+    def with_metadata(
+        self, metadata: pd.DataFrame | None = None, **columns: Any
+    ) -> UtteranceFrames:
+        """Same frames with what is known about each utterance.
+
+        Parameters
+        ----------
+        metadata : DataFrame of n rows, optional
+            Takes the place of the present one; None extends that.
+        **columns : array-like of shape (n,)
+            Columns to add or replace.
+
+        Returns
+        -------
+        UtteranceFrames
+            The same frames over the same base.
+        """
+        if metadata is None:
+            metadata = self.metadata
+        if columns:
+            metadata = pd.DataFrame(index=range(len(self))) if metadata is None else metadata
+            metadata = metadata.assign(**columns)
+        return UtteranceFrames(
+            self.base,
+            self.starts,
+            self.stops,
+            frame_settings=self.frame_settings,
+            embeddings=self.embeddings,
+            keys=self.keys,
+            metadata=metadata,
         )
 
     def compact(self) -> UtteranceFrames:
@@ -265,6 +319,7 @@ class UtteranceFrames:
             frame_settings=self.frame_settings,
             embeddings=self.embeddings,
             keys=self.keys,
+            metadata=self.metadata,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -275,7 +330,7 @@ class UtteranceFrames:
         if in_memory and 2 * self.lengths.sum() < len(self.base):
             frames = self.compact()
         stored = {"base": frames.base} if file is None else {"memmap": file}
-        names = ("starts", "stops", "frame_settings", "embeddings", "keys")
+        names = ("starts", "stops", "frame_settings", "embeddings", "keys", "metadata")
         return {name: getattr(frames, name) for name in names} | stored
 
     def __setstate__(self, state: dict[str, Any]) -> None:

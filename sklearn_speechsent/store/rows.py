@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from sklearn_speechsent.audio.recording import Recording, RecordingError
@@ -61,6 +62,8 @@ class RecordingRows:
         Threads that read files for their digests.
     problems : dict of int to RecordingError, optional
         Rows whose headers tell that they cannot be used.
+    index : Index, optional
+        Labels of the rows, where X has them.
     """
 
     def __init__(
@@ -68,13 +71,20 @@ class RecordingRows:
         recordings: list[Recording],
         n_jobs: int | None,
         problems: dict[int, RecordingError] | None = None,
+        index: pd.Index | None = None,
     ) -> None:
         self.recordings = recordings
         self.n_jobs = n_jobs
         self.problems = problems or {}
+        self.index = index
 
     def __len__(self) -> int:
         return len(self.recordings)
+
+    def metadata(self) -> pd.DataFrame:
+        """Table with the row of X that each recording is, or is a copy of."""
+        rows = [r.row if r.origin is None else r.origin for r in self.recordings]
+        return pd.DataFrame({"row": rows}, index=self.index)
 
     def take(self, rows: list[int]) -> list[Recording]:
         """Recordings of some rows."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sklearn_speechsent import MelFilterBank
+from sklearn_speechsent import MelFilterBank, SlidingCMN
 from sklearn_speechsent.audio import RecordingError, check_recordings
 
 RATE = 16000
@@ -282,3 +282,14 @@ def test_bad_rows_only_are_an_error(bad_files, on_error):
     X = [bad_files["missing"][0], bad_files["silent"][0]]
     with pytest.raises(RecordingError, match="2 of 2"):
         MelFilterBank(on_error=on_error).fit_transform(X)
+
+
+def test_frames_know_the_rows_and_the_index_of_X(wav, tmp_path):
+    rows = pd.DataFrame({"file": [wav] * 3}, index=["x", "y", "z"])
+    frames = MelFilterBank().fit_transform(rows)
+    assert list(frames.metadata.index) == ["x", "y", "z"]
+    rows.loc["y", "file"] = "missing.wav"
+    for step in (MelFilterBank(on_error="skip"), MelFilterBank(on_error="skip", memory=tmp_path)):
+        with pytest.warns(UserWarning, match="1 of 3"):
+            frames = SlidingCMN().fit_transform(step.fit_transform(rows))
+        assert frames.metadata["row"].to_dict() == {"x": 0, "z": 2}

@@ -347,3 +347,20 @@ def test_paths_belong_into_mel_filter_bank(X):
         SlidingCMN().fit(X)
     with pytest.raises(TypeError, match="MelFilterBank"):
         as_utterance_frames(X)
+
+
+def test_metadata_goes_with_its_utterances():
+    frames = UtteranceFrames.from_arrays(
+        [np.full((length, 2), float(length)) for length in (3, 5, 4)],
+        metadata=pd.DataFrame({"duration": [0.3, 0.5, 0.4]}, index=["a", "b", "c"]),
+    )
+    picked = pickle.loads(pickle.dumps(frames[[2, 0]]))
+    assert picked.metadata.to_dict("list") == {"duration": [0.4, 0.3]}
+    assert list(picked.metadata.index) == ["c", "a"]
+    assert list(frames[frames.lengths > 3].metadata.index) == ["b", "c"]
+    assert list(frames[[]].metadata.columns) == ["duration"]
+    extended = frames.with_metadata(speech=[1.0, 0.5, 0.0]).compact()
+    assert list(extended.metadata.columns) == ["duration", "speech"]
+    assert list(frames.metadata.columns) == ["duration"]
+    with pytest.raises(ValueError, match="metadata must have 3 rows"):
+        frames.with_metadata(extended.metadata[:2])
