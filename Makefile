@@ -4,22 +4,37 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Real recordings and pre-trained weights, if they lie next to the checkout.
-ifneq ($(wildcard ../shared/data_home),)
-export SPEECHSENT_DATA ?= $(abspath ../shared/data_home)
+# Real recordings and pre-trained weights, if they lie next to the checkout or at the default place.
+DATA := $(firstword $(wildcard ../shared/data_home $(HOME)/speechsent_data))
+ifneq ($(DATA),)
+export SPEECHSENT_DATA ?= $(abspath $(DATA))
 endif
 
-.PHONY: demo test table1 lint clean
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: demo test check test-plain test-data table1 lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
 
-test: $(STAMP)
+test: check test-plain test-data
+
+check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Without a data home, or nobody would notice a test that needs one and does not say so.
+test-plain: $(STAMP)
+	SPEECHSENT_DATA=$(CURDIR)/no_data_home $(PYTEST) -m "not data"
+
+test-data: $(STAMP)
+ifdef SPEECHSENT_DATA
+	$(PYTEST) -m data
+else
+	@echo "There is no data home: tests marked 'data' do not run. SPEECHSENT_DATA says where it is."
+endif
 
 # About ten minutes, less where features are cached. The row of openSMILE is skipped unless the extra
 # "benchmark" is installed.

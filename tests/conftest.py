@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the data home of real recordings, and small synthetic data."""
+"""Hooks and fixtures of all tests: the data home of real recordings, and small synthetic data."""
 
 import os
 from pathlib import Path
@@ -10,18 +10,77 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import reusable_executor
 
 from sklearn_speechsent import UtteranceFrames
+from sklearn_speechsent.pretrained import get_weights, weights_path
 from sklearn_speechsent.utils.files import get_data_home
+
+DATA_HOME = get_data_home()
+#: Data home of all tests that are not marked ``data``. Nobody makes this folder.
+NO_DATA_HOME = Path(__file__).parent / "no_data_home"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items):
+    """Mark the tests that ask for the data home, directly or through a fixture."""
+    for item in items:
+        if "data_home" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Let only tests marked ``data`` see the data home, from the set-up of their fixtures on."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("data") is None:
+            patch.setenv("SPEECHSENT_DATA", str(NO_DATA_HOME))
+        return (yield)
+
+
+def pytest_runtest_setup(item):
+    """Skip tests marked ``data`` where there is no data home; fail if one was named."""
+    if item.get_closest_marker("data") is None or (DATA_HOME / "ravdess").is_dir():
+        return
+    if os.environ.get("SPEECHSENT_DATA"):
+        pytest.fail(f"SPEECHSENT_DATA is {DATA_HOME}, which has no folder ravdess", pytrace=False)
+    pytest.skip(f"no real recordings in {DATA_HOME}; point SPEECHSENT_DATA to them")
 
 
 @pytest.fixture(scope="session")
 def data_home() -> Path:
-    """Data home with real recordings; the test is skipped where there is none."""
-    home = get_data_home()
-    if not (home / "ravdess").is_dir():
-        pytest.skip(f"no real recordings in {home}; point SPEECHSENT_DATA to them")
+    """Data home with real recordings. Tests that ask for it are marked ``data``."""
+    return DATA_HOME
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path) -> Path:
+    """Empty data home."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("SPEECHSENT_DATA", str(home))
     return home
+
+
+@pytest.fixture
+def wespeaker(home) -> Path:
+    """Empty file in the place of WeSpeaker's weights, which is enough to make a pipeline."""
+    path = weights_path(get_weights("wespeaker-voxceleb-resnet34"))
+    path.parent.mkdir()
+    path.touch()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_workers_left():
+    """End joblib's worker processes after the test that started them.
+
+    Workers leave after 300 idle seconds. A later test that meets the pool at that moment waits for
+    them for ever, and one that forks copies the locks of the pool's threads.
+    """
+    yield
+    if reusable_executor._executor is not None:
+        reusable_executor._executor.shutdown(wait=True)
 
 
 @pytest.fixture(autouse=True)

@@ -31,23 +31,6 @@ FROM_SCRATCH = {
 }
 
 
-@pytest.fixture
-def home(monkeypatch, tmp_path):
-    """An empty data home."""
-    monkeypatch.setenv("SPEECHSENT_DATA", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def wespeaker(home):
-    """A file in the place of WeSpeaker's weights, which is enough to make a pipeline."""
-    path = weights_path(get_weights(WESPEAKER))
-    path.parent.mkdir()
-    path.touch()
-    return path
-
-
 def named(pipeline):
     """Names of speaker networks among the parameters of a pipeline."""
     params = pipeline.get_params()

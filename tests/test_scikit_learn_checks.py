@@ -169,7 +169,7 @@ def test_weights_act_like_repetition(cls, rng):
     right = np.repeat([0, 1], 30)
     wrong = 1 - right
     weight = np.repeat([1.0, 0.0], 60)
-    net = cls(**_TABLES).fit(
-        np.vstack([X, X]), np.concatenate([right, wrong]), sample_weight=weight
-    )
+    # Eight epochs without a schedule leave it to the seed (.62 to 1), these do not.
+    net = cls(**_TABLES | dict(max_epochs=20, lr_schedule="milestones"))
+    net.fit(np.vstack([X, X]), np.concatenate([right, wrong]), sample_weight=weight)
     assert np.mean(np.rint(net.predict(X)) == right) > 0.95

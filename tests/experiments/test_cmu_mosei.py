@@ -223,7 +223,7 @@ def test_systems_by_name():
 
 
 @pytest.mark.parametrize("name", cmu_mosei.SYSTEMS)
-def test_every_system_can_be_made(name, tmp_path):
+def test_every_system_can_be_made(name, tmp_path, wespeaker):
     arguments = ["--out", str(tmp_path), "--epochs", "7", "--precision", "bfloat16"]
     args = cmu_mosei.parse(arguments)
     system = cmu_mosei.make_row(name, args, FeatureStore(tmp_path))

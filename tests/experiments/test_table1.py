@@ -157,10 +157,8 @@ def test_lists_rows(capsys):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_every_row_can_be_made(row):
+def test_every_row_can_be_made(row, wespeaker):
     """Keys see what matters and not where, how fast or how verbosely it is computed."""
-    if row.needs == "weights" and row.name.startswith("1/2"):
-        pytest.importorskip("onnx")
     settings = Settings(LEVELS, epochs=3, rival_epochs=3)
     key = key_of(row.make(settings))
     elsewhere = replace(settings, memory="elsewhere", verbose=1, jobs=2)

@@ -1,4 +1,4 @@
-"""An empty data home, and registered weights on a web server of this machine."""
+"""Registered weights on a web server of this machine."""
 
 import hashlib
 
@@ -6,15 +6,6 @@ import pytest
 from faulty_server import serving
 
 from sklearn_speechsent.pretrained import REGISTRY, RegisteredWeights, get_weights
-
-
-@pytest.fixture
-def home(monkeypatch, tmp_path):
-    """An empty data home."""
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("SPEECHSENT_DATA", str(home))
-    return home
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.training.data import RandomBatches, UtteranceDataset
 from sklearn_speechsent.training.net import UtteranceNet
 
-WEIGHTS = "wespeaker-voxceleb-resnet34"
+WEIGHTS = "speechsent-seresnet"
 
 
 class RecordingNetwork(SentimentNetwork):
