@@ -70,7 +70,7 @@ class AudioFile:
         path = str(recording.source)
         header = Promise()
         try:
-            self._stream: Any = open(path, "rb")
+            self._stream: Any = open(path, "rb", buffering=0)
         except OSError as exception:
             raise _cannot_open(recording, path, exception, header) from exception
         try:
