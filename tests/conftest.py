@@ -128,13 +128,13 @@ def decoded(monkeypatch):
     """Rows of the recordings that were decoded in this process, in order."""
     from sklearn_speechsent import audio
 
-    rows, original = [], audio.read
+    rows, original = [], audio.read_blocks
 
     def read(recording, sample_rate):
         rows.append(recording.row)
         return original(recording, sample_rate)
 
-    monkeypatch.setattr(audio, "read", read)
+    monkeypatch.setattr(audio, "read_blocks", read)
     return rows
 
 

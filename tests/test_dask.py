@@ -31,7 +31,7 @@ distributed = pytest.importorskip("distributed")
 TIMEOUT = 240
 
 
-READ = audio.read
+READ = audio.read_blocks
 GRID = {"cmn__window": [None, 0.2], "net__alpha": [1.0, 100.0]}
 #: Every worker process that there was.
 WORKERS: set[int] = set()
@@ -168,7 +168,7 @@ def before_row(row, act):
             act(recording)
         return READ(recording, sample_rate)
 
-    audio.read = read
+    audio.read_blocks = read
 
 
 def die_at_row(row, flag):
@@ -183,7 +183,7 @@ def fail_at_row(row):
 
 
 def as_before():
-    audio.read = READ
+    audio.read_blocks = READ
 
 
 def wait_without_limit():

@@ -1,6 +1,5 @@
 """Recordings: reading, validation and perturbation."""
 
-from sklearn_speechsent.audio.io import duration, probe, read
 from sklearn_speechsent.audio.perturbation import WaveformPerturbation
 from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
@@ -8,6 +7,7 @@ from sklearn_speechsent.audio.recording import (
     RecordingError,
     as_recordings,
 )
+from sklearn_speechsent.audio.samples import duration, probe, read, read_blocks
 from sklearn_speechsent.audio.validation import (
     CHECK_HINT,
     check_recordings,
@@ -28,4 +28,5 @@ __all__ = [
     "probe",
     "raise_for_bad_recordings",
     "read",
+    "read_blocks",
 ]

@@ -1,177 +1,196 @@
-"""Reading of recordings, the only place that opens audio files.
+"""Opening and decoding of audio, the only place that does.
 
-A recording becomes mono float32 samples in [-1, 1] at the wanted rate, or an error that names its
-row and says what to do.
+A file is decoded in blocks of bounded size, whatever its header promises.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
+from sklearn_speechsent.audio.extent import MISSING, Extent, more_than
+from sklearn_speechsent.audio.headers import Corrected, Promise, has_second_flac, promise
 from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
     RecordingError,
 )
 
+#: Values of all channels that are decoded at a time.
+BLOCK = 2**20
+#: Rates (Hz) of recordings; others come from damaged headers, and resampling them takes for ever.
+RATES = (1000, 1_000_000)
 #: Containers that libsndfile cannot open and FFmpeg can convert.
 _NEEDS_CONVERSION = {".m4a", ".aac", ".mp4", ".wma", ".webm", ".mkv", ".mov", ".avi", ".amr"}
-#: A segment may end this many seconds after its recording (rounded times), not more.
-_END_TOLERANCE = 0.5
-#: One step of a 32-bit recording: samples with a smaller range are digital silence.
-_SILENCE = 2.0**-31
-#: Samples per channel and rate of each file, from its header.
-Headers = dict[str, tuple[int, int]]
+#: Bytes of one sample, for the formats in which it is constant.
+_WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
+_WIDTHS |= {"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
+#: Samples that are decoded and dropped after a seek, where frames depend on those before them.
+_WARM_UP = {"MP3": 4608}
 
 
-def probe(
-    recording: Recording,
-    sample_rate: int,
-    min_duration: float,
-    headers: Headers | None = None,
-) -> float:
-    """Duration of a recording, from its header.
+class _Sequential(soundfile.SoundFile):
+    """Sound file that is read forwards.
 
-    Parameters
-    ----------
-    recording : Recording
-    sample_rate : int
-        Rate (Hz) of samples in memory that carry none.
-    min_duration : float
-        Shortest usable duration (s).
-    headers : dict, optional
-        Headers that were read before; this one is added. A long recording with many segments is
-        then opened once.
-
-    Returns
-    -------
-    float
-        Duration in seconds.
-
-    Raises
-    ------
-    RecordingError
-        If the file cannot be opened as audio or is too short.
+    soundfile seeks after every read of a file that can seek, and some codecs cannot do that well.
     """
-    if isinstance(recording.source, str):
-        headers = {} if headers is None else headers
-        if recording.source not in headers:
-            with _open(recording) as file:
-                headers[recording.source] = file.frames, file.samplerate
-        n_frames, rate = headers[recording.source]
-        first, last = _span(recording, n_frames, rate)
-        n_samples = last - first
-    else:
-        n_samples, rate = len(recording.source), recording.rate or sample_rate
-    if n_samples == 0:
-        raise recording.error("it has no samples.")
-    n_samples = round(n_samples / recording.speed)
-    # Half a sample of tolerance for rounding: 400 samples at 16 kHz are 25 ms.
-    if n_samples + 0.5 < min_duration * rate:
-        shape = np.shape(recording.source)
-        lying = len(shape) == 2 and shape[1] > shape[0]
-        played = "" if recording.speed == 1 else f" at speed {recording.speed:g}"
-        raise recording.error(
-            f"it lasts {1000 * n_samples / rate:.3g} ms ({n_samples} samples){played}, shorter "
-            f"than one frame of {1000 * min_duration:g} ms. "
-            + ("Samples go along the first axis: transpose it." if lying else "Leave it out.")
-        )
-    return n_samples / rate
+
+    def seekable(self) -> bool:
+        return False
 
 
-def duration(recording: Recording) -> float:
-    """Duration of a whole file, of which a recording may be a segment, from its header.
+class AudioFile:
+    """An open file of samples.
 
     Parameters
     ----------
     recording : Recording
         Of a file.
 
-    Returns
-    -------
-    float
-        Seconds.
-
-    Raises
-    ------
-    RecordingError
-        If the file cannot be opened as audio.
-    """
-    with _open(recording) as file:
-        return file.frames / file.samplerate
-
-
-def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
-    """Decode a recording, mix it down to one channel, resample and perturb it as it asks for.
-
-    Parameters
+    Attributes
     ----------
-    recording : Recording
-    sample_rate : int
-        Wanted rate in Hz.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), float32
-        Samples, full scale being [-1, 1].
+    extent : Extent
+        What the header tells.
 
     Raises
     ------
     RecordingError
-        If it cannot be decoded to its end, has no samples, NaN or infinite samples, or is silent.
+        If it cannot be opened as audio.
     """
-    if isinstance(recording.source, str):
-        samples, recorded = _decode(recording)
-    else:
-        samples, recorded = _to_float(recording), recording.rate or sample_rate
-    if samples.size == 0:
-        raise recording.error("it has no samples.")
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
-    # The extremes are NaN or infinite if one sample is.
-    low, high = float(samples.min()), float(samples.max())
-    if not np.isfinite(low) or not np.isfinite(high):
-        bad = int(np.flatnonzero(~np.isfinite(samples))[0])
-        raise recording.error(
-            f"sample {bad} is {samples[bad]}; NaN and infinity are not sound. Repair it or leave "
-            "it out."
-        )
-    if high - low < _SILENCE:
-        raise recording.error("it is silent from beginning to end. Leave it out.")
-    # A faster recording is resampled like one of a higher rate: one filter for both.
-    rate = recorded * recording.speed
-    if rate != sample_rate:
-        samples = soxr.resample(samples, rate, sample_rate, quality="HQ")
-    return _with_gain_and_noise(samples, recording)
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        path = str(recording.source)
+        header = Promise()
+        try:
+            self._stream: Any = open(path, "rb", buffering=0)
+        except OSError as exception:
+            raise _cannot_open(recording, path, exception, header) from exception
+        try:
+            header = promise(self._stream)
+            self._stream.seek(0)
+            fixes = header.fixes
+            if header.samples is not None and (recording.start or recording.stop is not None):
+                fixes = {}  # a decoder that does not know the number of samples cannot seek well
+            if fixes or header.end is not None:
+                self._stream = Corrected(self._stream, fixes, header.end)
+            self._file = _Sequential(self._stream)
+        except (soundfile.SoundFileError, TypeError, OSError) as exception:
+            # soundfile asks for more arguments (TypeError) where a suffix means: no header.
+            self._stream.close()
+            raise _cannot_open(recording, path, exception, header) from exception
+        self.extent = self._measure(header)
+        if not RATES[0] <= self.extent.rate <= RATES[1]:
+            self.close()
+            raise recording.error(
+                f"its header says {self.extent.rate} Hz, and recordings have {RATES[0]} to "
+                f"{RATES[1]} Hz. Is it damaged? Repair the header or leave the file out."
+            )
+
+    def __enter__(self) -> AudioFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._stream.close()
+
+    def _measure(self, header: Promise) -> Extent:
+        """Samples that are there and that are promised."""
+        file, flaw = self._file, header.flaw
+        there: int | None = file.frames
+        promised: int | None = file.frames
+        if file.format == "FLAC":  # a decoder repeats the promise
+            there, promised = None, header.samples
+        elif header.size is not None and header.present is not None:
+            if width := file.channels * _WIDTHS.get(file.subtype, 0):
+                promised = header.size // width
+                more = header.present // width - promised
+            else:  # blocks of compressed samples
+                each = file.frames / max(1, min(header.size, header.present))
+                more = round((header.present - header.size) * each)
+                promised = max(file.frames, file.frames - more)
+            if more > MISSING * file.samplerate:
+                flaw = flaw or more_than(promised, more)
+        elif not header.exact:
+            promised = None
+        elif header == Promise():  # of formats that are rare, libsndfile's log tells more
+            told = re.search(r"^\s*Frames\s*: (\d+)", file.extra_info, re.MULTILINE)
+            promised = max(file.frames, int(told[1])) if told else file.frames
+            if re.search("trunc|should be", file.extra_info):
+                flaw = "its header promises more than there is: the file is cut off"
+        return Extent(file.samplerate, file.channels, there, promised, flaw)
+
+    def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
+        """Samples from ``first`` up to ``last``, or to the end.
+
+        Parameters
+        ----------
+        first : int
+        last : int or None
+
+        Yields
+        ------
+        ndarray of shape (n_samples, n_channels), float32
+            At most :data:`BLOCK` values.
+
+        Raises
+        ------
+        RecordingError
+            After the last block, if there are fewer samples than promised, or others behind them.
+        """
+        at, ended, extent = self._seek(first), False, self.extent
+        while not ended and (last is None or at < last):
+            n = self._next(at, last)
+            # Decoders that fail have filled what comes before.
+            block = np.full((n, extent.channels), np.nan, dtype=np.float32)
+            try:
+                block = self._file.read(n, dtype="float32", always_2d=True, out=block)
+                ended = len(block) < n
+            except soundfile.SoundFileError as exception:
+                block = block[: np.isfinite(block[:, 0]).sum()]
+                extent.check(self._recording, at + len(block), last, exception)
+                ended = True  # at a tag, or the like
+                if self._file.format == "FLAC" and has_second_flac(self._stream):
+                    extent = replace(extent, flaw="another file begins behind it")
+            if len(block) and at + len(block) > first:
+                yield block[max(0, first - at) :]
+            at += len(block)
+        extent.check_decoded(self._recording, at, last)
+
+    def _next(self, at: int, last: int | None) -> int:
+        """Number of samples to decode next; one more than are left shows the end."""
+        most = max(1, BLOCK // self.extent.channels)
+        if last is not None:
+            return min(most, last - at)
+        if self.extent.length is None:
+            return most
+        return min(most, max(1024, self.extent.length + 1 - at))
+
+    def _seek(self, first: int) -> int:
+        """Go to ``first`` or before it; gives where that is."""
+        at = max(0, first - _WARM_UP.get(self._file.format, 0))
+        if at:
+            try:
+                self._file.seek(at)
+            except soundfile.SoundFileError:  # the codec cannot: decode from the beginning
+                return 0
+        return at
 
 
-def _with_gain_and_noise(samples: NDArray[np.float32], recording: Recording) -> NDArray[np.float32]:
-    gain = 10.0 ** (recording.gain_db / 20)
-    if recording.snr_db is None:
-        return samples if gain == 1.0 else samples * np.float32(gain)
-    power = np.dot(samples, samples) / len(samples)
-    noise = np.random.default_rng(recording.seed).standard_normal(len(samples), dtype=np.float32)
-    noise *= np.float32(np.sqrt(power * 10.0 ** (-recording.snr_db / 10)))
-    noise += samples
-    noise *= np.float32(gain)
-    return noise
-
-
-def _open(recording: Recording) -> soundfile.SoundFile:
-    path = str(recording.source)
-    try:
-        return soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, TypeError, OSError) as exception:
-        # soundfile asks for more arguments (TypeError) when a suffix stands for headerless audio.
-        raise _cannot_open(recording, path, exception) from exception
-
-
-def _cannot_open(recording: Recording, path: str, exception: Exception) -> RecordingError:
+def _cannot_open(
+    recording: Recording, path: str, exception: Exception, header: Promise
+) -> RecordingError:
     """Error that says why a file does not open."""
     if os.path.isdir(path):
         return recording.error("it is a directory. Pass the files in it.")
@@ -180,57 +199,12 @@ def _cannot_open(recording: Recording, path: str, exception: Exception) -> Recor
     if os.path.getsize(path) == 0:
         return recording.error("the file is empty (0 bytes).")
     stem, suffix = os.path.splitext(os.path.basename(path))
-    if suffix.lower() in _NEEDS_CONVERSION:
+    if header.flaw:
+        remedy = f"{header.flaw}. Get the whole file."
+    elif (header.size or 0) > (header.present or 0):
+        remedy = f"it holds {header.present} of {header.size} bytes. Get the whole file."
+    elif suffix.lower() in _NEEDS_CONVERSION:
         remedy = f"convert it first: ffmpeg -i {stem}{suffix} {stem}.wav"
     else:
         remedy = "wav, flac, ogg and mp3 files can be read; is it damaged or mislabelled?"
     return recording.error(f"cannot open as audio: {remedy} [{exception}]")
-
-
-def _span(recording: Recording, n_frames: int, rate: int) -> tuple[int, int]:
-    """First and last sample of the segment in a file of ``n_frames`` samples."""
-    duration = n_frames / rate
-    if recording.start is not None and recording.start < 0:
-        raise recording.error("the segment starts before 0 s. Clip start at 0.")
-    if recording.stop is not None and (recording.start or 0.0) >= recording.stop:
-        raise recording.error("the segment's start is not before its end. Check the columns.")
-    if recording.start is not None and recording.start >= max(duration, 1e-9):
-        raise recording.error(f"the segment starts after the recording's end at {duration:.3f} s.")
-    if recording.stop is not None and recording.stop > duration + _END_TOLERANCE:
-        raise recording.error(f"the segment ends after the recording's end at {duration:.3f} s.")
-    first, last = round((recording.start or 0.0) * rate), n_frames
-    if recording.stop is not None:
-        last = min(last, round(recording.stop * rate))
-    return first, last
-
-
-def _decode(recording: Recording) -> tuple[NDArray[np.float32], int]:
-    with _open(recording) as file:
-        first, last = _span(recording, file.frames, file.samplerate)
-        try:
-            if first:
-                file.seek(first)
-            samples = file.read(last - first, dtype="float32")
-        except soundfile.SoundFileError as exception:
-            raise recording.error(f"decoding failed, is it cut off? [{exception}]") from exception
-        # Headers of mp3 and ogg only estimate the length; elsewhere a short read is a cut file.
-        if len(samples) < last - first and file.format not in ("MP3", "OGG", "MPEG"):
-            raise recording.error(
-                f"it ends after {len(samples)} of {last - first} samples: the file is cut off."
-            )
-        return samples, file.samplerate
-
-
-def _to_float(recording: Recording) -> NDArray[np.float32]:
-    samples = np.asarray(recording.source)
-    if samples.dtype.kind == "f":
-        return samples.astype(np.float32, copy=False)
-    if samples.dtype.itemsize == 8:
-        raise recording.error(
-            f"the full scale of {samples.dtype} samples is not known. Pass them as the int16 (or "
-            "other) type that they were recorded in, or as floats in [-1, 1]."
-        )
-    # In float64, which holds any 32-bit integer exactly.
-    half = 2.0 ** (8 * samples.dtype.itemsize - 1)
-    offset = half if samples.dtype.kind == "u" else 0.0
-    return ((samples - offset) / half).astype(np.float32)

@@ -9,13 +9,13 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_speechsent.audio.io import Headers, probe, read
 from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
     RecordingError,
     as_recordings,
 )
+from sklearn_speechsent.audio.samples import Headers, probe, read_blocks
 
 #: Remedy for bad recordings before fitting.
 CHECK_HINT = "sklearn_speechsent.audio.check_recordings(X) gives a mask of the good ones."
@@ -123,7 +123,8 @@ def check_recordings(
     def problem(recording: Recording) -> str | None:
         try:
             probe(recording, sample_rate, min_duration)
-            read(recording, sample_rate)
+            for _ in read_blocks(recording, sample_rate):
+                pass
         except RecordingError as exception:
             return str(exception)
         return None

@@ -1,6 +1,7 @@
 """Log-mel filter bank energies after Kaldi's conventions, as pure functions of samples."""
 
 import math
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -93,7 +94,7 @@ def _grouped_banks(
 
 
 def log_mel_energies(
-    samples: NDArray[np.floating],
+    blocks: Iterable[NDArray[np.floating]],
     *,
     sample_rate: int,
     n_mels: int,
@@ -113,8 +114,8 @@ def log_mel_energies(
 
     Parameters
     ----------
-    samples : ndarray of shape (n_samples,)
-        At least ``frame_length`` of them.
+    blocks : iterable of ndarray of shape (n_samples_i,)
+        Samples in order; the frames do not depend on where one block ends.
     sample_rate, n_mels
         See :class:`~sklearn_speechsent.MelFilterBank`.
     frame_length, frame_shift : int
@@ -127,6 +128,7 @@ def log_mel_energies(
     Returns
     -------
     ndarray of shape (n_frames, n_mels)
+        Empty if there are fewer samples than one frame has.
 
     Notes
     -----
@@ -140,21 +142,43 @@ def log_mel_energies(
     groups = _grouped_banks(n_mels, n_fft, sample_rate, low_freq, high_freq, kind)
     # torch throughout: its transform takes half the time of SciPy's, and its threads can be
     # limited next to those that compute other recordings.
-    signal = torch.tensor(samples, dtype=kind)
-    emphasised = signal.clone()
-    emphasised[1:].sub_(signal[:-1], alpha=preemphasis)
-    frames, emphasised = (x.unfold(0, frame_length, frame_shift) for x in (signal, emphasised))
-    padded = torch.zeros(min(len(frames), _BLOCK), n_fft, dtype=kind)
-    energies = torch.empty(len(frames), n_mels, dtype=kind)
-    for first in range(0, len(frames), _BLOCK):
-        rows = slice(first, first + _BLOCK)
-        means = frames[rows].mean(dim=1, keepdim=True).mul_(1 - preemphasis)
+    padded = torch.zeros(_BLOCK, n_fft, dtype=kind)
+    result, n = np.empty((0, n_mels), dtype), 0
+    for samples in _pieces(blocks, frame_length, frame_shift):
+        signal = torch.tensor(samples, dtype=kind)
+        emphasised = signal.clone()
+        emphasised[1:].sub_(signal[:-1], alpha=preemphasis)
+        frames, emphasised = (x.unfold(0, frame_length, frame_shift) for x in (signal, emphasised))
+        means = frames.mean(dim=1, keepdim=True).mul_(1 - preemphasis)
         block = padded[: len(means)]
         tapered = block[:, :frame_length]
-        torch.sub(emphasised[rows], means, out=tapered)
-        torch.sub((1 - preemphasis) * frames[rows, :1], means, out=tapered[:, :1])
+        torch.sub(emphasised, means, out=tapered)
+        torch.sub((1 - preemphasis) * frames[:, :1], means, out=tapered[:, :1])
         tapered.mul_(taper)
         power = torch.view_as_real(torch.fft.rfft(block)).flatten(start_dim=1).square_()
+        energies = torch.empty(len(means), n_mels, dtype=kind)
         for filters, parts, weights in groups:
-            torch.mm(power[:, parts], weights, out=energies[rows, filters])
-    return energies.clamp_(min=LOG_FLOOR).log_().numpy()
+            torch.mm(power[:, parts], weights, out=energies[:, filters])
+        if n + len(means) > len(result):
+            # In place: what holds the frames of a long recording is never there twice.
+            result.resize((n + max(len(means), n // 8), n_mels), refcheck=False)
+        result[n : n + len(means)] = energies.clamp_(min=LOG_FLOOR).log_().numpy()
+        n += len(means)
+    result.resize((n, n_mels), refcheck=False)
+    return result
+
+
+def _pieces(
+    blocks: Iterable[NDArray[np.floating]], length: int, shift: int
+) -> Iterator[NDArray[np.floating]]:
+    """Samples of ``_BLOCK`` frames at a time; the last piece has what is left, at least a frame."""
+    samples, first = np.empty(0, np.float32), 0
+    for block in blocks:
+        left = samples[first:]
+        first = max(0, first - len(samples))
+        samples = np.concatenate([left, block]) if len(left) else block
+        while first + (_BLOCK - 1) * shift + length <= len(samples):
+            yield samples[first : first + (_BLOCK - 1) * shift + length]
+            first += _BLOCK * shift
+    if first + length <= len(samples):
+        yield samples[first:]

@@ -25,7 +25,7 @@ from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utils.validation import check_labels
 
 #: Part of every cache key: increased when the same settings give other frames.
-_VERSION = 2
+_VERSION = 3
 
 
 def _extract(
@@ -34,12 +34,13 @@ def _extract(
     """Log-mel frames of each recording, or what is wrong with it."""
     for recording in recordings:
         try:
-            samples = audio.read(recording, arguments["sample_rate"])
-            if len(samples) < arguments["frame_length"]:
+            blocks = audio.read_blocks(recording, arguments["sample_rate"])
+            frames = log_mel_energies(blocks, **arguments)
+            if not len(frames):
                 raise recording.error(
                     "it is shorter than one frame after resampling. Leave it out."
                 )
-            yield log_mel_energies(samples, **arguments)
+            yield frames
         except audio.RecordingError as exception:
             yield exception
 
@@ -49,7 +50,7 @@ class MelFilterBank(FramesTransformer):
 
     Recordings are decoded, mixed down to one channel, resampled and cut into overlapping frames;
     each frame becomes the logarithms of the energies in ``n_mels`` bands, after Kaldi's
-    conventions. Files are streamed: each thread holds the waveform of one recording.
+    conventions. Files are streamed: each thread holds a minute of one recording's waveform at most.
 
     X is an array-like of paths, a DataFrame of files and segments, a sequence of arrays, or of
     ``(rate, array)`` pairs, see :func:`~sklearn_speechsent.audio.as_recordings`. ``fit`` reads

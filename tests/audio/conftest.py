@@ -2,18 +2,18 @@
 
 import pytest
 
-from sklearn_speechsent.audio import io
+from sklearn_speechsent.audio import samples
 
 
 @pytest.fixture
 def decoded(monkeypatch):
     """Recordings that were decoded, with how they are perturbed, in order."""
     seen = []
-    decode = io._decode
+    resampled = samples._resampled
 
-    def counting(recording):
+    def counting(recording, sample_rate):
         seen.append((recording.source, recording.speed, recording.snr_db, recording.seed))
-        return decode(recording)
+        return resampled(recording, sample_rate)
 
-    monkeypatch.setattr(io, "_decode", counting)
+    monkeypatch.setattr(samples, "_resampled", counting)
     return seen

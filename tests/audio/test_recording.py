@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import MelFilterBank
-from sklearn_speechsent.audio import Recording, RecordingError, as_recordings, io, probe, read
+from sklearn_speechsent.audio import Recording, RecordingError, as_recordings, probe, read, samples
 
 RATE = 16000
 
@@ -266,9 +266,9 @@ def test_identity_differs_between_perturbations(wav):
 
 
 def test_the_cache_distinguishes_perturbed_copies(wav, tmp_path, monkeypatch):
-    decoded = []
-    decode = io._decode
-    monkeypatch.setattr(io, "_decode", lambda r: decoded.append(r.row) or decode(r))
+    rows = []
+    resampled = samples._resampled
+    monkeypatch.setattr(samples, "_resampled", lambda r, hz: rows.append(r.row) or resampled(r, hz))
     X = pd.DataFrame(
         {
             "file": wav,
@@ -279,9 +279,9 @@ def test_the_cache_distinguishes_perturbed_copies(wav, tmp_path, monkeypatch):
     )
     bank = MelFilterBank(memory=tmp_path / "cache")
     first = bank.fit_transform(X)
-    assert decoded == [0, 1, 2, 3]  # the last is the second again
+    assert rows == [0, 1, 2, 3]  # the last is the second again
     again = bank.fit_transform(X.iloc[::-1])
-    assert decoded == [0, 1, 2, 3]
+    assert rows == [0, 1, 2, 3]
     for row in range(5):
         np.testing.assert_array_equal(first[row], again[4 - row])
     assert not np.allclose(first[2], first[3])

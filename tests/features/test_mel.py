@@ -59,13 +59,13 @@ def wavs(tmp_path, rng):
 def decoded(monkeypatch):
     """Names of the files that were decoded, in order."""
     names = []
-    read = audio.read
+    read = audio.read_blocks
 
     def counting(recording, sample_rate):
         names.append(os.path.basename(str(recording.source)))
         return read(recording, sample_rate)
 
-    monkeypatch.setattr(audio, "read", counting)
+    monkeypatch.setattr(audio, "read_blocks", counting)
     return names
 
 

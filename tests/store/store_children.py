@@ -44,7 +44,7 @@ def extract(
         assert holders, f"there is no {name} to replace"
         for module in holders:
             setattr(module, name, value)
-    original, decodings = audio.read, count(1)
+    original, decodings = audio.read_blocks, count(1)
 
     def read(recording, sample_rate):
         number = next(decodings)
@@ -55,7 +55,7 @@ def extract(
             hold[1].recv()
         return original(recording, sample_rate)
 
-    audio.read = read
+    audio.read_blocks = read
     if ready is not None:
         ready.wait(TIMEOUT)
     if die_at is not None:

@@ -1,0 +1,273 @@
+"""Samples of recordings: mixed down to one channel, resampled and perturbed, block by block.
+
+A recording becomes mono float32 samples in [-1, 1] at the wanted rate, or an error that names its
+row and says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from sklearn_speechsent.audio import io
+from sklearn_speechsent.audio.extent import Extent
+from sklearn_speechsent.audio.recording import Recording
+
+#: One step of a 32-bit recording: samples with a smaller range are digital silence.
+_SILENCE = 2.0**-31
+#: Extents of files, by source.
+Headers = dict[Any, Extent]
+
+
+def probe(
+    recording: Recording,
+    sample_rate: int,
+    min_duration: float,
+    headers: Headers | None = None,
+) -> float:
+    """Duration of a recording, from its header.
+
+    Parameters
+    ----------
+    recording : Recording
+    sample_rate : int
+        Rate (Hz) of samples in memory that carry none.
+    min_duration : float
+        Shortest usable duration (s).
+    headers : dict, optional
+        Files that were opened before; this one is added. A long recording with many segments is
+        then opened once.
+
+    Returns
+    -------
+    float
+        Duration in seconds.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be opened as audio, its header promises more than there is, or it is too
+        short.
+    """
+    if isinstance(recording.source, str):
+        headers = {} if headers is None else headers
+        if recording.source not in headers:
+            headers[recording.source] = _extent(recording)
+        extent = headers[recording.source]
+        first, last = extent.span(recording)
+        n_samples, rate = (_length(extent) if last is None else last) - first, extent.rate
+    else:
+        n_samples, rate = len(recording.source), recording.rate or sample_rate
+    if n_samples == 0:
+        raise recording.error("it has no samples.")
+    n_samples = round(n_samples / recording.speed)
+    # Half a sample of tolerance for rounding: 400 samples at 16 kHz are 25 ms.
+    if n_samples + 0.5 < min_duration * rate:
+        shape = np.shape(recording.source)
+        lying = len(shape) == 2 and shape[1] > shape[0]
+        played = "" if recording.speed == 1 else f" at speed {recording.speed:g}"
+        raise recording.error(
+            f"it lasts {1000 * n_samples / rate:.3g} ms ({n_samples} samples){played}, shorter "
+            f"than one frame of {1000 * min_duration:g} ms. "
+            + ("Samples go along the first axis: transpose it." if lying else "Leave it out.")
+        )
+    return n_samples / rate
+
+
+def duration(recording: Recording) -> float:
+    """Duration of a whole file, of which a recording may be a segment, from its header.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of a file.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be opened as audio, or the recording is the whole file and samples are
+        missing.
+    """
+    extent = _extent(recording)
+    if recording.start is None and recording.stop is None:
+        extent.span(recording)
+    return _length(extent) / extent.rate
+
+
+def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
+    """Decode a recording as a whole, see :func:`read_blocks`.
+
+    Parameters
+    ----------
+    recording : Recording
+    sample_rate : int
+        Wanted rate in Hz.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float32
+        Samples, full scale being [-1, 1].
+
+    Raises
+    ------
+    RecordingError
+        As :func:`read_blocks` does.
+    """
+    blocks = list(read_blocks(recording, sample_rate))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def read_blocks(recording: Recording, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+    """Decode a recording, mix it down to one channel, resample and perturb it as it asks for.
+
+    Parameters
+    ----------
+    recording : Recording
+    sample_rate : int
+        Wanted rate in Hz.
+
+    Yields
+    ------
+    ndarray of shape (n_samples,), float32
+        Samples, full scale being [-1, 1]; a minute of speech at most. Where noise is asked for,
+        whose power depends on the whole, a longer recording is decoded twice.
+
+    Raises
+    ------
+    RecordingError
+        If it cannot be decoded to its end, has no samples, NaN or infinite samples, or is silent:
+        some of that shows only after the last block.
+    """
+    blocks = _equal_blocks(_resampled(recording, sample_rate))
+    gain = np.float32(10.0 ** (recording.gain_db / 20))
+    if recording.snr_db is None:
+        yield from blocks if gain == 1.0 else (block * gain for block in blocks)
+        return
+    first = list(islice(blocks, 2))
+    power = _power(chain(first, blocks))
+    blocks = iter(first)
+    if len(first) == 2:
+        blocks = _equal_blocks(_resampled(recording, sample_rate))
+    amplitude = np.float32(np.sqrt(power * 10.0 ** (-recording.snr_db / 10)))
+    generator = np.random.default_rng(recording.seed)
+    for block in blocks:
+        noise = generator.standard_normal(len(block), dtype=np.float32)
+        noise *= amplitude
+        noise += block
+        noise *= gain
+        yield noise
+
+
+def _extent(recording: Recording) -> Extent:
+    """Extent of a file; decoded once to its end where the header leaves it open."""
+    with io.AudioFile(recording) as file:
+        extent = file.extent
+        if extent.length is None:
+            extent = replace(extent, there=sum(map(len, file.blocks(0, None))))
+    return extent
+
+
+def _length(extent: Extent) -> int:
+    assert extent.length is not None  # see _extent
+    return extent.length
+
+
+def _resampled(recording: Recording, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+    """Samples of one channel at the wanted rate, in blocks as they come."""
+    with ExitStack() as stack:
+        if isinstance(recording.source, str):
+            file = stack.enter_context(io.AudioFile(recording))
+            recorded, blocks = file.extent.rate, file.blocks(*file.extent.span(recording))
+        else:
+            recorded, blocks = recording.rate or sample_rate, _in_memory(recording)
+        # A faster recording is resampled like one of a higher rate: one filter for both.
+        rate = recorded * recording.speed
+        if rate == sample_rate:
+            yield from _mixed_down(recording, blocks)
+            return
+        stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+        for block in _mixed_down(recording, blocks):
+            yield stream.resample_chunk(block)
+        yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _in_memory(recording: Recording) -> Iterator[NDArray[np.float32]]:
+    """Samples in memory as a decoder would give them."""
+    samples = np.asarray(recording.source)
+    step = max(1, io.BLOCK // (samples.shape[1] if samples.ndim == 2 else 1))
+    for first in range(0, len(samples), step):
+        block = _to_float(recording, samples[first : first + step])
+        yield block if block.ndim == 2 else block[:, None]
+
+
+def _mixed_down(
+    recording: Recording, blocks: Iterable[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """Samples of one channel, once they are sound."""
+    n, lowest, highest = 0, np.inf, -np.inf
+    for block in blocks:
+        samples = block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
+        # The extremes are NaN or infinite if one sample is.
+        low, high = float(samples.min()), float(samples.max())
+        if not np.isfinite(low) or not np.isfinite(high):
+            bad = int(np.flatnonzero(~np.isfinite(samples))[0])
+            raise recording.error(
+                f"sample {n + bad} is {samples[bad]}; NaN and infinity are not sound. Repair it or "
+                "leave it out."
+            )
+        lowest, highest = min(low, lowest), max(high, highest)
+        n += len(samples)
+        yield samples
+    if n == 0:
+        raise recording.error("it has no samples.")
+    if highest - lowest < _SILENCE:
+        raise recording.error("it is silent from beginning to end. Leave it out.")
+
+
+def _equal_blocks(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Blocks of :data:`io.BLOCK` samples, the last one shorter, whatever size they came in."""
+    held: list[NDArray[np.float32]] = []
+    for block in blocks:
+        held.append(block)
+        while sum(map(len, held)) > io.BLOCK:
+            joined = np.concatenate(held)
+            yield joined[: io.BLOCK]
+            held = [joined[io.BLOCK :]]
+    held = [block for block in held if len(block)]
+    if held:
+        yield held[0] if len(held) == 1 else np.concatenate(held)
+
+
+def _power(blocks: Iterable[NDArray[np.float32]]) -> np.floating:
+    """Mean square of all samples."""
+    energies, n = [], 0
+    for block in blocks:
+        energies.append(np.dot(block, block))
+        n += len(block)
+    return (energies[0] if len(energies) == 1 else np.sum(energies, dtype=np.float64)) / n
+
+
+def _to_float(recording: Recording, samples: NDArray[Any]) -> NDArray[np.float32]:
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32, copy=False)
+    if samples.dtype.itemsize == 8:
+        raise recording.error(
+            f"the full scale of {samples.dtype} samples is not known. Pass them as the int16 (or "
+            "other) type that they were recorded in, or as floats in [-1, 1]."
+        )
+    # In float64, which holds any 32-bit integer exactly.
+    half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    offset = half if samples.dtype.kind == "u" else 0.0
+    return ((samples - offset) / half).astype(np.float32)

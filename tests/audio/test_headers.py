@@ -1,0 +1,320 @@
+"""Headers that promise something else than what their files hold."""
+
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from sklearn_speechsent import MelFilterBank
+from sklearn_speechsent.audio import RecordingError, as_recordings, check_recordings, read
+
+RATE = 16000
+N = 16000
+
+
+def noise(n=N, seed=0):
+    return np.random.default_rng(seed).normal(0, 0.1, n).astype(np.float32)
+
+
+def content(folder, format, subtype=None, n=N, channels=1):
+    """Bytes of a file of noise."""
+    path = folder / f"{format}.{format.lower()}"
+    samples = noise(n) if channels == 1 else np.c_[noise(n), noise(n, 1)]
+    soundfile.write(path, samples, RATE, format=format, subtype=subtype)
+    return path.read_bytes()
+
+
+def patched(content, name, value, kind="<I", offset=4):
+    """Bytes with another number at ``offset`` from a name."""
+    at = content.index(name) + offset
+    return content[:at] + struct.pack(kind, value) + content[at + struct.calcsize(kind) :]
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Function that writes bytes to a file and makes a table of it, with times."""
+
+    def make(content, name="a.bin", **times):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return pd.DataFrame({"file": [str(path)], **{k: [v] for k, v in times.items()}})
+
+    return make
+
+
+def samples(X):
+    return read(as_recordings(X)[0], RATE)
+
+
+# -- files that are cut off ------------------------------------------------------------------------
+
+#: Containers whose header tells how many samples there should be.
+EXACT = ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "AVR", "MPC2K"]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("format", EXACT)
+def test_half_a_file(tmp_path, recording, format, channels):
+    whole = content(tmp_path, format, "PCM_16", channels=channels)
+    half = whole[: len(whole) // 2]
+    X = recording(half)
+    says = rf"row 0 \(.*a\.bin\): it ends after [67]\d\d\d of {N} samples .*cut off"
+    for call in (MelFilterBank().fit, MelFilterBank().transform, samples):
+        with pytest.raises(RecordingError, match=says):
+            call(X)
+    mask, problems = check_recordings(X, return_problems=True)
+    assert not mask[0] and f"of {N} samples" in problems[0]
+
+
+@pytest.mark.parametrize("format", [*EXACT, "FLAC", "MP3", "SVX"])
+def test_a_segment_inside_of_what_is_there_is_read(tmp_path, recording, format):
+    whole = content(tmp_path, format)
+    half = whole[: len(whole) // 2]
+    part = {"start": 0.05, "end": 0.2}
+    np.testing.assert_allclose(
+        samples(recording(half, **part)), samples(recording(whole, **part)), atol=1e-6
+    )
+    with pytest.raises(RecordingError, match="cut off"):
+        samples(recording(half, start=0.3, end=0.8))
+
+
+@pytest.mark.parametrize("format", ["FLAC", "MP3"])
+def test_what_only_decoding_tells(tmp_path, recording, format):
+    whole = content(tmp_path, format, n=5 * N)
+    X = recording(whole[: len(whole) // 2])
+    MelFilterBank().fit(X)
+    with pytest.raises(RecordingError, match=rf"it ends after [34]\d\d\d\d of {5 * N} samples"):
+        MelFilterBank().transform(X)
+    mask, problems = check_recordings(X, return_problems=True)
+    assert not mask[0] and f"of {5 * N} samples" in problems[0]
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_page_of_ogg_that_is_cut_off(tmp_path, recording, subtype, share):
+    whole = content(tmp_path, "OGG", subtype, n=5 * N)
+    X = recording(whole[: int(share * len(whole))])
+    with pytest.raises(RecordingError, match=r"row 0 .*last page is cut off, after \d+ samples"):
+        MelFilterBank().fit(X)
+    assert not check_recordings(X)[0]
+    assert len(samples(recording(whole[: int(share * len(whole))], start=0.2, end=0.6))) == 6400
+
+
+@pytest.mark.parametrize("subtype", ["GSM610", "IMA_ADPCM", "MS_ADPCM"])
+def test_half_a_file_of_compressed_samples(tmp_path, recording, subtype):
+    whole = content(tmp_path, "WAV", subtype)
+    with pytest.raises(RecordingError, match="cut off"):
+        MelFilterBank().fit(recording(whole[: len(whole) // 2]))
+
+
+@pytest.mark.parametrize("format", ["WAV", "AIFF", "AU"])
+def test_ten_milliseconds_may_be_missing(tmp_path, recording, format):
+    whole = content(tmp_path, format, "PCM_16")
+    assert len(samples(recording(whole[: -2 * 155]))) == N - 155
+    with pytest.raises(RecordingError, match=f"{N - 165} of {N}"):
+        samples(recording(whole[: -2 * 165]))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9])
+def test_originals_that_were_cut_off(data_home, recording, share):
+    path = min((data_home / "ravdess_48k").rglob("*.wav"))
+    whole = path.read_bytes()
+    n = soundfile.info(path).frames
+    X = recording(whole[: int(share * len(whole))])
+    with pytest.raises(RecordingError, match=f"of {n} samples"):
+        MelFilterBank().fit(X)
+    flac = min((data_home / "ravdess").rglob("*.flac"))
+    whole = flac.read_bytes()
+    X = recording(whole[: int(share * len(whole))])
+    with pytest.raises(RecordingError, match=f"of {soundfile.info(flac).frames} samples"):
+        MelFilterBank().transform(X)
+
+
+# -- sizes of streams and of recorders that did not finish -----------------------------------------
+
+UNFINISHED = [0, 2**31 - 1, 2**31 - 4096, 2**31, 2**32 - 1, 2**32 - 37]
+
+
+@pytest.mark.parametrize("size", UNFINISHED)
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW", "GSM610", "IMA_ADPCM"])
+def test_wav_without_a_size_is_read_to_the_end(tmp_path, recording, subtype, size):
+    whole = content(tmp_path, "WAV", subtype)
+    expected = samples(recording(whole))
+    for lying in (
+        patched(whole, b"data", size),
+        patched(patched(whole, b"data", size), b"RIFF", min(size + 36, 2**32 - 1)),
+    ):
+        np.testing.assert_array_equal(samples(recording(lying)), expected)
+        MelFilterBank().fit(recording(lying))
+        half = samples(recording(lying, start=0.5, end=0.75))
+        np.testing.assert_array_equal(half, expected[8000:12000])
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "kind", "offset", "sizes"),
+    [
+        ("RF64", b"ds64", "<Q", 16, (0, 2**64 - 1, 2**63 - 1)),
+        ("W64", b"data\xf3\xac", "<Q", 16, (0, 2**64 - 1, 2**63 - 1)),
+        ("AU", b".snd", ">I", 8, (0, 2**31 - 1, 2**32 - 1)),
+        ("AIFF", b"SSND", ">I", 4, (0, 2**31 - 1, 2**32 - 1)),
+        ("CAF", b"data", ">q", 4, (0, -1, 2**63 - 1)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_containers_without_a_size(tmp_path, recording, format, name, kind, offset, sizes):
+    whole = content(tmp_path, format, "PCM_16")
+    for size in sizes:
+        lying = recording(patched(whole, name, size, kind, offset))
+        np.testing.assert_array_equal(samples(lying), samples(recording(whole, "whole")))
+        MelFilterBank().fit(lying)
+
+
+def test_a_recorder_that_did_not_begin(tmp_path, recording):
+    empty = content(tmp_path, "WAV", "PCM_16", n=0)
+    for bytes_ in (empty, empty + b"LIST" + struct.pack("<I", 4) + b"INFO"):
+        with pytest.raises(RecordingError, match="no samples"):
+            MelFilterBank().fit(recording(bytes_))
+
+
+@pytest.mark.parametrize("promised", [N // 2, 2 * N, 2**24])
+@pytest.mark.parametrize("format", ["WAV", "AU", "AIFF", "W64", "FLAC"])
+def test_a_wrong_number_of_samples(tmp_path, recording, format, promised):
+    whole = content(tmp_path, format, "PCM_16")
+    if format == "FLAC":
+        lying = flac_of(whole, promised)
+    else:
+        name, kind, offset, more = {
+            "WAV": (b"data", "<I", 4, 0),
+            "AU": (b".snd", ">I", 8, 0),
+            "AIFF": (b"SSND", ">I", 4, 8),
+            "W64": (b"data\xf3\xac", "<Q", 16, 24),
+        }[format]
+        lying = patched(whole, name, 2 * promised + more, kind, offset)
+    says = f"promises {promised} samples" if promised < N else f"{N} of {promised} samples"
+    for call in (MelFilterBank().transform, samples):
+        with pytest.raises(RecordingError, match=says):
+            call(recording(lying))
+    assert len(samples(recording(lying, start=0.1, end=0.3))) == 3200
+
+
+def flac_of(whole, n):
+    """FLAC that promises ``n`` samples; 0 leaves it open."""
+    return (
+        whole[:21]
+        + bytes([whole[21] & 0xF0 | n >> 32])
+        + struct.pack(">I", n & 0xFFFFFFFF)
+        + whole[26:]
+    )
+
+
+def test_flac_of_unknown_length(tmp_path, recording):
+    whole = content(tmp_path, "FLAC", n=5 * N)
+    expected = samples(recording(whole))
+    lying = flac_of(whole, 0)
+    np.testing.assert_array_equal(samples(recording(lying)), expected)
+    np.testing.assert_array_equal(samples(recording(lying, start=4.0)), expected[4 * N :])
+    part = samples(recording(lying, start=1.0, end=2.0))
+    np.testing.assert_array_equal(part, expected[N : 2 * N])
+    assert len(MelFilterBank().fit_transform(recording(lying))[0]) == 498
+    with pytest.raises(RecordingError, match=r"segment ends after .* 5\.000 s"):
+        samples(recording(lying, start=4.0, end=6.0))
+    with pytest.raises(RecordingError, match="cut off"):
+        samples(recording(lying[: len(lying) // 2]))
+
+
+def test_a_promise_beyond_all_memory_is_an_error(tmp_path, recording):
+    whole = recording(flac_of(content(tmp_path, "FLAC"), 2**36 - 1))
+    for X in (whole, whole.assign(end=2.0e6)):
+        with pytest.raises(RecordingError, match=f"{N} of {2**36 - 1} samples"):
+            MelFilterBank().transform(X)
+
+
+@pytest.mark.parametrize("rate", [1, 90, 2**31 - 1])
+def test_impossible_rates(tmp_path, recording, rate):
+    X = recording(patched(content(tmp_path, "WAV", "PCM_16"), b"fmt ", rate, offset=12))
+    with pytest.raises(RecordingError, match=f"row 0 .*says {rate} Hz"):
+        MelFilterBank().fit(X)
+
+
+# -- what lies behind the samples ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "GSM610"),
+        ("AIFF", None),
+        ("AU", None),
+        ("CAF", None),
+        ("W64", None),
+        ("RF64", None),
+        ("NIST", None),
+        ("FLAC", None),
+        ("OGG", "VORBIS"),
+        ("MP3", None),
+    ],
+)
+def test_files_behind_one_another(tmp_path, recording, format, subtype):
+    whole = content(tmp_path, format, subtype)
+    X = recording(whole + content(tmp_path, format, subtype, n=12000))
+    with pytest.raises(RecordingError, match=rf"row 0 .*another .* begins .*after {N} samples"):
+        samples(X)
+    mask, problems = check_recordings(X, return_problems=True)
+    assert not mask[0] and "another" in problems[0]
+    part = samples(X.assign(start=0.5, end=0.75))
+    np.testing.assert_allclose(part, samples(recording(whole))[8000:12000], atol=1e-6)
+
+
+@pytest.mark.parametrize("format", ["WAV", "AU", "W64", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), bytes(700)], ids=["tag", "zeros"])
+def test_tags_and_zeros_do_no_harm(tmp_path, recording, format, tail):
+    whole = content(tmp_path, format)
+    np.testing.assert_array_equal(samples(recording(whole + tail)), samples(recording(whole, "b")))
+
+
+def test_chunks_behind_the_samples_are_not_samples(tmp_path, recording):
+    for format, chunk in (
+        ("WAV", b"LIST" + struct.pack("<I", 1000) + bytes(range(250)) * 4),
+        ("AIFF", b"ANNO" + struct.pack(">I", 1000) + bytes(range(250)) * 4),
+    ):
+        whole = content(tmp_path, format, "PCM_16")
+        np.testing.assert_array_equal(
+            samples(recording(whole + chunk)), samples(recording(whole, "b"))
+        )
+
+
+# -- codecs ----------------------------------------------------------------------------------------
+
+
+def codecs():
+    """All that soundfile can write, and open by its header."""
+    for format in soundfile.available_formats():
+        if format in ("RAW", "SD2"):  # have no header
+            continue
+        yield from ((format, subtype) for subtype in soundfile.available_subtypes(format))
+
+
+@pytest.mark.parametrize(("format", "subtype"), list(codecs()))
+def test_every_codec_is_read_and_cut(tmp_path, recording, format, subtype):
+    try:
+        whole = content(tmp_path, format, subtype)
+    except soundfile.SoundFileError:
+        pytest.skip("this build of libsndfile cannot write it")
+    rate = soundfile.info(tmp_path / f"{format}.{format.lower()}").samplerate
+    everything = read(as_recordings(recording(whole))[0], rate)
+    assert N <= len(everything) <= N + 300
+    first, last = round(0.1 * rate), round(0.3 * rate)
+    part = read(as_recordings(recording(whole, start=0.1, end=0.3))[0], rate)
+    np.testing.assert_allclose(part, everything[first:last], atol=1e-6)
+    assert len(MelFilterBank().fit_transform(recording(whole))) == 1
+
+
+def test_a_segment_of_gsm_is_one_of_the_whole(tmp_path, recording):
+    whole = content(tmp_path, "WAV", "GSM610", n=4 * N)
+    everything = samples(recording(whole))
+    part = samples(recording(whole, start=1.0, end=2.0))
+    np.testing.assert_array_equal(part, everything[N : 2 * N])
