@@ -25,9 +25,9 @@ from sklearn_speechsent.utils.sklearn_compat import check_feature_names, fit_con
 
 #: Types of the parameter ``memory``, for scikit-learn's validation of parameters.
 MEMORY_CONSTRAINT = [str, os.PathLike, FeatureStore, joblib.Memory, None]
-#: Frames that were computed without the store in a folder, because it cannot be written to: steps
-#: behind do not try again, so that a Pipeline warns once. By identity of the base, and folder.
-_WITHOUT_STORE: WeakValueDictionary[tuple[int, Any], NDArray[Any]] = WeakValueDictionary()
+#: Frames that were computed without a store because it cannot be written to, by identity of their
+#: base: the steps behind do without theirs, so that a Pipeline warns once.
+_WITHOUT_STORE: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
 def as_table(estimator: Any, table: NDArray[Any], frames: UtteranceFrames) -> Any:
@@ -140,21 +140,19 @@ class UtteranceTransformer(EstimatorMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        folder = self._store.folder
-        base = getattr(getattr(rows, "frames", None), "base", None)
-        if base is None or _WITHOUT_STORE.get((id(base), folder)) is not base:
+        base = rows.frames.base if hasattr(rows, "frames") else None
+        if _WITHOUT_STORE.get(id(base)) is not base or base is None:
             try:
                 return self._contained(self._transform(rows), rows)
             except StoreError as error:
-                warnings.warn(
-                    f"{error} Until then, features are computed without it.", stacklevel=3
-                )
+                text = f"This call computes its features without a store: {error.strerror}"
+                warnings.warn(text, stacklevel=3)
         # Not an attribute of this step, which other threads may use.
         plain = copy.copy(self)
         plain._store_ = NullStore()
         made = plain._transform(rows)
-        if isinstance(made, UtteranceFrames) and isinstance(made.base, np.ndarray):
-            _WITHOUT_STORE[id(made.base), folder] = made.base
+        if isinstance(made, UtteranceFrames):
+            _WITHOUT_STORE[id(made.base)] = made.base
         return self._contained(made, rows)
 
     def _begin(self, *args: Any) -> Any:

@@ -50,8 +50,6 @@ class NullStore:
     It computes all rows of a step and holds the results in memory.
     """
 
-    folder = None
-
     def prepare(self) -> None:
         """Nothing needs to be there."""
 
