@@ -36,7 +36,8 @@ from sklearn_speechsent.audio.recording import (
     validated_waveforms,
 )
 from sklearn_speechsent.metrics.levels import nan_where
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
+from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.estimators import EstimatorMixin
 from sklearn_speechsent.utils.sklearn_compat import (
     BaseSearchCV,
     HasMethods,
@@ -129,7 +130,7 @@ def _has_probabilities(model: WaveformPerturbation) -> bool:
     return True
 
 
-class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
+class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     """Train on perturbed copies of each recording, next to the recording itself.
 
     A voice played a little faster or slower, or with noise, is another voice with the same

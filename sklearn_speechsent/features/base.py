@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import warnings
 from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 import joblib
 import numpy as np
@@ -12,24 +15,50 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.frames import UtteranceFrames
-from sklearn_speechsent.store import FeatureStore, check_store
+from sklearn_speechsent.store import FeatureStore, NullStore, StoreError, check_store
 from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.store.feature_store import Computed
 from sklearn_speechsent.store.rows import Rows
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
-from sklearn_speechsent.utils.sklearn_compat import fit_context
+from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.estimators import EstimatorMixin
+from sklearn_speechsent.utils.sklearn_compat import check_feature_names, fit_context, wrap_output
 
 #: Types of the parameter ``memory``, for scikit-learn's validation of parameters.
 MEMORY_CONSTRAINT = [str, os.PathLike, FeatureStore, joblib.Memory, None]
+#: Frames that were computed without a store because it cannot be written to, by identity of their
+#: base: the steps behind do without theirs, so that a Pipeline warns once.
+_WITHOUT_STORE: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
-class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+def as_table(estimator: Any, table: NDArray[Any], frames: UtteranceFrames) -> Any:
+    """Table in the container that was asked for, of which a DataFrame has the index of X.
+
+    Parameters
+    ----------
+    estimator : transformer
+        With ``set_output``.
+    table : ndarray of shape (n, n_columns)
+    frames : UtteranceFrames
+        What it was made of.
+
+    Returns
+    -------
+    ndarray or DataFrame
+    """
+    return wrap_output("transform", table, frames.metadata, estimator)
+
+
+class UtteranceTransformer(EstimatorMixin, TransformerMixin, BaseEstimator):
     """Transformer that computes each utterance independently of the others.
 
     A subclass says what its rows are (:meth:`_rows`, and :meth:`_fit` where more is learned), on
     which settings results depend (:meth:`_settings`), what is computed of a batch of rows
     (:meth:`_function`), and what becomes of the results (:meth:`_finish`). Where they are stored
     is the business of :mod:`sklearn_speechsent.store`.
+
+    ``fit`` finds the store that ``memory`` stands for, in ``_store_``. A copy of a fitted step,
+    such as one from a pickle, has none until ``memory`` is set or it is fitted again: a model that
+    is put to use leaves no features of new recordings behind.
     """
 
     #: Name of the step in a store.
@@ -60,8 +89,10 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
         ------
         ValueError
             If the input does not fit the step.
+        StoreError
+            If nothing can be stored in ``memory``.
         """
-        self._fit(X, y)
+        self._begin(X, y)
         return self
 
     @reports_fit()
@@ -81,7 +112,8 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
         UtteranceFrames or ndarray
             What ``transform`` gives.
         """
-        return self._transform(self._fit(X, y))
+        rows = self._begin(X, y)
+        return self._contained(self._transform(rows), rows)
 
     def transform(self, X: Any) -> Any:
         """Compute the utterances, or read them from ``memory``.
@@ -100,9 +132,52 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
         ------
         ValueError
             If the input does not fit what ``fit`` saw.
+
+        Warns
+        -----
+        UserWarning
+            If ``memory`` cannot be written to; the results are then computed without it.
         """
         check_is_fitted(self)
-        return self._transform(self._rows(X, reset=False))
+        rows = self._rows(X, reset=False)
+        base = rows.frames.base if hasattr(rows, "frames") else None
+        if _WITHOUT_STORE.get(id(base)) is not base or base is None:
+            try:
+                return self._contained(self._transform(rows), rows)
+            except StoreError as error:
+                text = f"This call computes its features without a store: {error.strerror}"
+                warnings.warn(text, stacklevel=3)
+        # Not an attribute of this step, which other threads may use.
+        plain = copy.copy(self)
+        plain._store_ = NullStore()
+        made = plain._transform(rows)
+        if isinstance(made, UtteranceFrames):
+            _WITHOUT_STORE[id(made.base)] = made.base
+        return self._contained(made, rows)
+
+    def _begin(self, *args: Any) -> Any:
+        """Fit; gives the rows of X. That nothing can be stored is an error before the long work."""
+        store = check_store(self.memory)
+        store.prepare()
+        rows = self._fit(*args)
+        self._store_: FeatureStore | NullStore = store
+        return rows
+
+    @property
+    def _store(self) -> FeatureStore | NullStore:
+        """Store in use."""
+        return self._store_ if "_store_" in vars(self) else check_store(self.memory)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "memory" and "_store_" in vars(self):
+            self._store_ = check_store(value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "_store_" in state:
+            state["_store_"] = NullStore()
+        return state
 
     def _fit(self, X: Any, y: Any) -> Any:
         """Learn what there is to learn; gives the rows of X."""
@@ -135,6 +210,10 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
         made.frame_settings.update(frames.frame_settings)
         return made.with_embeddings(frames.embeddings).with_metadata(frames.metadata)
 
+    def _contained(self, made: Any, rows: Any) -> Any:
+        """Results in the container that was asked for."""
+        return made if isinstance(made, UtteranceFrames) else as_table(self, made, rows.frames)
+
     def _transform(self, rows: Any) -> Any:
         made, problems = self._compute(rows)
         if made is None or problems:
@@ -143,7 +222,7 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
 
     def _compute(self, rows: Rows, **options: Any) -> Computed:
         progress = {"n_jobs": self.n_jobs, "verbose": self.verbose, "label": self._label}
-        return check_store(self.memory).compute(
+        return self._store.compute(
             self._step,
             self._settings(rows),
             rows,
@@ -159,12 +238,34 @@ class UtteranceTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator
         return tags
 
 
+def bin_names(n: int) -> NDArray[np.object_]:
+    """Names of mel bins: ``mel00`` and so on.
+
+    Parameters
+    ----------
+    n : int
+
+    Returns
+    -------
+    ndarray of str
+
+    Examples
+    --------
+    >>> bin_names(3)
+    array(['mel00', 'mel01', 'mel02'], dtype=object)
+    """
+    digits = max(2, len(str(n - 1)))
+    return np.array([f"mel{number:0{digits}d}" for number in range(n)], dtype=object)
+
+
 class FramesOutputMixin:
     """Mixin of transformers whose output is :class:`~sklearn_speechsent.UtteranceFrames`.
 
     Frames are not a table: ``set_output`` is accepted, so that a whole Pipeline can be configured,
-    and changes nothing.
+    and changes nothing. Feature names are those of the values of a frame.
     """
+
+    n_features_in_: int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         kwargs["auto_wrap_output_keys"] = None
@@ -183,6 +284,23 @@ class FramesOutputMixin:
         self
         """
         return self
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the values of a frame.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names that the step before gives; by default ``mel00`` and so on.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        if input_features is None:
+            return bin_names(self.n_features_in_)
+        return check_feature_names(self, input_features)
 
 
 class FramesTransformer(FramesOutputMixin, UtteranceTransformer):

@@ -16,7 +16,7 @@ from sklearn_speechsent import audio
 from sklearn_speechsent.audio import Recording
 from sklearn_speechsent.audio.recording import is_waveform_table, validated_waveforms
 from sklearn_speechsent.features._kaldi import log_mel_energies
-from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
+from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer, bin_names
 from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.store import RecordingRows
 from sklearn_speechsent.store.compute import Function
@@ -222,6 +222,20 @@ class MelFilterBank(FramesTransformer):
         if len(frames) < len(rows):
             metadata = metadata[~np.isin(np.arange(len(rows)), sorted(failed))]
         return frames.with_metadata(metadata)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the mel bins: ``mel00`` and so on.
+
+        Parameters
+        ----------
+        input_features : object
+            Ignored: recordings have no features.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        return bin_names(self.n_mels)
 
     def _samples(self, seconds: float) -> int:
         return max(1, int(self.sample_rate * seconds + 1e-6))

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_speechsent.features.base import as_table
 from sklearn_speechsent.frames.validation import check_frames
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
+from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.estimators import EstimatorMixin
 
 #: Roots and logarithms compress the long tail of statistics that are not negative.
 COMPRESSIONS: dict[str | None, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -97,7 +99,7 @@ def pool_statistics(
     return np.concatenate(parts).astype(np.float32)
 
 
-class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class FrameStatistics(EstimatorMixin, TransformerMixin, BaseEstimator):
     """Mean and standard deviation over time of each bin.
 
     The features of ``make_sentiment_pipeline(weights=None)``: statistics of frames instead of maps
@@ -146,7 +148,8 @@ class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             All means, then all standard deviations.
         """
         check_is_fitted(self)
-        return np.stack([pool_statistics(u) for u in check_frames(self, X, reset=False)])
+        frames = check_frames(self, X, reset=False)
+        return as_table(self, np.stack([pool_statistics(u) for u in frames]), frames)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the statistics: ``mean_b0`` … ``std_b79``.

@@ -44,7 +44,8 @@ from sklearn_speechsent.sentiment.labels import (
     label_index,
     warn_left_out,
 )
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
+from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.estimators import EstimatorMixin
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
     Interval,
@@ -243,7 +244,7 @@ def _soft(classifier: OrdinalClassifier) -> bool:
     return True
 
 
-class OrdinalClassifier(CallbackSupportMixin, MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     """Levels of an ordinal scale by one binary classifier per threshold.
 
     For K levels, K - 1 clones of ``estimator`` each learn whether the level lies above one

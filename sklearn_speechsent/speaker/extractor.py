@@ -29,7 +29,7 @@ from sklearn_speechsent.features.statistics import (
 from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import SpeakerWeights, load_into
-from sklearn_speechsent.store import FrameRows, check_store
+from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 
 #: Part of every cache key: increased when the same settings give other features.
@@ -266,7 +266,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
             self.network_.out_channels * self.network_.out_frequencies
         )
         n_bytes = int(values) * np.dtype(self.dtype).itemsize
-        limit, where, remedy = check_store(self.memory).room()
+        limit, where, remedy = self._store.room()
         what = f"Maps of {len(rows)} utterances after {self.n_blocks} blocks take"
         if n_bytes > limit:
             warnings.warn(

@@ -13,13 +13,12 @@ from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.speaker.embedder import SpeakerEmbedder
 from sklearn_speechsent.speaker.trials import unit_rows
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
+from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.estimators import EstimatorMixin
 from sklearn_speechsent.utils.sklearn_compat import HasMethods, fit_context
 
 
-class SpeakerEmbeddingFusion(
-    FramesOutputMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator
-):
+class SpeakerEmbeddingFusion(FramesOutputMixin, EstimatorMixin, TransformerMixin, BaseEstimator):
     """Attach a speaker embedding to each utterance, for the network behind to fuse.
 
     The frames pass unchanged. A sentiment network that finds embeddings projects them and

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch.utils.data import DataLoader
 
 from sklearn_speechsent.features import MelFilterBank, SlidingCMN
+from sklearn_speechsent.features.base import as_table
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.nn import SpeakerClassifierNetwork
@@ -314,7 +315,8 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
             Rows have unit length; NaN for utterances whose frames are.
         """
         check_is_fitted(self)
-        return self._embed(self._frames(X))
+        frames = self._frames(X)
+        return as_table(self, self._embed(frames), frames)
 
     def score_pairs(self, X1: Any, X2: Any) -> NDArray[np.float32]:
         """Similarity of the voices of two recordings.

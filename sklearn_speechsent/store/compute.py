@@ -135,7 +135,10 @@ def compute_missing(
     Processes that work on the same cache see what each of them leases, compute
     the rest, and in the end wait for each other as long as there is progress.
     """
-    cache.refresh()
+    try:
+        cache.refresh()
+    except OSError as exception:  # a folder that may not be read
+        raise StoreError.about(cache.folder, exception) from exception
     rows: dict[bytes, int] = {}
     for row, key in enumerate(keys):
         rows.setdefault(key, row)

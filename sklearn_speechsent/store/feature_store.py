@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import joblib
@@ -33,6 +34,8 @@ from sklearn_speechsent.utils.files import PART, atomic_write, remove_abandoned
 FORMAT = 1
 _SETTINGS = "settings.json"
 _STEP_CACHE = re.compile(r"[a-z_]+-[0-9a-f]{16}")
+#: Bytes that are written to find out whether there is room: a block of most disks.
+_TRIAL = 4096
 #: Key of the frames that replace those of utterances that could not be computed.
 _REPLACED = bytes(KEY_SIZE)
 
@@ -46,6 +49,9 @@ class NullStore:
 
     It computes all rows of a step and holds the results in memory.
     """
+
+    def prepare(self) -> None:
+        """Nothing needs to be there."""
 
     def compute(
         self,
@@ -116,7 +122,8 @@ class FeatureStore:
     Parameters
     ----------
     folder : str or Path
-        Made when something is stored first.
+        Made by the first fit. A relative one is in the working directory of the moment in which
+        this object is made; a pickle of it names the same folder anywhere.
     dtype : {"float16", "float32"}, optional
         Type that frames are stored in; None stores them as they are. float16 halves the space, and
         moves log-mel frames by up to 0.008. Rows of one vector per utterance keep their type.
@@ -164,6 +171,22 @@ class FeatureStore:
 
     def __hash__(self) -> int:
         return hash((self.folder, self.dtype))
+
+    def prepare(self) -> None:
+        """Make the folder, and try whether it can be written to.
+
+        Raises
+        ------
+        StoreError
+            If not, unless features are stored in it already: they may be all that is needed.
+        """
+        try:
+            if not self._step_caches():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with TemporaryFile(dir=self.folder) as file:
+                    file.write(bytes(_TRIAL))
+        except OSError as exception:
+            raise StoreError.about(self.folder, exception) from exception
 
     def compute(
         self,
@@ -252,7 +275,7 @@ class FeatureStore:
         dtype = self.dtype if frames else None
         record = {"step": step, "settings": settings, "stored_as": dtype, "format": FORMAT}
         folder = self.folder / f"{step}-{settings_digest(record).hex()[:16]}"
-        if not (folder / _SETTINGS).exists():
+        if not os.path.exists(folder / _SETTINGS):  # False where it may not be looked at, too
             text = json.dumps(record, indent=1, sort_keys=True)
             try:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ from sklearn_speechsent.training.data import (
     whole_batches,
 )
 from sklearn_speechsent.training.resume import FitProgress
-from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
+from sklearn_speechsent.utils.estimators import EstimatorMixin, with_version, without_version
 from sklearn_speechsent.utils.threads import torch_threads
 
 #: Attributes of skorch with the names of torch components; they have no trailing underscore.
@@ -68,7 +68,7 @@ class TrainingRun:
     progress: FitProgress | None
 
 
-class UtteranceNet(CallbackSupportMixin, NeuralNet):
+class UtteranceNet(EstimatorMixin, NeuralNet):
     """Hooks of skorch; subclasses say what is learned from utterances.
 
     While it trains, ``_run_`` holds the :class:`TrainingRun`.
@@ -411,9 +411,10 @@ class UtteranceNet(CallbackSupportMixin, NeuralNet):
             parameters = getattr(state.get(name), "parameters", list)
             if any(parameter.device.type != "cpu" for parameter in parameters()):
                 state[name] = copy.deepcopy(state[name]).cpu()
-        return state
+        return with_version(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = without_version(state)
         device = state["device"]
         if device is not None:
             state = {**state, "device": self._check_device(device, get_map_location(device))}

@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils._set_output import _wrap_data_with_container as wrap_output
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names
 from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_target
@@ -24,10 +26,12 @@ __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "check_feature_names",
     "check_method_params",
     "check_sample_weight",
     "check_target",
     "fit_context",
     "routing_enabled",
     "validate_parameter_constraints",
+    "wrap_output",
 ]

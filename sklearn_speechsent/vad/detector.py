@@ -197,6 +197,11 @@ class VoiceActivityDetector(FramesTransformer):
         self.memory = memory
         self.verbose = verbose
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "memory" and self.frontend is None and "frontend_" in vars(self):
+            self.frontend_.memory = value
+
     @reports_fit()
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, *, masks: Any = None) -> VoiceActivityDetector:
@@ -221,7 +226,7 @@ class VoiceActivityDetector(FramesTransformer):
         ValueError
             If frames are not what the weights were trained on, or masks do not fit the frames.
         """
-        self._fit(X, y, masks)
+        self._begin(X, y, masks)
         return self
 
     @reports_fit()
@@ -240,7 +245,24 @@ class VoiceActivityDetector(FramesTransformer):
         -------
         UtteranceFrames
         """
-        return self._transform(self._fit(X, y, masks))
+        return self._transform(self._begin(X, y, masks))
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the mel bins.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names that the step before gives; by default ``mel00`` and so on. Ignored where they
+            name the columns of recordings.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        if input_features is not None and len(input_features) != self.n_features_in_:
+            input_features = None
+        return super().get_feature_names_out(input_features)
 
     def frame_scores(self, X: Any) -> list[NDArray[np.float32]]:
         """Score every frame, before any smoothing.

@@ -1,0 +1,122 @@
+"""Common base of all estimators: scikit-learn's callbacks, and pickles that name their version."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from sklearn.exceptions import InconsistentVersionWarning
+
+from sklearn_speechsent import _version
+from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
+
+#: Entry of a pickled state.
+_ENTRY = "_version_"
+
+
+class PackageVersionWarning(InconsistentVersionWarning):
+    """A pickle was made by another version of this package.
+
+    Parameters
+    ----------
+    original : str or None
+        Version that made the pickle; None for pickles that do not say it.
+    current : str
+        Version that loads it.
+    """
+
+    def __init__(self, original: str | None, current: str) -> None:
+        super().__init__(
+            estimator_name="sklearn_speechsent",
+            current_sklearn_version=current,
+            original_sklearn_version=original or "unknown",
+        )
+
+    def __str__(self) -> str:
+        return (
+            "A pickle of estimators of sklearn_speechsent was made by version "
+            f"{self.original_sklearn_version} and is loaded by version "
+            f"{self.current_sklearn_version}. It may fail, or give other results: fit again, or "
+            "install the version that made it."
+        )
+
+
+class _Stamp:
+    """Version of the package in a pickle.
+
+    There is one object for all estimators. pickle writes and reads an object once however often it
+    occurs, so that there is one warning for a Pipeline of six steps.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return read_stamp, (_version.__version__,)
+
+
+_STAMP = _Stamp()
+
+
+def read_stamp(version: str | None) -> _Stamp:
+    """Compare the version that a pickle names with the present one; pickles call it by this name.
+
+    Parameters
+    ----------
+    version : str or None
+
+    Returns
+    -------
+    _Stamp
+
+    Warns
+    -----
+    PackageVersionWarning
+        If they differ.
+    """
+    if version != _version.__version__:
+        warnings.warn(PackageVersionWarning(version, _version.__version__), stacklevel=2)
+    return _STAMP
+
+
+def with_version(state: dict[str, Any]) -> dict[str, Any]:
+    """State of an estimator as it is pickled.
+
+    Parameters
+    ----------
+    state : dict
+
+    Returns
+    -------
+    dict
+        With the version of the package.
+    """
+    return {**state, _ENTRY: _STAMP}
+
+
+def without_version(state: dict[str, Any]) -> dict[str, Any]:
+    """State of an estimator as it was before it was pickled.
+
+    Parameters
+    ----------
+    state : dict
+        What :func:`with_version` gave, or a pickle from before there were versions, which warns.
+
+    Returns
+    -------
+    dict
+    """
+    if _ENTRY not in state:
+        read_stamp(None)
+    return {name: value for name, value in state.items() if name != _ENTRY}
+
+
+class EstimatorMixin(CallbackSupportMixin):
+    """First base of every estimator of this package.
+
+    It takes part in scikit-learn's callbacks. A pickle names the version of the package that made
+    it, and warns when another one loads it.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_version(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(without_version(state))
