@@ -199,7 +199,6 @@ def test_memory_skips_the_network(frames, tmp_path, computed):
     assert len(computed) == 3
     for params in (
         {"n_blocks": 2},
-        {"n_bands": 5},
         {"pooling": None},
         {"pooling": None, "dtype": "float16"},
         {"precision": "bfloat16"},
