@@ -1,4 +1,4 @@
-"""Frozen networks over utterances: each one whole and unpadded, several at a time.
+"""Frozen networks over utterances: each one unpadded, long ones in pieces.
 
 On a CPU one utterance of a few seconds fills the processor's arithmetic already: batches of several
 would gain nothing and pay for their padding.
@@ -13,12 +13,13 @@ from functools import cached_property
 from typing import Any
 
 import joblib
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sklearn_speechsent.features.base import UtteranceTransformer
 from sklearn_speechsent.frames.validation import check_frames
-from sklearn_speechsent.nn import folded
+from sklearn_speechsent.nn import SpeakerBlocks, folded, pieces
 from sklearn_speechsent.pretrained import SpeakerWeights, check_frame_settings, load_weights
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.feature_store import Computed
@@ -27,55 +28,86 @@ from sklearn_speechsent.utils.threads import torch_threads
 
 #: Types that convolutions of a frozen network may compute in.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+#: Frames of the longest piece of an utterance. Squeeze-excitation looks at a piece as a whole, so
+#: that there its length (60 s) makes the features; elsewhere it only bounds memory.
+GATED_PIECE, PIECE = 6000, 3000
 #: Types of the parameter ``weights``.
 WEIGHTS_CONSTRAINT = [str, os.PathLike, HasMethods(["to_weights"])]
+
+
+#: Makes the result for an utterance of the pieces of its maps, each of shape (n_columns_i,
+#: n_channels, n_frequencies), float32, and of the number of columns of all together.
+Finish = Callable[[Iterable[NDArray[np.float32]], int], NDArray[Any]]
 
 
 class FrozenFunction:
     """A network on one utterance after another, folded when there is one to compute.
 
+    A piece is computed with the frames on either side that its maps depend on. Together the pieces
+    are the maps of the whole utterance, except for squeeze-excitation, which scales the channels
+    of each piece by what it and these frames hold.
+
     Parameters
     ----------
-    network : Module
-        In eval mode; called with the frames of an utterance, of shape (1, T, n_mels), and lengths.
+    network : SpeakerBlocks
+        In eval mode.
     precision : {"float32", "bfloat16"}
     finish : callable
-        Makes an array with one row per frame of the network's output.
+        See :data:`Finish`.
     n_threads : int or None
         Threads of torch for an utterance.
+    longest : int
+        Frames of the longest piece.
     """
 
     def __init__(
         self,
-        network: Any,
+        network: SpeakerBlocks,
         precision: str,
-        finish: Callable[[Any], NDArray[Any]],
+        finish: Finish,
         n_threads: int | None,
+        longest: int,
     ) -> None:
         self.network = network
         self.precision = precision
         self.finish = finish
         self.n_threads = n_threads
+        self.longest = longest
 
     @cached_property
-    def folded(self) -> Any:
+    def folded(self) -> SpeakerBlocks:
         """Network with batch normalisations folded into its convolutions."""
         return folded(self.network, PRECISIONS[self.precision])
 
     def __call__(self, utterances: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-        """Output for each utterance of a batch."""
+        """Result for each utterance of a batch."""
         for utterance in utterances:
+            n_columns = -(-len(utterance) // self.network.time_stride)
+            yield self.finish(self._maps(utterance), n_columns)
+
+    def _maps(self, utterance: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+        """Maps of an utterance piece by piece, time first."""
+        stride = self.network.time_stride
+        cuts = pieces(
+            len(utterance),
+            step=stride,
+            context=self.network.half_width,
+            longest=self.longest,
+        )
+        for piece, seen in cuts:
             # Frames of a file are read-only, which torch does not accept.
-            batch = torch.tensor(utterance, dtype=torch.float32)[None]
+            batch = torch.tensor(utterance[seen], dtype=torch.float32)[None]
             with torch_threads(self.n_threads), torch.inference_mode():
-                output = self.folded(batch, torch.tensor([len(utterance)]))
-            yield self.finish(output)
+                maps, _ = self.folded.maps(batch, torch.tensor([batch.shape[1]]))
+            first = (piece.start - seen.start) // stride
+            last = first - (piece.start - piece.stop) // stride  # rounded up
+            yield np.ascontiguousarray(maps[0, :, :, first:last].permute(2, 0, 1).float().numpy())
 
 
 class FrozenTransformer(UtteranceTransformer):
     """Transformer from frames to what a pre-trained speaker network makes of them.
 
-    A subclass builds ``network_`` (:meth:`_build`) and turns its output into an array
+    A subclass builds ``network_`` (:meth:`_build`) and turns its maps into an array
     (:meth:`_output`).
     """
 
@@ -88,8 +120,8 @@ class FrozenTransformer(UtteranceTransformer):
         """Network in eval mode with the tensors of pre-trained weights."""
         raise NotImplementedError
 
-    def _output(self) -> Callable[[Any], NDArray[Any]]:
-        """Function from the network's output to an array, of one row per frame."""
+    def _output(self) -> Finish:
+        """Function from the pieces of the maps to an array."""
         raise NotImplementedError
 
     def _fit(self, X: Any, y: Any) -> FrameRows:
@@ -106,11 +138,13 @@ class FrozenTransformer(UtteranceTransformer):
         return FrameRows(frames)
 
     def _settings(self, rows: FrameRows) -> dict[str, Any]:
-        return {"sha256": self.weights_.sha256, "precision": self.precision}
+        settings = {"sha256": self.weights_.sha256, "precision": self.precision}
+        return settings | ({"piece": GATED_PIECE} if self.network_.has_gates else {})
 
     def _function(self, rows: FrameRows) -> FrozenFunction:
         _, n_threads = self._workers(rows)
-        return FrozenFunction(self.network_, self.precision, self._output(), n_threads)
+        longest = GATED_PIECE if self.network_.has_gates else PIECE
+        return FrozenFunction(self.network_, self.precision, self._output(), n_threads, longest)
 
     def _workers(self, rows: FrameRows) -> tuple[int | None, int | None]:
         """Utterances at a time and, where there are fewer than workers, threads for each."""

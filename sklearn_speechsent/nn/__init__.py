@@ -24,6 +24,7 @@ from sklearn_speechsent.nn.losses import (
 )
 from sklearn_speechsent.nn.masking import frame_mask, strided_lengths
 from sklearn_speechsent.nn.network import SentimentNetwork
+from sklearn_speechsent.nn.pieces import pieces
 from sklearn_speechsent.nn.pooling import GeM, masked_mean, statistics_pooling
 from sklearn_speechsent.nn.probabilities import class_probabilities, cumulative_probabilities
 from sklearn_speechsent.nn.resnet import SpeakerBlocks, SpeakerResNet
@@ -64,6 +65,7 @@ __all__ = [
     "folded",
     "frame_mask",
     "masked_mean",
+    "pieces",
     "statistics_pooling",
     "strided_lengths",
 ]

@@ -44,6 +44,11 @@ class SpeakerBlocks(nn.Module):
         Frequencies of the maps.
     time_stride : int
         Frames per column of the maps.
+    half_width : int
+        Frames before and after its own that a column depends on, next to squeeze-excitation, which
+        looks at all of them.
+    has_gates : bool
+        Whether there is squeeze-excitation.
 
     Raises
     ------
@@ -85,9 +90,13 @@ class SpeakerBlocks(nn.Module):
         self.freeze_batch_norm = freeze_batch_norm
         self.conv1 = nn.Conv2d(1, widths[0], 3, padding=1, bias=False)
         self.bn1 = MaskedBatchNorm2d(widths[0])
+        self.has_gates = se_ratio is not None
+        self.half_width = 1  # of the stem
         in_channels, frequencies = widths[0], n_mels
         for i in range(n_blocks):
             stride = 1 if i == 0 else 2
+            # All convolutions look one column to either side; the first still at full resolution.
+            self.half_width += 2**i * (2 * depths[i] - 1) + 2**i // stride
             layer = nn.ModuleList()
             for j in range(depths[i]):
                 layer.append(

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sklearn_speechsent.nn.blocks import MaskedBatchNorm2d, convolve_and_normalise
-from sklearn_speechsent.nn.masking import strided_lengths, zero_padding, zero_padding_
+from sklearn_speechsent.nn.masking import (
+    frame_mask,
+    strided_lengths,
+    zero_padding,
+    zero_padding_,
+)
+from sklearn_speechsent.utils.silence import digital_silence
 
 
 class _Convolution(nn.Module):
@@ -31,12 +37,68 @@ class _Convolution(nn.Module):
         return F.relu(zero_padding_(x, lengths), inplace=True), lengths
 
 
+def frame_levels(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Level of each frame, and whether it is digital silence.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, T, n_mels)
+        Log-mel frames.
+
+    Returns
+    -------
+    levels : Tensor of shape (B, T)
+        Means over the bins.
+    silent : Tensor of shape (B, T), bool
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn.unet import frame_levels
+    >>> frame_levels(torch.tensor([[[3.0, 5.0], [-16.0, -16.0]]]))
+    (tensor([[  4., -16.]]), tensor([[False,  True]]))
+    """
+    return x.mean(2), digital_silence(x)
+
+
+def utterance_levels(levels: Tensor, silent: Tensor, lengths: Tensor) -> Tensor:
+    """Mean level of the frames of each utterance that are not digital silence.
+
+    Parameters
+    ----------
+    levels, silent : Tensor of shape (B, T)
+        See `frame_levels`; padding may hold anything.
+    lengths : Tensor of shape (B,), int64
+        Valid frames of each utterance.
+
+    Returns
+    -------
+    Tensor of shape (B,)
+        Where all is digital silence, its level.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn.unet import utterance_levels
+    >>> levels, silent = torch.tensor([[4.0, 6.0, -16.0]]), torch.tensor([[False, False, True]])
+    >>> utterance_levels(levels, silent, torch.tensor([3]))
+    tensor([5.])
+    """
+    valid = frame_mask(lengths, levels.shape[1])
+    heard = valid & ~silent
+    heard = torch.where(heard.any(1, keepdim=True), heard, valid)
+    # In double precision: an hour has 360,000 frames.
+    total = levels.double().masked_fill(~heard, 0.0).sum(1)
+    return (total / heard.sum(1)).to(levels.dtype)
+
+
 class SpeechUNet(nn.Module):
     """One logit of speech per frame, from log-mel frames of any loudness.
 
     Mel bins are channels; time is halved from stage to stage and restored on the way back, where
     each stage also gets the maps of the same stage on the way down [1]_. The mean over all frames
-    and bins of the utterance is subtracted first, so that loudness has no influence.
+    and bins of the utterance is subtracted first, so that loudness has no influence. Digital
+    silence does not count in it, and becomes zero as padding does.
 
     Parameters
     ----------
@@ -44,6 +106,14 @@ class SpeechUNet(nn.Module):
         Mel bins of a frame.
     widths : sequence of int, default=(32, 48, 64, 96, 128, 128)
         Channels of each stage, the first at full resolution.
+
+    Attributes
+    ----------
+    time_stride : int
+        Frames per column of the coarsest stage.
+    half_width : int
+        Frames before and after its own that a logit depends on, next to the mean, where the first
+        frame is a multiple of `time_stride`.
 
     References
     ----------
@@ -65,10 +135,14 @@ class SpeechUNet(nn.Module):
         #: Arguments that build the same network again.
         self.architecture = {"n_mels": n_mels, "widths": tuple(widths)}
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.time_stride = 2 ** (len(widths) - 1)
+        self.half_width = self.time_stride  # of all stages on the way back together
         channels = n_mels
         for stage, width in enumerate(widths):
             size = 5 if stage < 2 else 3  # fine stages see single sounds, the others words
-            first = _Convolution(channels, width, size, 1 if stage == 0 else 2)
+            stride = 1 if stage == 0 else 2
+            self.half_width += size // 2 * (2**stage // stride + 2**stage)
+            first = _Convolution(channels, width, size, stride)
             self.down.append(nn.ModuleList([first, _Convolution(width, width, size)]))
             channels = width
         for width in reversed(widths[:-1]):
@@ -76,7 +150,7 @@ class SpeechUNet(nn.Module):
             channels = width
         self.head = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor, level: Tensor | None = None) -> Tensor:
         """Score frames.
 
         Parameters
@@ -85,15 +159,19 @@ class SpeechUNet(nn.Module):
             Log-mel frames before any mean normalisation; padding may hold anything.
         lengths : Tensor of shape (B,), int64
             Valid frames of each utterance.
+        level : Tensor of shape (B,), optional
+            `utterance_levels` of the whole utterances, where `x` holds pieces of them.
 
         Returns
         -------
         Tensor of shape (B, T)
             Logits, zero in the padding.
         """
-        x = zero_padding(x.transpose(1, 2), lengths)
-        mean = x.sum((1, 2)) / (lengths * x.shape[1])
-        x = zero_padding(x - mean[:, None, None], lengths)[:, :, None] * 0.25  # near unit variance
+        levels, silent = frame_levels(x)
+        if level is None:
+            level = utterance_levels(levels, silent, lengths)
+        x = (x - level[:, None, None]).masked_fill(silent[:, :, None], 0.0)
+        x = zero_padding(x.transpose(1, 2), lengths)[:, :, None] * 0.25  # near unit variance
         passed = []
         for block in self.down:
             for convolution in cast(nn.ModuleList, block):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import partial
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import nn
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT
 from sklearn_speechsent.features.frozen import (
     PRECISIONS,
     WEIGHTS_CONSTRAINT,
+    Finish,
     FrozenTransformer,
 )
+from sklearn_speechsent.features.statistics import pool_pieces
 from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.pretrained import SpeakerWeights, build_network
@@ -25,7 +29,18 @@ from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.utils.sklearn_compat import StrOptions
 
 #: Part of every cache key: increased when the same settings give other embeddings.
-_VERSION = 2
+_VERSION = 3
+
+
+@torch.inference_mode()
+def _embedding(
+    pieces: Iterable[NDArray[np.float32]], n_columns: int, *, head: nn.Linear
+) -> NDArray[np.float32]:
+    """Embedding of an utterance, pooled as :func:`~sklearn_speechsent.nn.statistics_pooling`."""
+    mean, deviation = pool_pieces(pieces, n_columns, ("mean", "std"))
+    variance = np.square(deviation) * (n_columns / max(n_columns - 1, 1))
+    pooled = np.concatenate([mean.ravel(), np.sqrt(variance + 1e-7).ravel()])
+    return head(torch.from_numpy(pooled[None].astype(np.float32))).numpy()
 
 
 class SpeakerEmbedder(FrozenTransformer):
@@ -35,6 +50,10 @@ class SpeakerEmbedder(FrozenTransformer):
     output of :class:`~sklearn_speechsent.SlidingCMN`; a table of shape (n, embedding_size) comes
     out. ``fit`` loads the network and raises a ValueError if the frames have another rate, window
     or number of bins than it was trained on, or a FileNotFoundError if the weights are not there.
+
+    Utterances of more than 30 s are computed in pieces, which gives the embedding of the whole. A
+    network with squeeze-excitation, such as the default, sees up to 60 s whole, and pieces of equal
+    length beyond, each with squeeze-excitation of its own.
 
     Parameters
     ----------
@@ -117,8 +136,8 @@ class SpeakerEmbedder(FrozenTransformer):
     def _settings(self, rows: FrameRows) -> dict[str, Any]:
         return {"version": _VERSION, **super()._settings(rows)}
 
-    def _output(self) -> Callable[[Any], NDArray[Any]]:
-        return Tensor.numpy
+    def _output(self) -> Finish:
+        return partial(_embedding, head=self.network_.seg_1)
 
     @property
     def _makes_frames(self) -> bool:

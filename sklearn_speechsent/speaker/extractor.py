@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -18,13 +18,16 @@ from sklearn_speechsent.features.base import MEMORY_CONSTRAINT
 from sklearn_speechsent.features.frozen import (
     PRECISIONS,
     WEIGHTS_CONSTRAINT,
+    Finish,
     FrozenTransformer,
 )
 from sklearn_speechsent.features.statistics import (
     COLUMNS,
     COMPRESSIONS,
     STATISTICS,
-    pool_statistics,
+    average_bands,
+    divisions,
+    pool_pieces,
 )
 from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
@@ -33,20 +36,32 @@ from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 
 #: Part of every cache key: increased when the same settings give other features.
-_VERSION = 2
+_VERSION = 3
+#: Names of the arrays of all statistics, in order.
+_COLUMNS = [column for name in STATISTICS for column in COLUMNS[name]]
 
 
-def _maps(output: tuple[torch.Tensor, torch.Tensor], dtype: str) -> NDArray[Any]:
+def _joined(pieces: Iterable[NDArray[np.float32]], n_columns: int, *, dtype: str) -> NDArray[Any]:
     """Maps of an utterance, time first."""
-    maps, _ = output
-    return np.ascontiguousarray(maps[0].permute(2, 0, 1).float().numpy(), dtype=dtype)
+    first, whole = 0, np.empty(0)
+    for maps in pieces:
+        if first == 0:
+            whole = np.empty((n_columns, *maps.shape[1:]), dtype)
+        whole[first : first + len(maps)] = maps
+        first += len(maps)
+    return whole
 
 
 def _pooled(
-    output: tuple[torch.Tensor, torch.Tensor], n_bands: int, statistics: Sequence[str]
-) -> NDArray[Any]:
-    """One row of statistics of an utterance."""
-    return pool_statistics(_maps(output, "float32"), n_bands=n_bands, statistics=statistics)[None]
+    pieces: Iterable[NDArray[np.float32]], n_columns: int, *, divisions: Sequence[int]
+) -> NDArray[np.float32]:
+    """All statistics of an utterance, one row per band of each division of the frequencies."""
+    banded = (
+        np.concatenate([average_bands(maps, n_bands) for n_bands in divisions], axis=-1)
+        for maps in pieces
+    )
+    parts = pool_pieces(banded, n_columns, list(STATISTICS))
+    return np.stack(parts).transpose(2, 0, 1).astype(np.float32)
 
 
 def _embedding_size(frames: UtteranceFrames) -> int:
@@ -191,6 +206,8 @@ class SpeakerFeatureExtractor(FrozenTransformer):
                 f"statistics={self.statistics!r} must name one or more of {list(STATISTICS)}."
             )
         rows = super()._fit(X, y)
+        if self.pooling == "stats":
+            self._divisions()
         self.embedding_size_ = _embedding_size(rows.frames)
         return rows
 
@@ -202,11 +219,6 @@ class SpeakerFeatureExtractor(FrozenTransformer):
             )
         with torch.device("meta"):  # without drawing weights, which are replaced
             network = SpeakerBlocks(n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **layout)
-        if self.pooling == "stats" and network.out_frequencies % self.n_bands:
-            raise ValueError(
-                f"n_bands={self.n_bands} does not divide the {network.out_frequencies} frequencies "
-                f"of block {self.n_blocks}."
-            )
         load_into(network.to_empty(device="cpu"), weights.state, weights.name)
         return network.eval()
 
@@ -227,19 +239,27 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         }
         if self.pooling is None:
             settings |= {"dtype": self.dtype}
-        else:
-            settings |= {"n_bands": int(self.n_bands), "statistics": list(self.statistics)}
         return super()._settings(rows) | settings
 
-    def _output(self) -> Callable[[Any], NDArray[Any]]:
+    def _divisions(self) -> list[int]:
+        """Numbers of bands that are pooled: all where they are stored, so that any can be tried."""
+        n_frequencies = self.network_.out_frequencies
+        if n_frequencies % self.n_bands:
+            raise ValueError(
+                f"n_bands={self.n_bands} does not divide the {n_frequencies} frequencies of block "
+                f"{self.n_blocks}."
+            )
+        return [int(self.n_bands)] if self.memory is None else divisions(n_frequencies)
+
+    def _output(self) -> Finish:
         if self.pooling is None:
-            return partial(_maps, dtype=self.dtype)
-        return partial(_pooled, n_bands=self.n_bands, statistics=self.statistics)
+            return partial(_joined, dtype=self.dtype)
+        return partial(_pooled, divisions=self._divisions())
 
     def _lengths(self, rows: FrameRows) -> NDArray[np.int64]:
         if self.pooling is None:
             return -(-rows.frames.lengths // self.network_.time_stride)
-        return np.ones(len(rows), np.int64)
+        return np.full(len(rows), sum(self._divisions()))
 
     def _transform(self, rows: FrameRows) -> Any:
         if self.pooling is None:
@@ -254,11 +274,20 @@ class SpeakerFeatureExtractor(FrozenTransformer):
             if "frame_shift" in frames.frame_settings:
                 made.frame_settings["frame_shift"] *= self.network_.time_stride
             return made
-        # Not part of what is stored: another compression costs nothing to try.
-        table = COMPRESSIONS[self.compress](made.base[made.starts])
+        table = COMPRESSIONS[self.compress](self._table(made))
         if frames.embeddings is not None:
             table = np.hstack([table, frames.embeddings])
         return table.astype(self.dtype, copy=False)
+
+    def _table(self, made: UtteranceFrames) -> NDArray[np.float32]:
+        """Statistics and bands that are asked for, of those that were computed."""
+        known = self._divisions()
+        first = sum(known[: known.index(self.n_bands)])
+        # Other bands of a store stay in their files.
+        bands = made.base[made.starts[:, None] + np.arange(first, first + self.n_bands)]
+        places = {name: place for place, name in enumerate(_COLUMNS)}
+        wanted = [places[column] for name in self.statistics for column in COLUMNS[name]]
+        return bands[:, :, wanted].transpose(0, 2, 3, 1).reshape(len(made), -1)
 
     def _announce_size(self, rows: FrameRows) -> None:
         """Print the size of the maps, or warn if there may not be enough room for them."""

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.nn import SpeechUNet
+from sklearn_speechsent.nn import SpeechUNet, pieces
+from sklearn_speechsent.nn.unet import frame_levels, utterance_levels
 from sklearn_speechsent.training.data import UtteranceDataset, whole_batches
+from sklearn_speechsent.utils.silence import digital_silence
 from sklearn_speechsent.utils.threads import torch_threads
 
 #: Energy range (dB) below the loudest frames in which there can be speech.
 _RANGE_DB = 40.0
-#: Frames of a batch, padding included, and utterances.
+#: Frames of a batch, padding included, or of a piece of a longer utterance; and utterances.
 _MAX_FRAMES, _MAX_UTTERANCES = 20_000, 256
 #: Input of silero-vad: rate in Hz, and samples per probability.
 _SILERO_RATE, _SILERO_WINDOW = 16000, 512
@@ -40,17 +42,26 @@ def energy_scores(frames: NDArray[Any]) -> NDArray[np.float64]:
     Notes
     -----
     The floor is the 10th percentile of the utterance's own frames, or 40 dB below its 95th where
-    that is higher, so that neither a quiet recording nor digital silence moves the decision.
+    that is higher, so that a quiet recording does not move the decision. Digital silence counts in
+    neither.
     """
-    energy = 10 / np.log(10) * np.logaddexp.reduce(frames.astype(np.float64), axis=1)
-    floor, top = np.percentile(energy, [10, 95])
+    energy = np.empty(len(frames))
+    silent = np.empty(len(frames), dtype=bool)
+    for first in range(0, len(frames), _MAX_FRAMES):
+        block = slice(first, first + _MAX_FRAMES)
+        energy[block] = np.logaddexp.reduce(frames[block].astype(np.float64), axis=1)
+        silent[block] = digital_silence(frames[block])
+    energy *= 10 / np.log(10)
+    floor, top = np.percentile(energy if silent.all() else energy[~silent], [10, 95])
     return energy - max(floor, top - _RANGE_DB)
 
 
 def unet_scores(
     network: SpeechUNet, frames: UtteranceFrames, rows: NDArray[np.int64], n_jobs: int | None
 ) -> dict[int, NDArray[np.float32]]:
-    """Probability of speech in each frame.
+    """Probability of speech in each frame; digital silence has none.
+
+    Long utterances go through the network in pieces that see all that their scores depend on.
 
     Parameters
     ----------
@@ -68,16 +79,49 @@ def unet_scores(
         By row.
     """
     scores: dict[int, NDArray[np.float32]] = {}
-    if not len(rows):
-        return scores
-    rows = rows[np.argsort(frames.lengths[rows], kind="stable")]
+    long = frames.lengths[rows] > _MAX_FRAMES
+    short = rows[~long]
+    short = short[np.argsort(frames.lengths[short], kind="stable")]
     dataset = UtteranceDataset(frames)
     with torch_threads(n_jobs), torch.inference_mode():
-        for batch in whole_batches(frames.lengths, _MAX_UTTERANCES, rows, _MAX_FRAMES):
+        batches = whole_batches(frames.lengths, _MAX_UTTERANCES, short, _MAX_FRAMES)
+        for batch in batches if len(short) else []:
             inputs, _ = dataset[batch]
-            found = network(inputs["x"].float(), inputs["lengths"]).sigmoid().numpy()
+            found = _speech(network, inputs["x"].float(), inputs["lengths"])
             for row, values in zip(batch.tolist(), found, strict=True):
                 scores[row] = values[: frames.lengths[row]].copy()
+        for row in rows[long].tolist():
+            scores[row] = _long_scores(network, frames[row])
+    return scores
+
+
+def _speech(network: SpeechUNet, x: torch.Tensor, *arguments: torch.Tensor) -> NDArray[np.float32]:
+    """Probability of speech in each frame of a batch."""
+    return network(x, *arguments).sigmoid().masked_fill(digital_silence(x), 0.0).numpy()
+
+
+def _long_scores(network: SpeechUNet, utterance: NDArray[Any]) -> NDArray[np.float32]:
+    """Probability of speech in each frame of an utterance that is computed in pieces."""
+
+    def batch(part: slice) -> torch.Tensor:
+        return torch.tensor(utterance[part], dtype=torch.float32)[None]
+
+    cuts = list(
+        pieces(
+            len(utterance),
+            step=network.time_stride,
+            context=network.half_width,
+            longest=_MAX_FRAMES,
+        )
+    )
+    found = [frame_levels(batch(piece)) for piece, _ in cuts]
+    levels, silent = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+    level = utterance_levels(levels, silent, torch.tensor([len(utterance)]))
+    scores = np.empty(len(utterance), np.float32)
+    for piece, seen in cuts:
+        x = batch(seen)
+        speech = _speech(network, x, torch.tensor([x.shape[1]]), level)[0]
+        scores[piece] = speech[piece.start - seen.start :][: piece.stop - piece.start]
     return scores
 
 

@@ -4,22 +4,27 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sklearn_speechsent.nn import SpeechUNet
+from sklearn_speechsent.nn import SpeechUNet, pieces
+from sklearn_speechsent.nn.unet import frame_levels, utterance_levels
+from sklearn_speechsent.pretrained import build_vad, load_vad_weights
 from sklearn_speechsent.vad.fitting import frame_loss
 
 LENGTHS = torch.tensor([1, 2, 37, 64])
 
 
-@pytest.fixture
-def network():
-    """Small network whose normalisations have statistics that are not the initial ones."""
-    net = SpeechUNet(12, widths=(4, 8, 8, 16))
+def randomised(net):
+    """Network whose normalisations have statistics that are not the initial ones."""
     for name, buffer in net.named_buffers():
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 2)
         elif name.endswith("running_mean"):
             buffer.normal_()
     return net.eval()
+
+
+@pytest.fixture
+def network():
+    return randomised(SpeechUNet(12, widths=(4, 8, 8, 16)))
 
 
 @pytest.fixture
@@ -104,3 +109,85 @@ def test_state_dict_round_trip(network, x):
 
 def test_a_single_stage(x):
     assert SpeechUNet(12, widths=(4,)).eval()(x, LENGTHS).shape == (4, 64)
+
+
+# -- digital silence, and pieces -------------------------------------------------------------------
+
+ZERO = -15.9424
+
+
+def test_digital_silence_is_like_padding(network, x):
+    """It moves no level, and what stands for it is the level itself."""
+    frames = x[3:]
+    silent = F.pad(frames, (0, 0, 32, 64), value=ZERO)
+    alone, among = (
+        utterance_levels(*frame_levels(f), torch.tensor([f.shape[1]])) for f in (frames, silent)
+    )
+    torch.testing.assert_close(alone, among)
+    level = F.pad(frames, (0, 0, 32, 64), value=float(alone))
+    lengths = torch.tensor([160])
+    torch.testing.assert_close(
+        network(silent, lengths), network(level, lengths), atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_silence_of_every_type(dtype):
+    frames = torch.tensor([[[ZERO, ZERO], [ZERO, -3.0], [-15.9, -15.9], [torch.nan, ZERO]]]).to(
+        dtype
+    )
+    assert frame_levels(frames)[1].tolist() == [[True, False, False, False]]
+
+
+def test_nothing_but_silence_has_its_own_level(network):
+    frames = torch.full((1, 50, 12), ZERO)
+    level = utterance_levels(*frame_levels(frames), torch.tensor([50]))
+    torch.testing.assert_close(level, torch.tensor([ZERO]))
+    assert network(frames, torch.tensor([50])).isfinite().all()
+
+
+def test_levels_leave_padding_out(x):
+    x = x.masked_fill((torch.arange(64) >= LENGTHS[:, None])[:, :, None], torch.nan)
+    x[3, 10:20] = ZERO
+    found = utterance_levels(*frame_levels(x), LENGTHS)
+    heard = torch.cat([x[3, :10], x[3, 20:]])
+    expected = [x[0, :1].mean(), x[1, :2].mean(), x[2, :37].mean(), heard.mean()]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+@pytest.mark.parametrize("widths", [(4,), (4, 8), (4, 8, 8, 16), (8, 8, 8, 8, 8, 8)])
+@pytest.mark.parametrize("n_frames", [300, 301, 1003])
+def test_pieces_are_the_whole(widths, n_frames):
+    network = randomised(SpeechUNet(12, widths=widths))
+    frames = 4 * torch.randn(1, n_frames, 12) + 10
+    frames[:, 40:70] = ZERO
+    whole = network(frames, torch.tensor([n_frames]))
+    level = utterance_levels(*frame_levels(frames), torch.tensor([n_frames]))
+
+    def in_pieces(context):
+        found = []
+        for piece, seen in pieces(n_frames, step=network.time_stride, context=context, longest=150):
+            x = frames[:, seen]
+            logits = network(x, torch.tensor([x.shape[1]]), level)
+            found.append(logits[:, piece.start - seen.start :][:, : piece.stop - piece.start])
+        return torch.cat(found, 1)
+
+    bound = 1e-5 * float(whole.detach().abs().max())
+    torch.testing.assert_close(in_pieces(network.half_width), whole, rtol=0, atol=bound)
+    assert (in_pieces(0) - whole).abs().max() > bound
+
+
+def test_the_half_width_of_the_shipped_network():
+    """Of a logit at a multiple of the stride: less would not do, also in a trained network."""
+    network = build_vad(load_vad_weights("speechsent-unet-vad"))
+    assert network.time_stride == 32 and network.half_width == 132
+    frames = 4 * torch.randn(1, 1000, 80) + 10
+    level = frames.mean((1, 2))
+
+    def logit(context):
+        x = frames[:, 512 - context : 513 + context]
+        return network(x, torch.tensor([x.shape[1]]), level)[0, context]
+
+    expected = network(frames, torch.tensor([1000]))[0, 512]
+    torch.testing.assert_close(logit(160), expected, rtol=0, atol=1e-5)
+    assert (logit(96) - expected).abs() > 1e-4

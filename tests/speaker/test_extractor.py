@@ -11,6 +11,9 @@ import pytest
 import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sklearn_speechsent import (
@@ -20,6 +23,7 @@ from sklearn_speechsent import (
     UtteranceFrames,
     VoiceActivityDetector,
 )
+from sklearn_speechsent.features import pool_statistics
 from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import get_weights, load_weights, weights_path
@@ -199,7 +203,6 @@ def test_memory_skips_the_network(frames, tmp_path, computed):
     assert len(computed) == 3
     for params in (
         {"n_blocks": 2},
-        {"n_bands": 5},
         {"pooling": None},
         {"pooling": None, "dtype": "float16"},
         {"precision": "bfloat16"},
@@ -212,6 +215,42 @@ def test_memory_skips_the_network(frames, tmp_path, computed):
     for params in ({"n_jobs": 1}, {"verbose": 1}, {"compress": "sqrt"}, {"dtype": "float16"}):
         clone(extractor).set_params(**params).fit_transform(frames)
     assert len(computed) == 2
+
+
+def test_a_search_runs_the_network_once(fitted, voices, tmp_path, computed):
+    """Bands, statistics and compression follow from what is stored; blocks do not."""
+    X, y = voices
+    pipeline = make_pipeline(
+        SpeakerFeatureExtractor(FrozenEstimator(fitted), n_blocks=2, memory=tmp_path),
+        LogisticRegression(),
+    )
+    grid = {
+        "speakerfeatureextractor__n_bands": [1, 4, 8],
+        "speakerfeatureextractor__statistics": [["mean"], ["std"], ["thirds", "delta", "mean"]],
+        "speakerfeatureextractor__compress": [None, "sqrt", "log1p"],
+    }
+    GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X, y)
+    assert sorted(computed) == sorted(X.lengths)
+    other = {"speakerfeatureextractor__n_blocks": [1, 2]}
+    GridSearchCV(pipeline.set_params(**{k: v[0] for k, v in grid.items()}), other, cv=2).fit(X, y)
+    assert len(computed) == 2 * len(X)
+
+
+@pytest.mark.parametrize("n_bands", [1, 2, 8])
+@pytest.mark.parametrize("statistics", [["delta"], ["thirds", "mean"], ["mean", "std", "mean"]])
+def test_statistics_from_a_store_are_those_without(fitted, voices, tmp_path, n_bands, statistics):
+    X, _ = voices
+    params = dict(n_blocks=2, n_bands=n_bands, statistics=statistics)
+    plain = SpeakerFeatureExtractor(fitted, **params).fit(X)
+    stored = SpeakerFeatureExtractor(fitted, memory=tmp_path, **params).fit(X)
+    expected = plain.transform(X)
+    assert expected.shape[1] == len(plain.get_feature_names_out())
+    for rows in (slice(None), [3, 3, 0]):
+        np.testing.assert_array_equal(stored.transform(X[rows]), expected[rows])
+    maps = SpeakerFeatureExtractor(fitted, n_blocks=2, pooling=None).fit_transform(X)
+    for row, utterance in zip(expected, maps, strict=True):
+        pooled = pool_statistics(utterance, n_bands=n_bands, statistics=statistics)
+        np.testing.assert_allclose(row, pooled, atol=1e-6)
 
 
 @pytest.mark.data
@@ -356,8 +395,12 @@ def test_frames_without_a_record_pass(frames):
 
 @pytest.mark.data
 def test_bands_must_divide_the_frequencies(frames):
-    with pytest.raises(ValueError, match="n_bands=7 does not divide the 20 frequencies of block 3"):
+    says = "n_bands=7 does not divide the 20 frequencies of block 3"
+    with pytest.raises(ValueError, match=says):
         SpeakerFeatureExtractor(NAME, n_bands=7).fit(frames)
+    fitted = SpeakerFeatureExtractor(NAME, n_bands=5).fit(frames).set_params(n_bands=7)
+    with pytest.raises(ValueError, match=says):
+        fitted.transform(frames)
 
 
 def test_parameters_are_checked(rng):

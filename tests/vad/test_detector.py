@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import MelFilterBank, SlidingCMN, UtteranceFrames, VoiceActivityDetector
+from sklearn_speechsent.vad import scores
 from sklearn_speechsent.vad.scores import energy_scores
 from sklearn_speechsent.vad.segments import smooth
 
@@ -57,6 +58,51 @@ def test_digital_silence_does_not_make_noise_speech(samples):
     silent = MelFilterBank().fit_transform([samples])[0]
     speech = smooth(energy_scores(silent), threshold=9.0, hysteresis=3.0, hangover=25)
     np.testing.assert_array_equal(speech, without)
+
+
+@pytest.mark.parametrize("share", [0.3, 3.0])
+def test_energy_without_digital_silence(samples, share):
+    """More zeros than speech, in blocks: scores of the other frames stay as they are."""
+    frames = MelFilterBank().fit_transform([samples])[0]
+    n = round(share * len(frames))
+    zeros = np.full((n, 80), np.log(np.finfo(np.float32).eps), np.float32)
+    expected = energy_scores(frames)
+    found = energy_scores(np.concatenate([zeros, frames[:300], zeros, frames[300:], zeros]))
+    speech = np.concatenate([found[n : n + 300], found[2 * n + 300 : -n]])
+    np.testing.assert_allclose(speech, expected, atol=1e-9)
+    assert (found[:n] < expected.min()).all()
+    assert np.isfinite(energy_scores(zeros)).all()
+
+
+def test_energy_of_long_utterances(samples, monkeypatch):
+    frames = MelFilterBank().fit_transform([samples])[0]
+    expected = energy_scores(frames)
+    monkeypatch.setattr(scores, "_MAX_FRAMES", 50)
+    np.testing.assert_array_equal(energy_scores(frames), expected)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("where", ["around", "behind", "within"])
+def test_zeros_do_not_move_decisions(data_home, where):
+    """1.7 s of digital zeros at either end or a gate of 0.1 s in a pause leave speech as it was."""
+    paths = sorted((data_home / "librispeech_excerpts" / "test-other").rglob("*.flac"))[::16]
+    paths += sorted((data_home / "ravdess" / "Actor_05").glob("03-01-0*-01-01-01-05.flac"))
+    detector, mfb = VoiceActivityDetector(), MelFilterBank()
+    detector.fit(mfb.fit_transform(paths[:1]))
+    limits = dict(threshold=0.9, hysteresis=0.15, hangover=25)
+    changed = []
+    for path in paths:
+        samples = soundfile.read(path, dtype="float32")[0]
+        before, after = 170 * (where == "around"), 170 * (where != "within")
+        longer = np.pad(samples, (160 * before, 160 * after))
+        if where == "within":
+            energy = np.convolve(samples**2, np.ones(1600), "valid")
+            longer = samples.copy()
+            longer[energy.argmin() :][:1600] = 0
+        plain, found = detector.frame_scores(mfb.transform([samples, longer]))
+        plain, found = smooth(plain, **limits), smooth(found, **limits)
+        changed.append(np.mean(plain != found[before : before + len(plain)]))
+    assert np.mean(changed) < 0.01 and np.max(changed) < 0.05
 
 
 def test_little_speech_keeps_everything(samples):

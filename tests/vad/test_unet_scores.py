@@ -50,13 +50,38 @@ def test_batches_do_not_change_scores(path, frames, monkeypatch):
     sizes = []
     forward = SpeechUNet.forward
     monkeypatch.setattr(
-        SpeechUNet, "forward", lambda net, x, n: sizes.append(x.shape[:2]) or forward(net, x, n)
+        SpeechUNet,
+        "forward",
+        lambda net, x, *rest: sizes.append(x.shape[:2]) or forward(net, x, *rest),
     )
     monkeypatch.setattr(vad_scores, "_MAX_FRAMES", 320)
     assert len(detector.frame_scores(frames)) == 5
-    assert sizes == [(3, 57), (1, 300), (1, 450)]  # the longest is a batch all the same
+    assert sizes == [(3, 57), (1, 300), (1, 244), (1, 246)]  # the longest in two pieces
     for one, other in zip(detector.frame_scores(frames), together, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_scores_of_long_utterances(path, rng, monkeypatch):
+    """Piece by piece they are those of the whole, also between digital zeros, in any batch."""
+    arrays = [5 + 3 * rng.normal(size=(n, 12)).astype(np.float16) for n in (1003, 200, 321)]
+    arrays[0][700:] = arrays[2][100:110] = -15.9424
+    frames = UtteranceFrames.from_arrays(arrays, frame_settings=FRAME_SETTINGS)
+    detector = VoiceActivityDetector(weights=path).fit(frames)
+    whole = detector.frame_scores(frames)
+    assert not whole[0][700:].any() and not whole[2][100:110].any()
+    assert (whole[0][:700] > 0).all()
+    monkeypatch.setattr(vad_scores, "_MAX_FRAMES", 320)
+    for rows in ([0, 1, 2], [2, 0], [0]):
+        for row, found in zip(rows, detector.frame_scores(frames[rows]), strict=True):
+            np.testing.assert_allclose(found, whole[row], rtol=0, atol=1e-5)
+
+
+def test_nothing_but_digital_zeros_is_no_speech(path):
+    frames = UtteranceFrames.from_arrays(
+        [np.full((400, 12), -15.9424, np.float32)], frame_settings=FRAME_SETTINGS
+    )
+    detector = VoiceActivityDetector(weights=path, threshold=0.01).fit(frames)
+    assert not detector.frame_scores(frames)[0].any() and detector.speech_segments(frames).empty
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int16])

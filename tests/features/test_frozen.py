@@ -1,0 +1,253 @@
+"""Long utterances in pieces: equal to the whole, or by the definition of their gates."""
+
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+
+from sklearn_speechsent import SpeakerEmbedder, SpeakerFeatureExtractor, UtteranceFrames
+from sklearn_speechsent.features import frozen
+from sklearn_speechsent.features.frozen import FrozenFunction
+from sklearn_speechsent.nn import SpeakerBlocks, SpeakerResNet, pieces
+from sklearn_speechsent.pretrained import save_weights
+
+SMALL = {"n_mels": 16, "widths": (4, 6, 8, 10), "depths": (1, 2, 1, 1)}
+LIMIT = 40
+
+
+def randomised(network):
+    """Network whose normalisations have statistics of their own, so that padding is not neutral."""
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 2)
+        elif name.endswith("running_mean"):
+            buffer.normal_()
+    return network.eval()
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def small_limits(monkeypatch):
+    monkeypatch.setattr(frozen, "GATED_PIECE", LIMIT)
+    monkeypatch.setattr(frozen, "PIECE", LIMIT)
+
+
+@pytest.fixture
+def make_weights(tmp_path):
+    """Function that writes a small network to a file."""
+
+    def make(se_ratio):
+        architecture = {**SMALL, "se_ratio": se_ratio, "embedding_size": 5}
+        network = randomised(SpeakerResNet(**architecture))
+        return save_weights(
+            tmp_path / f"{se_ratio}.safetensors",
+            network.state_dict(),
+            architecture=architecture,
+            frame_settings={"n_mels": 16, "cmn": None},
+        )
+
+    return make
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Frames that went through the network, piece by piece."""
+    lengths, maps = [], SpeakerBlocks.maps
+
+    def counting(self, x, n):
+        lengths.append(x.shape[1])
+        return maps(self, x, n)
+
+    monkeypatch.setattr(SpeakerBlocks, "maps", counting)
+    return lengths
+
+
+def all_maps(network, utterance, longest):
+    def join(found, n_columns):
+        joined = np.concatenate(list(found))
+        assert len(joined) == n_columns
+        return joined
+
+    (maps,) = FrozenFunction(network, "float32", join, None, longest)([utterance])
+    return maps
+
+
+def noise(rng, *lengths):
+    arrays = [3 * rng.normal(size=(n, 16)).astype(np.float32) for n in lengths]
+    return UtteranceFrames.from_arrays(arrays, frame_settings={"n_mels": 16})
+
+
+# -- cuts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_frames", [1, 40, 41, 79, 80, 81, 1003])
+@pytest.mark.parametrize("step", [1, 2, 8, 32])
+def test_cuts(n_frames, step):
+    cuts = list(pieces(n_frames, step=step, context=11, longest=LIMIT))
+    assert len(cuts) == -(-n_frames // LIMIT)
+    covered = np.concatenate([np.arange(n_frames)[piece] for piece, _ in cuts])
+    assert_array_equal(covered, np.arange(n_frames))
+    lengths = [piece.stop - piece.start for piece, _ in cuts]
+    assert max(lengths) - min(lengths) < 2 * step and max(lengths) < LIMIT + step
+    for piece, seen in cuts:
+        assert piece.start % step == seen.start % step == 0
+        assert seen.start == 0 or seen.start <= piece.start - 11
+        assert seen.stop == min(piece.stop + 11, n_frames)
+
+
+# -- without squeeze-excitation --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 4])
+def test_pieces_are_the_whole(n_blocks, rng):
+    network = randomised(SpeakerBlocks(n_blocks, se_ratio=None, **SMALL))
+    for utterance in noise(rng, 1, 39, 40, 41, 81, 203, 517):
+        whole = all_maps(network, utterance, 10**6)
+        found = all_maps(network, utterance, LIMIT)
+        assert_allclose(found, whole, rtol=0, atol=1e-5 * whole.max())
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 4])
+def test_less_context_would_not_do(n_blocks, rng):
+    network = randomised(SpeakerBlocks(n_blocks, se_ratio=None, **SMALL))
+    (utterance,) = noise(rng, 203)
+    whole = all_maps(network, utterance, 10**6)
+    network.half_width -= 2 * network.time_stride
+    found = all_maps(network, utterance, LIMIT)
+    assert np.abs(found - whole).max() > 1e-5 * whole.max()
+
+
+@pytest.mark.parametrize(
+    ("depths", "widths"), [((3, 4, 6, 3), [7, 22, 68, 112]), ((2, 2, 2, 2), [5, 12, 26, 54])]
+)
+def test_half_widths(depths, widths):
+    with torch.device("meta"):
+        found = [SpeakerBlocks(n, depths=depths).half_width for n in (1, 2, 3, 4)]
+    assert found == widths
+
+
+def test_embeddings_of_long_utterances(rng, make_weights, small_limits, computed):
+    path = make_weights(None)
+    X = noise(rng, 41, 250, 7)
+    embedder = SpeakerEmbedder(path, normalize=False).fit(X)
+    found = embedder.transform(X)
+    assert len(computed) == 2 + 7 + 1
+    for utterance, embedding in zip(X, found, strict=True):
+        with torch.inference_mode():
+            lengths = torch.tensor([len(utterance)])
+            expected = embedder.network_(torch.tensor(utterance)[None], lengths)[0].numpy()
+        assert_allclose(embedding, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+# -- with squeeze-excitation -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 4])
+def test_gates_of_pieces(n_blocks, rng):
+    """Whole up to the limit; beyond, equal pieces with their context, each gated by itself."""
+    network = randomised(SpeakerBlocks(n_blocks, se_ratio=1, **SMALL))
+
+    def plain(x):
+        with torch.inference_mode():
+            maps, _ = network(torch.tensor(x)[None], torch.tensor([len(x)]))
+        return maps[0].permute(2, 0, 1).numpy()
+
+    short, long = noise(rng, LIMIT, 2 * LIMIT)
+    long[LIMIT:] *= 5
+    assert_allclose(all_maps(network, short, LIMIT), plain(short), atol=1e-5)
+    stride = network.time_stride
+    context = -(-network.half_width // stride) * stride
+    columns = LIMIT // stride
+    first = plain(long[: LIMIT + network.half_width])[:columns]
+    second = plain(long[max(LIMIT - context, 0) :])[-columns:]
+    found = all_maps(network, long, LIMIT)
+    assert_allclose(found, np.concatenate([first, second]), atol=1e-5)
+    assert np.abs(found - plain(long)).max() > 1e-4
+
+
+@pytest.mark.parametrize("se_ratio", [None, 2])
+@pytest.mark.parametrize("pooling", ["stats", None])
+def test_neither_batch_nor_order_nor_workers_matter(
+    se_ratio, pooling, rng, make_weights, small_limits, tmp_path
+):
+    X = noise(rng, 41, 100, 7, 333)
+    params = {"n_blocks": 3, "n_bands": 2, "pooling": pooling}
+    extractor = SpeakerFeatureExtractor(make_weights(se_ratio), **params).fit(X)
+    together = extractor.transform(X)
+    for found in (
+        extractor.transform(X[::-1])[::-1],
+        clone(extractor).set_params(n_jobs=2).fit_transform(X),
+        clone(extractor)
+        .set_params(n_jobs=3, memory=tmp_path)
+        .fit_transform(X[[3, 1, 0, 2]])[[2, 1, 3, 0]],
+        [extractor.transform([utterance])[0] for utterance in X],
+    ):
+        for one, other in zip(found, together, strict=True):
+            assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("step", [SpeakerEmbedder, partial(SpeakerFeatureExtractor, n_bands=2)])
+@pytest.mark.parametrize("se_ratio", [None, 2])
+def test_the_length_of_pieces_in_a_store(
+    step, se_ratio, rng, make_weights, tmp_path, computed, monkeypatch
+):
+    """It is part of the key where it changes the result, and only there."""
+    X = noise(rng, 100)
+    extractor = step(make_weights(se_ratio), memory=tmp_path / "store")
+    for longest, runs in ((100, 1), (60, 2 if se_ratio else 0), (100, 0)):
+        monkeypatch.setattr(frozen, "GATED_PIECE", longest)
+        monkeypatch.setattr(frozen, "PIECE", longest)
+        computed.clear()
+        clone(extractor).fit_transform(X)
+        assert len(computed) == runs, longest
+
+
+# -- both ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("se_ratio", [None, 2])
+def test_statistics_of_pieces_are_those_of_the_maps(se_ratio, rng, make_weights, small_limits):
+    X = noise(rng, 41, 203)
+    statistics = ("mean", "std", "delta", "thirds")
+    path = make_weights(se_ratio)
+    maps = SpeakerFeatureExtractor(path, pooling=None).fit_transform(X)
+    table = SpeakerFeatureExtractor(path, n_bands=2, statistics=statistics).fit_transform(X)
+    for row, utterance in zip(table, maps, strict=True):
+        banded = utterance.astype(np.float64).reshape(len(utterance), 8, 2, 2).mean(axis=3)
+        edges = np.linspace(0, len(banded), 4).round().astype(int)
+        expected = [
+            banded.mean(axis=0),
+            banded.std(axis=0),
+            np.sqrt((np.diff(banded, axis=0) ** 2).mean(axis=0)),
+            *(banded[a:b].mean(axis=0) for a, b in pairwise(edges)),
+        ]
+        assert_allclose(row, np.ravel(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("se_ratio", [None, 2])
+def test_utterances_of_nan_stay_nan(se_ratio, rng, make_weights, small_limits):
+    arrays = list(noise(rng, 50, 90))
+    arrays[1] = np.full_like(arrays[1], np.nan)
+    path = make_weights(se_ratio)
+    table = SpeakerFeatureExtractor(path, n_bands=2).fit_transform(arrays)
+    voices = SpeakerEmbedder(path).fit_transform(arrays)
+    for rows in (table, voices):
+        assert np.isfinite(rows[0]).all() and np.isnan(rows[1]).all()
+
+
+def test_bfloat16_in_pieces(rng, make_weights, small_limits):
+    X = noise(rng, 200)
+    extractor = SpeakerFeatureExtractor(make_weights(None), n_blocks=2, pooling=None)
+    exact = extractor.fit_transform(X).base
+    rough = clone(extractor).set_params(precision="bfloat16").fit_transform(X).base
+    assert 1e-4 < np.linalg.norm(rough - exact) / np.linalg.norm(exact) < 4e-2
