@@ -288,8 +288,11 @@ def test_wrong_split(home, split):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sentiment": 4.0}, r"4\.0 in row 0 \(-a_1b\).*and 2 more is not between -3 and 3"),
-        ({"sentiment": "good"}, r"'good' in row 0 \(-a_1b\)"),
+        (
+            {"sentiment": 4.0},
+            r"4\.0 in row 0 \(line 2, -a_1b\).*and 2 more is not between -3 and 3",
+        ),
+        ({"sentiment": "good"}, r"'good' in row 0 \(line 2, -a_1b\)"),
         ({"split": "dev"}, "'dev' in row 0 .* is none of train, valid, test"),
         ({"start": "soon"}, "column 'start': 'soon'"),
     ],
@@ -301,10 +304,12 @@ def test_wrong_labels(home, labels, change, message):
 
 
 def test_labels_without_a_column(home, labels):
-    labels = labels.rename(columns={"sentiment": "label"})
-    labels.to_csv(home / "cmu_mosei" / "labels.csv", index=False)
-    with pytest.raises(ValueError, match=r"lacks 'sentiment'.*Is 'label' the sentiment"):
+    path = home / "cmu_mosei" / "labels.csv"
+    labels.rename(columns={"video_id": "vid"}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"lacks 'video_id'; its columns are 'vid'") as info:
         load_cmu_mosei(data_home=home)
+    call = f"load_cmu_mosei(labels=pd.read_csv('{path}', dtype={{'vid': 'str', 'clip_id': 'str'}})"
+    assert f"{call}.rename(columns={{'vid': 'video_id'}}))" in str(info.value)
 
 
 def test_whole_videos_need_times(home, labels, write):

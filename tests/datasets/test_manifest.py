@@ -155,31 +155,29 @@ def test_missing_audio_folder(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("wav,label\na,1\n", "lacks 'file'; its columns are 'wav', 'label'. Is 'wav' the file"),
-        ("Path,Sentiment\na,1\n", "lacks 'file', 'label'.*'Path' the file. Is 'Sentiment' the lab"),
-        ("fiel,label\na,1\n", "Is 'fiel' the file"),
-        ("x,label\na,1\n", "its columns are 'x', 'label'. Rename or add them"),
-        ("file;label\na;1\n", "separated by something else"),
-        ("file,label,Speaker\na,1,b\n", "column 'Speaker' and no 'speaker'. Rename"),
+        ("wav,label\na,1\n", r"lacks 'file'; its columns are 'wav', 'label'.*\{'wav': 'file'\}"),
+        ("fiel,label\na,1\n", r"columns=\{'fiel': 'file'\}"),
+        ("x,label\na,1\n", r"its columns are 'x', 'label'. Rename or add them, or say"),
+        ("a.wav,1\nb.wav,2\n", r"its columns are 'a.wav', '1'. Is the line of their names missing"),
         ("file,label,speaker,begin,end\na,1,b,0,1\n", "column 'begin' and no 'start'"),
         ("file,label,speaker,strat\na,1,b,0\n", "column 'strat' and no 'start'"),
         ("file,label,speaker,start\na,1,b,0\n", "column 'start' and no 'end'. Add it"),
-        ("file,label,speaker\na,1,s,\n", "more fields than the header names"),
-        ('file,label,speaker\na,1,s\nb,1,"s",so\n', "Expected 3 fields in line 3, saw 4"),
+        ('file,label,speaker\na,1,s\nb,1,"s",so\n', "line 3 has 4 fields, more than the 3"),
         ("file,label\n", "has no rows"),
-        ("", "cannot be read as a table"),
-        ('file,label\na,"1\n', "cannot be read as a table"),
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ('file,label\na,1\nb,"1\n', "line 3: unexpected end of data"),
         (
             "file,label,speaker\na,good,s\nb,1,s\nc,inf,s\n",
-            r"column 'label': 'good' in row 0 \(a\), 'inf' in row 2 \(c\) is not a number",
+            r"column 'label': 'good' in row 0 \(line 2, a\), 'inf' in row 2 \(line 4, c\) is not a",
         ),
-        ("file,label,speaker,start,end\na,1,s,soon,2\n", r"column 'start': 'soon' in row 0 \(a\)"),
+        ("file,label,speaker,start,end\na,1,s,soon,2\n", r"column 'start': 'soon' in row 0 \(line"),
     ],
 )
 def test_tables_that_are_not_understood(folder, text, message):
     path = folder / "m.csv"
     path.write_text(text)
-    with pytest.raises(ValueError, match=message) as info:
+    with pytest.raises(ValueError, match=f"(?s){message}") as info:
         load_manifest(path)
     assert str(path) in str(info.value)
 
@@ -187,7 +185,7 @@ def test_tables_that_are_not_understood(folder, text, message):
 def test_many_bad_labels_are_counted(folder):
     rows = "".join(f"f{k},bad,s\n" for k in range(9))
     (folder / "m.csv").write_text("file,label,speaker\n" + rows)
-    with pytest.raises(ValueError, match=r"in row 4 \(f4\) and 4 more is not a number"):
+    with pytest.raises(ValueError, match=r"in row 4 \(line 6, f4\) and 4 more is not a number"):
         load_manifest(folder / "m.csv")
 
 
@@ -200,12 +198,8 @@ def test_other_columns_may_be_called_anything(folder):
 def test_files_that_are_not_tables(folder):
     with pytest.raises(FileNotFoundError, match=r"no\.csv: there is no such table"):
         load_manifest(folder / "no.csv")
-    (folder / "m.xlsx").touch()
-    with pytest.raises(ValueError, match=r"\.csv, \.tsv or \.parquet file"):
-        load_manifest(folder / "m.xlsx")
-    (folder / "m.csv").write_bytes(b"file,label\n\xff\xfe,1\n")
-    with pytest.raises(ValueError, match="cannot be read as a table in UTF-8"):
-        load_manifest(folder / "m.csv")
+    with pytest.raises(ValueError, match="is a folder"):
+        load_manifest(folder)
 
 
 def test_broken_parquet(folder):
