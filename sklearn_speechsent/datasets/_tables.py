@@ -137,7 +137,9 @@ class Table:
             return _read_parquet(path)
         text = read_text_table(path, sep=sep, encoding=encoding, known=known)
         self._problems += text.problems
-        self._remedies |= text.remedies
+        defaults = {"sep": ",", "encoding": "utf-8"}
+        found = {name: value for name, value in text.options.items() if value != defaults[name]}
+        self._remedies |= {name: value for name, value in found.items() if value != "utf-8-sig"}
         self._lines = text.lines
         columns = list(zip(*text.records, strict=True)) or [()] * len(text.names)
         frame = pd.DataFrame(
@@ -292,11 +294,12 @@ class Table:
     def _remedy(self, remedies: Mapping[str, Any]) -> str:
         if self._call is None:
             return "Save it again as CSV with commas, decimal points and these names, in UTF-8."
-        return f"If that is so, this reads it:\n  {self._call({**self._given, **remedies})}"
+        options = {**self._given, **self._remedies, **remedies}
+        return f"If that is so, this reads it:\n  {self._call(options)}"
 
     def _raise_with_call(self) -> None:
         if self._problems:
-            remedy = self._remedy(self._remedies)
+            remedy = self._remedy({})
             raise ValueError(f"{self.where} {'; it '.join(self._problems)}. {remedy}")
 
     def _check_columns(self, required: Sequence[str], optional: Sequence[str]) -> None:
@@ -315,7 +318,7 @@ class Table:
                 if self._call is not None:
                     unknown = next(name for name in lacking if name not in new.values())
                     example = {**self._columns, **new, "its name": unknown}
-                    how = self._call({**self._given, "columns": example})
+                    how = self._call({**self._given, **self._remedies, "columns": example})
                     hint = f"Rename or add them, or say what is what, as in\n  {how}"
                 if set(self._index_names) & set(lacking):
                     hint = "They are in its index: call reset_index() first."

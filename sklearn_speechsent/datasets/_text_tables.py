@@ -35,7 +35,7 @@ _SIGNATURES = {
     b"{": "JSON. Pass pandas.read_json({path!r}, dtype=False)",
 }
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1f]")
-_SEP_LINE = re.compile(r'\s*"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_SEP_LINE = re.compile(r'\s*"?sep=([^"\s]|\t)"?[ \t]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class TextTable:
         Line of the file, from 1, on which each record begins.
     problems : list of str
         What was found instead of what was asked for.
-    remedies : dict
-        Parameters that read the table as what it is.
+    options : dict
+        Parameters that read the table as what it is, with which no separator is looked for.
     """
 
     names: list[str]
     records: list[list[str]]
     lines: list[int]
     problems: list[str]
-    remedies: dict[str, str]
+    options: dict[str, str]
 
 
 def read_text_table(
@@ -94,12 +94,7 @@ def read_text_table(
         start = file.read(64)
         _refuse_other_formats(start, path)
         content = start + file.read()
-    problems: list[str] = []
-    remedies: dict[str, str] = {}
-    text, guess = _decode(content, encoding, path)
-    if guess:
-        problems.append(guess[1])
-        remedies["encoding"] = guess[0]
+    text, used, problems = _decode(content, encoding, path)
     strange = _NO_TEXT.search(text)
     if strange:
         raise ValueError(
@@ -116,13 +111,14 @@ def read_text_table(
         text[first:], found, known
     ):
         problems.append(f"has {found!r} between its columns, not {sep!r}")
-        remedies["sep"] = sep = found
+        sep = found
     records, lines = _parse(text, first, sep, path)
     if not records:
         raise ValueError(f"{path} is empty. A table has a header and a line for each recording.")
     names, *records = records
     _fit(records, lines[1:], len(names), sep, path)
-    return TextTable([name.strip() for name in names], records, lines[1:], problems, remedies)
+    options = {"sep": sep, "encoding": used}
+    return TextTable([name.strip() for name in names], records, lines[1:], problems, options)
 
 
 def _refuse_other_formats(start: bytes, path: Path) -> None:
@@ -131,15 +127,15 @@ def _refuse_other_formats(start: bytes, path: Path) -> None:
             raise ValueError(f"{path} is not a text table but {kind.format(path=str(path))}.")
 
 
-def _decode(content: bytes, encoding: str | None, path: Path) -> tuple[str, tuple[str, str] | None]:
-    """Text; and if the content is not in the expected encoding, one that fits, and the problem."""
+def _decode(content: bytes, encoding: str | None, path: Path) -> tuple[str, str, list[str]]:
+    """Text and the encoding that fits, which is a problem if it is not the expected one."""
     marked = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
     expected = marked or encoding or "utf-8"
     # ASCII in UTF-16 is valid UTF-8 too, with a NUL next to each letter.
     wide = not (marked or encoding) and content[:4000].count(0) > len(content[:4000]) / 4
     try:
         if not wide:
-            return content.decode(expected), None
+            return content.decode(expected), expected, []
         where = "NUL bytes between its letters"
     except LookupError as error:
         raise ValueError(
@@ -165,7 +161,8 @@ def _decode(content: bytes, encoding: str | None, path: Path) -> tuple[str, tupl
             text = content.decode(candidate)
         except UnicodeError:
             continue
-        return text, (candidate, f"is not in {expected.upper()} ({where}), but may be {candidate}")
+        problem = f"is not in {expected.upper()} ({where}), but may be {candidate}"
+        return text, candidate, [problem]
     raise ValueError(
         f"{path} is not in {expected.upper()}: {where}. Save it again as CSV in UTF-8."
     )

@@ -74,6 +74,30 @@ def test_timedeltas_in_parquet(folder):
     np.testing.assert_array_equal(bunch.data["end"], [1, 2.5, np.nan])
 
 
+def test_clips_of_ch_sims(folder, rng):
+    """Labels from -1 to 1; files are named by video and clip; clips of a video stay together."""
+    videos = ["video_0001", "video_0001", "video_0052"]
+    for k, (video, clip) in enumerate(zip(videos, ("0001", "0002", "0001"), strict=True)):
+        (folder / "Raw" / video).mkdir(parents=True, exist_ok=True)
+        noise = 0.1 * rng.standard_normal(8000 + k)
+        soundfile.write(folder / "Raw" / video / f"{clip}.wav", noise, 8000)
+    table = pd.DataFrame({"video_id": videos, "clip_id": [1, 2, 1], "text": "我，我"})
+    table = table.assign(label=[-0.8, 0.2, 1.0], label_T=0, mode=["train", "train", "test"])
+    levels = [-1, -0.5, 0, 0.5, 1]
+    path = folder / "label.csv"
+    table.to_csv(path, index=False)
+    with pytest.warns(UserWarning, match="speaker of 3 of 3 rows is not known. Their videos"):
+        bunch = load_manifest(path, levels=levels)
+    assert bunch.data.tolist() == [
+        str(folder / "Raw" / videos[0] / "0001.wav"),
+        str(folder / "Raw" / videos[1] / "0002.wav"),
+        str(folder / "Raw" / videos[2] / "0001.wav"),
+    ]
+    assert bunch.target.tolist() == [-0.8, 0.2, 1.0] and bunch.groups.tolist() == videos
+    assert bunch.split.tolist() == ["train", "train", "test"] and bunch.levels.tolist() == levels
+    assert "-1: 1, -0.5: 0, 0: 1, 0.5: 0, 1: 1" in bunch.DESCR
+
+
 def test_audio_dir_and_absolute_paths(folder, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     frame = table(**LABELS)
