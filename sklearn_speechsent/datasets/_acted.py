@@ -5,8 +5,9 @@ An actor was asked for an emotion; the labels follow from it and are a proxy for
 
 import re
 import warnings
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,12 @@ def recordings_in(folder: Path, pattern: str) -> list[tuple[Path, re.Match[str]]
             if match and path.is_file():
                 found[path.stem] = path, match
     return [found[stem] for stem in sorted(found)]
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Table of recordings; paths have the type object, since they need not be Unicode."""
+    frame = pd.DataFrame([{**row, "file": ""} for row in rows])
+    return frame.assign(file=pd.Series([row["file"] for row in rows], dtype=object))
 
 
 def warn_if_incomplete(
@@ -79,7 +86,8 @@ def audit_release(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         rows, report = audit_items(frame, corpus=corpus)
-    found = zip(report["problem"], report["file"].map(lambda file: Path(file).stem), strict=True)
+    stems = [Path(file).stem for file in report["file"]]
+    found = zip(report["problem"], stems, strict=True)
     nothing_new = set(found) <= known
     for warning in caught:
         if not (nothing_new and str(warning.message).startswith(f"{corpus}: ")):

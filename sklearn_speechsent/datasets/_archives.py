@@ -1,5 +1,6 @@
 """Corpora from their official archives: verified, then unpacked completely or not at all."""
 
+import errno
 import shutil
 import tempfile
 import time
@@ -35,6 +36,8 @@ class Archive:
         Sentence that says where to look up a checksum.
     checksum : str, optional
         ``"sha256:..."`` or ``"md5:..."``; None if no copy was available to compute it from.
+    size : int, optional
+        Bytes of the file with that checksum.
     """
 
     corpus: str
@@ -45,6 +48,7 @@ class Archive:
     licence: str
     lookup: str
     checksum: str | None = None
+    size: int | None = None
 
 
 def fetch_archive(
@@ -88,7 +92,7 @@ def fetch_archive(
     ConnectionError
         If no address could be reached.
     OSError
-        If the archive or its contents cannot be written.
+        If the archive or its contents cannot be written, or there is no room for them.
     """
     if folder.is_dir() and any(folder.iterdir()):
         n_there = count(folder)
@@ -110,14 +114,23 @@ def fetch_archive(
             f"(licence: {archive.licence})."
         )
     expected = check_checksum(expected)
+    size = archive.size if expected == archive.checksum else None
     was_there = path.is_file()
     if was_there:
         _verify(path, expected)
     else:
+        try:
+            _check_room(folder, 2 * (size or 0))  # what has arrived is copied, then verified
+        except OSError as exception:
+            remedy = (
+                "name another data home by data_home or the environment variable SPEECHSENT_DATA."
+            )
+            raise writing_error(exception, archive.corpus, folder, remedy) from None
         download(
             archive.urls,
             path,
             expected,
+            size=size,
             name=archive.corpus,
             by_hand=(
                 f"put {archive.file} with {expected} at {path} and call again, or unpack it so "
@@ -129,6 +142,15 @@ def fetch_archive(
     if not (keep_archive or was_there):
         path.unlink()
     return folder
+
+
+def _check_room(folder: Path, n_bytes: int) -> None:
+    """Raise an error before the disk of a folder is full."""
+    disk = next(parent for parent in folder.parents if parent.is_dir())
+    free = shutil.disk_usage(disk).free
+    if free < n_bytes:
+        megabytes = f"{n_bytes / 1e6:.0f} MB are needed in {disk} and {free / 1e6:.0f} MB are free"
+        raise OSError(errno.ENOSPC, megabytes)
 
 
 def _verify(path: Path, expected: str) -> None:
@@ -155,6 +177,7 @@ def _unpack(path: Path, folder: Path, archive: Archive) -> None:
             everything = work / "everything"
             with zipfile.ZipFile(path) as file:
                 _refuse_outsiders(file, path)
+                _check_room(folder, sum(member.file_size for member in file.infolist()))
                 file.extractall(everything)
             root = _corpus_root(everything, path, archive)
             if folder.is_dir():

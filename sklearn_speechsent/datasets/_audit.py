@@ -1,7 +1,7 @@
 """Audit of the rows of a corpus, before anything is computed from them.
 
-The header of each file is read once; no sample is decoded. Findings are counted in one warning and
-listed row by row in a report.
+Headers of files are read; no sample is decoded. Findings are counted in one warning and listed row
+by row in a report.
 """
 
 import hashlib
@@ -15,9 +15,17 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from sklearn_speechsent.audio import MissingRecordingError, Recording, RecordingError, duration
+from sklearn_speechsent.audio import (
+    MissingRecordingError,
+    Recording,
+    RecordingError,
+    as_recordings,
+    duration,
+    find_problems,
+)
 
 COLUMNS = ["row", "file", "start", "end", "problem", "detail", "dropped"]
+X_COLUMNS = ["file", "start", "end", "channel"]
 SHOWN = 3
 #: Seconds by which rounded times may pass the end of a recording; reading tolerates them.
 END_TOLERANCE = 0.5
@@ -31,6 +39,8 @@ class Audit:
     def __init__(self, frame: pd.DataFrame) -> None:
         self.given = frame.reset_index(drop=True)
         self.items = self.given.copy()
+        #: Number of each row's file: groupby makes pandas' text of names, which not all can be.
+        self.file = pd.Series(pd.factorize(self.given["file"].to_numpy(dtype=object))[0])
         self.found: list[dict[str, Any]] = []
 
     def add(
@@ -75,7 +85,8 @@ class Audit:
         -------
         DataFrame
         """
-        found = pd.DataFrame(self.found, columns=["row", "problem", "detail", "dropped"])
+        columns = ["row", "problem", "detail", "dropped"]
+        found = pd.DataFrame(self.found, columns=columns, dtype=object)
         found = found.astype({"row": int, "dropped": bool}).sort_values("row", kind="stable")
         places = self.given.reindex(columns=["file", "start", "end"]).iloc[found["row"]]
         found[["file", "start", "end"]] = places.to_numpy(dtype=object)
@@ -98,7 +109,8 @@ def audit_items(
     ----------
     frame : DataFrame
         Columns ``file``, ``label``, ``speaker``; for segments also ``start`` and ``end`` (s, a
-        missing one is the beginning or the end of the file); ``split`` and any others.
+        missing one is the beginning or the end of the file); ``channel`` (from 0, a missing one
+        mixes all), ``split`` and any others.
     corpus : str
         Name for messages.
     min_duration : float, default=0.025
@@ -148,6 +160,7 @@ def audit_items(
     if {"start", "end"} <= set(frame.columns):
         _check_times(audit, durations)
     _check_durations(audit, durations, min_duration)
+    _check_headers(audit, n_jobs)
     _check_duplicates(audit)
     _check_contents(audit, n_jobs)
     if "split" in frame.columns:
@@ -167,7 +180,7 @@ def _check_labels(audit: Audit) -> None:
 
 
 def _check_files(audit: Audit, n_jobs: int | None) -> pd.Series:
-    """Read every header once and return the seconds of each row's file."""
+    """Open every file once and return the seconds of each row's file."""
     nameless = audit.items.index[audit.items["file"].isna()]
     audit.add(nameless, "missing", lambda row: "the row names no file", dropped=True)
     files = audit.items["file"].drop_duplicates()
@@ -190,6 +203,24 @@ def _read_header(file: Any) -> tuple[str, str, float]:
     except RecordingError as error:
         problem = "missing" if isinstance(error, MissingRecordingError) else "unreadable"
         return problem, str(error).removeprefix(f"{recording}: "), np.nan
+
+
+def _check_headers(audit: Audit, n_jobs: int | None) -> None:
+    """Find what headers tell about a segment or a channel: cut files can hold some, not others."""
+    columns = [name for name in X_COLUMNS if name in audit.items.columns]
+    recordings = as_recordings(audit.items[columns])
+    by_file = defaultdict(list)
+    for recording in recordings:
+        by_file[recording.source].append(recording)
+    found = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
+        joblib.delayed(find_problems)(of_file, 16000, 0.0) for of_file in by_file.values()
+    )
+    problems = {
+        audit.items.index[k]: str(error).removeprefix(f"{recordings[k]}: ")
+        for part in found
+        for k, error in part.items()
+    }
+    audit.add(sorted(problems), "unreadable", problems.__getitem__, dropped=True)
 
 
 def _check_times(audit: Audit, durations: pd.Series) -> None:
@@ -244,8 +275,9 @@ def _check_durations(audit: Audit, durations: pd.Series, min_duration: float) ->
 
 
 def _check_duplicates(audit: Audit) -> None:
-    keys = [key for key in ("file", "start", "end") if key in audit.items.columns]
-    again = audit.items[audit.items.duplicated(keys, keep=False)]
+    keys = [key for key in X_COLUMNS if key in audit.items.columns]
+    items = audit.items.assign(file=audit.file[audit.items.index])
+    again = items[items.duplicated(keys, keep=False)]
     contradicting, repeated = {}, {}
     for _, group in again.groupby(keys, dropna=False, sort=False):
         first, *others = group.index
@@ -263,12 +295,13 @@ def _check_duplicates(audit: Audit) -> None:
 def _check_contents(audit: Audit, n_jobs: int | None) -> None:
     """Find different files with the same bytes; segments share their file anyway."""
     start, end = audit.segments()
-    whole = audit.items.loc[start.isna() & end.isna(), "file"]
-    groups: list[Sequence[Hashable]] = [list(whole.index)]
+    whole = audit.items[start.isna() & end.isna()]
+    channels = whole.get("channel", pd.Series(-1, whole.index)).fillna(-1)
+    groups: list[Sequence[Hashable]] = _partition(list(whole.index), channels.to_dict())
     for key in (os.path.getsize, _head_digest, _digest):
         rows = [row for group in groups for row in group]
         keys = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-            joblib.delayed(key)(whole[row]) for row in rows
+            joblib.delayed(key)(whole["file"][row]) for row in rows
         )
         by_key = dict(zip(rows, keys, strict=True))
         groups = [part for group in groups for part in _partition(group, by_key)]
@@ -277,7 +310,7 @@ def _check_contents(audit: Audit, n_jobs: int | None) -> None:
         audit.add(details, "same content", details.__getitem__, dropped=False)
 
 
-def _partition(rows: Sequence[Hashable], keys: dict[Hashable, Any]) -> Iterable[Sequence[Hashable]]:
+def _partition(rows: Sequence[Hashable], keys: dict[Hashable, Any]) -> list[Sequence[Hashable]]:
     """Rows with equal keys, where there are several."""
     parts = defaultdict(list)
     for row in rows:
@@ -321,20 +354,27 @@ def _check_speakers(audit: Audit) -> None:
 def _check_overlaps(audit: Audit, durations: pd.Series) -> None:
     """Find segments of one file that share speech across splits."""
     start, end = audit.segments()
-    items = audit.items[["file", "split"]].assign(
-        start=start.fillna(0.0), end=end.fillna(durations[end.index])
+    items = audit.items[["split"]].assign(
+        file=audit.file[audit.items.index],
+        start=start.fillna(0.0),
+        end=end.fillna(durations[end.index]),
+        channel=audit.items.get("channel", np.nan),
     )
     items = items.dropna(subset=["split"])
     details = {}
     crossing = items.groupby("file")["split"].transform("nunique") > 1
     for _, group in items[crossing].sort_values("start").groupby("file", sort=False):
-        latest: dict[Any, tuple[float, Any]] = {}  # end and row of each split's last segment so far
-        for row, segment in group.iterrows():
-            for split, (until, other) in latest.items():
-                if split != segment["split"] and segment["start"] < until:
-                    details[row] = f"in {segment['split']}, overlaps row {other} in {split}"
-            previous = latest.get(segment["split"], (0.0, row))
-            latest[segment["split"]] = max(previous, (segment["end"], row), key=lambda it: it[0])
+        # End and row of the last segment so far of each split and channel.
+        latest: dict[tuple[Any, float], tuple[float, Any]] = {}
+        for row, split, channel, start, end in group[
+            ["split", "channel", "start", "end"]
+        ].itertuples():
+            for (other_split, other_channel), (until, other) in latest.items():
+                apart = channel >= 0 and other_channel >= 0 and channel != other_channel
+                if split != other_split and start < until and not apart:
+                    details[row] = f"in {split}, overlaps row {other} in {other_split}"
+            key = (split, channel if channel >= 0 else -1.0)  # NaN is a mix of all
+            latest[key] = max(latest.get(key, (0.0, row)), (end, row), key=lambda it: it[0])
     audit.add(details, "overlap across splits", details.__getitem__, dropped=False)
 
 

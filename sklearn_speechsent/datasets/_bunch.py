@@ -23,7 +23,8 @@ def make_bunch(
     ----------
     frame : DataFrame
         One row per recording, with at least the columns ``file``, ``label`` and ``speaker``.
-        With ``start`` and ``end`` (s) the rows are segments. ``split`` becomes a field.
+        With ``start`` and ``end`` (s) the rows are segments, with ``channel`` (from 0) they are
+        channels. ``split`` becomes a field.
     levels : ndarray of shape (n_levels,)
         The levels of the scale in ascending order; their type is the type of the target.
     target_names : list of str
@@ -31,7 +32,8 @@ def make_bunch(
     descr : str
         Description of the corpus.
     as_frame : bool, default=False
-        Whether ``data`` and ``target`` are pandas objects. ``data`` always is one for segments.
+        Whether ``data`` and ``target`` are pandas objects. ``data`` always is one for segments and
+        channels.
     return_X_y : bool, default=False
         Whether to return only ``(data, target)``.
     **extra : Any
@@ -44,10 +46,9 @@ def make_bunch(
         ``DESCR``, where there is such a column ``split``, and those of `extra`.
     """
     data: Any
-    if {"start", "end"} <= set(frame.columns):
-        data = frame[["file", "start", "end"]]  # an array would make text of seconds
-    elif as_frame:
-        data = frame[["file"]]
+    columns = [name for name in ("file", "start", "end", "channel") if name in frame.columns]
+    if as_frame or len(columns) > 1:  # an array would make text of seconds
+        data = frame[columns]
     else:
         data = np.array(frame["file"].tolist(), dtype=str)
     target: Any = frame["label"] if as_frame else frame["label"].to_numpy(dtype=levels.dtype)

@@ -1,15 +1,18 @@
-"""Folder layouts of CMU-MOSEI and CMU-MOSI, and the file that each label belongs to."""
+"""Folder layouts of corpora of clips from videos, and the file that each label belongs to."""
 
 import os
+from collections import defaultdict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from sklearn_speechsent.audio import Recording, RecordingError, duration
+
 AUDIO = (".wav", ".flac", ".mp3")
-#: Containers whose sound has to be extracted first.
+#: Containers whose sound not every installation can read.
 VIDEO = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4a")
 #: Below the folder of the corpus or the folder Raw in it, as the official archives unpack.
 PATTERNS = (
@@ -26,6 +29,8 @@ PATTERNS = (
 TRANSCRIPTS = "Transcript/Segmented/Combined"
 #: Largest difference in seconds of a time in labels and transcripts, which only rounding makes.
 TOLERANCE = 0.02
+#: Films that are tried, to see whether their sound can be read.
+SAMPLED = 3
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,62 @@ class Layout:
         """
         return os.path.join(self.root, self.pattern.format(video=video, clip=clip) + AUDIO[0])
 
+    def numbered(self) -> dict[tuple[str, int], list[str]]:
+        """Files of clips by video and number, since 7 is written 007 too.
+
+        Returns
+        -------
+        dict
+        """
+        found = defaultdict(list)
+        for key, file in self.files.items():
+            if not isinstance(key, str) and key[1].isdecimal():
+                found[key[0], int(key[1])].append(file)
+        return found
+
+
+def place_clips(table: pd.DataFrame, folder: Path, corpus: str) -> tuple[pd.DataFrame, str]:
+    """Add the files to a table of clips.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``video_id, clip_id``, and ``start, end`` (s) of the clip in its video, which are
+        needed for whole videos.
+    folder : Path
+        Where the audio is looked for.
+    corpus : str
+        Name for messages.
+
+    Returns
+    -------
+    table : DataFrame
+        With a column ``file``. Where each clip has a file, the times are called ``video_start`` and
+        ``video_end``.
+    joined : str
+        See :func:`assign_files`.
+
+    Raises
+    ------
+    FileNotFoundError
+        As :func:`find_layout` does.
+    ValueError
+        If whole videos are there and no times.
+    """
+    named = table["video_id"].notna() & table["clip_id"].notna()
+    layout = find_layout(folder, set(table.loc[named, "video_id"]), corpus)
+    files, joined = assign_files(table[named], layout)
+    if not layout.whole:
+        table = table.rename(columns={"start": "video_start", "end": "video_end"})
+    elif table.reindex(columns=["start", "end"]).isna().all(axis=None):
+        raise ValueError(
+            f"{corpus}: no label has times, and {folder} holds whole videos. Fill the columns "
+            "start and end of the labels."
+        )
+    file = pd.Series(None, table.index, dtype=object)
+    file[named] = files
+    return table.assign(file=file), joined
+
 
 def find_layout(folder: Path, videos: set[str], corpus: str) -> Layout:
     """Find the audio below a folder: the layout that has most of the videos.
@@ -83,14 +144,14 @@ def find_layout(folder: Path, videos: set[str], corpus: str) -> Layout:
     Raises
     ------
     FileNotFoundError
-        If none of the layouts is there, or only films whose sound is not extracted.
+        If none of the layouts is there, or only films whose sound cannot be read.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{corpus}: there is no folder {folder}. Put the audio there, or name the folder that "
             "holds it by audio_dir, data_home or the environment variable SPEECHSENT_DATA."
         )
-    roots = [root for root in (folder, folder / "Raw") if root.is_dir()]
+    roots = [root for name in ("", "Raw", "raw") if (root := folder / name).is_dir()]
     for suffixes in (AUDIO, VIDEO):
         layouts = [
             Layout(root, pattern, _files(root, pattern, videos, suffixes))
@@ -99,23 +160,34 @@ def find_layout(folder: Path, videos: set[str], corpus: str) -> Layout:
         ]
         best = max(layouts, key=lambda layout: len(_videos(layout)))
         if best.files and suffixes is AUDIO:
-            return best
+            films = _files(best.root, best.pattern, videos, VIDEO)
+            return replace(best, files={**films, **best.files})
     if best.files:
-        suffix = os.path.splitext(next(iter(best.files.values())))[1]
-        stars = os.path.join(
-            best.root, best.pattern.format(video="*", clip="*").replace("*_*", "*")
-        )
-        raise FileNotFoundError(
-            f"{corpus}: {folder} holds {len(best.files)} {suffix} files and no audio; sound cannot "
-            f"be read from {suffix}. Extract it next to them:\n"
-            f'  for f in {stars}{suffix}; do ffmpeg -i "$f" -vn -ac 1 -ar 16000 '
-            f'"${{f%{suffix}}}.wav"; done'
-        )
+        _raise_if_unreadable(best, folder, corpus)
+        return best
     looked_for = "\n  ".join(PATTERNS).format(video="<video>", clip="<clip>")
     raise FileNotFoundError(
         f"{corpus}: none of the {len(videos)} videos with labels has audio in {folder}. Looked "
         f"there and in its folder Raw for files ({', '.join(AUDIO)}) like\n  {looked_for}\nName "
         "the folder by audio_dir."
+    )
+
+
+def _raise_if_unreadable(films: Layout, folder: Path, corpus: str) -> None:
+    """Raise one error for all films if this installation cannot read their sound."""
+    for file in list(films.files.values())[:SAMPLED]:
+        try:
+            duration(Recording(0, file))
+            return
+        except RecordingError as error:
+            reason = str(error).partition(": ")[2]
+    suffix = os.path.splitext(file)[1]
+    stars = films.pattern.format(video="*", clip="*").replace("*_*", "*")
+    raise FileNotFoundError(
+        f"{corpus}: {folder} holds {len(films.files)} {suffix} files and no audio; sound cannot "
+        f"be read from {file}: {reason} Or extract the sound next to all of them:\n"
+        f'  for f in {os.path.join(films.root, stars)}{suffix}; do ffmpeg -i "$f" -vn -ac 1 '
+        f'-ar 16000 "${{f%{suffix}}}.wav"; done'
     )
 
 
@@ -161,7 +233,7 @@ def assign_files(labels: pd.DataFrame, layout: Layout) -> tuple[list[str], str]:
     Parameters
     ----------
     labels : DataFrame
-        Columns ``video_id, clip_id, start, end``.
+        Columns ``video_id, clip_id``, and ``start, end`` where they are known.
     layout : Layout
 
     Returns
@@ -176,10 +248,10 @@ def assign_files(labels: pd.DataFrame, layout: Layout) -> tuple[list[str], str]:
             layout.files.get(video) or layout.expected(video, "") for video in labels["video_id"]
         ]
         return files, "video"
-    transcripts = _transcripts(layout)
+    timed = {"start", "end"} <= set(labels.columns)
+    transcripts = _transcripts(layout) if timed else None
     if transcripts is None:
-        keys = zip(labels["video_id"], labels["clip_id"], strict=True)
-        return [layout.files.get(key) or layout.expected(*key) for key in keys], "clip_id"
+        return _by_number(labels, layout), "clip_id"
     by_row: dict[Hashable, str] = {}
     for video, group in labels.groupby("video_id", sort=False):
         clips, times = _read_transcript(transcripts / f"{video}.txt")
@@ -193,6 +265,18 @@ def assign_files(labels: pd.DataFrame, layout: Layout) -> tuple[list[str], str]:
             key = (str(video), clip)
             by_row[row] = layout.files.get(key) or layout.expected(*key)
     return [by_row[row] for row in labels.index], "time"
+
+
+def _by_number(labels: pd.DataFrame, layout: Layout) -> list[str]:
+    numbered = layout.numbered()
+    files = []
+    for key in zip(labels["video_id"], labels["clip_id"], strict=True):
+        file = layout.files.get(key)
+        if file is None and key[1].isdecimal():
+            # Of 7.wav and 07.wav neither is the file of 007.
+            [file] = found if len(found := numbered[key[0], int(key[1])]) == 1 else [None]
+        files.append(file or layout.expected(*key))
+    return files
 
 
 def _transcripts(layout: Layout) -> Path | None:

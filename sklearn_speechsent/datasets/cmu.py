@@ -2,8 +2,9 @@
 
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from sklearn.utils import Bunch
 from sklearn_speechsent.audio import Recording, duration
 from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
-from sklearn_speechsent.datasets._cmu_files import assign_files, find_layout
-from sklearn_speechsent.datasets._tables import numbers, raise_for_rows, read_table
+from sklearn_speechsent.datasets._cmu_files import place_clips
+from sklearn_speechsent.datasets._tables import Table
 from sklearn_speechsent.metrics.levels import round_to_levels
 from sklearn_speechsent.utils.files import get_data_home
 
@@ -119,7 +120,7 @@ MOSI = Corpus(
 def load_cmu_mosei(
     audio_dir: str | Path | None = None,
     *,
-    labels: str | Path | None = None,
+    labels: str | Path | pd.DataFrame | None = None,
     data_home: str | Path | None = None,
     split: str | Sequence[str] | None = None,
     as_frame: bool = False,
@@ -130,19 +131,21 @@ def load_cmu_mosei(
 
     Nothing is downloaded. The audio may lie as ``WAV_16000/<video>.wav`` (whole videos, also
     below ``Audio/Full`` as in the official archive), as ``Segmented/<video>_<clip>.wav`` (also
-    below ``Audio``) or as ``<video>/<clip>.wav``, with or without a folder ``Raw`` above; wav,
-    flac or mp3. Whole videos give segments of files, the others one file per segment. Clips are
-    numbered in several ways: where the official ``Transcript/Segmented/Combined`` lies next to
-    them, files of ``Segmented`` get their labels by time, otherwise by clip_id.
+    below ``Audio``) or as ``<video>/<clip>.wav`` (as in MMSA), with or without a folder ``Raw``
+    above; wav, flac, mp3, or films such as mp4 where their sound can be read. Whole videos give
+    segments of files, the others one file per segment. Clips are numbered in several ways: where
+    the official ``Transcript/Segmented/Combined`` lies next to them, files of ``Segmented`` get
+    their labels by time, otherwise by clip_id (7, 07 and 0007 are one number).
 
     Parameters
     ----------
     audio_dir : str or Path, default=None
         Folder of the audio; by default ``<data_home>/cmu_mosei``.
-    labels : str or Path, default=None
-        Table with the columns ``video_id, clip_id, sentiment, split, start, end`` (s); by default
-        ``labels.csv`` in `audio_dir`, else ``<data_home>/cmu_mosei/labels.csv``. Other columns are
-        kept in ``frame``.
+    labels : str, Path or DataFrame, default=None
+        Table with the columns ``video_id, clip_id, sentiment, split`` and, for whole videos,
+        ``start, end`` (s). MMSA's names ``label`` and ``mode`` are taken for ``sentiment`` and
+        ``split``. By default ``labels.csv`` or ``label.csv`` in `audio_dir`, else in
+        ``<data_home>/cmu_mosei``. Other columns are kept in ``frame``.
     data_home : str or Path, default=None
         By default that of :func:`get_data_home`.
     split : {"train", "valid", "test"} or sequence of these, default=None
@@ -226,7 +229,7 @@ def load_cmu_mosei(
 def load_cmu_mosi(
     audio_dir: str | Path | None = None,
     *,
-    labels: str | Path | None = None,
+    labels: str | Path | pd.DataFrame | None = None,
     data_home: str | Path | None = None,
     split: str | Sequence[str] | None = None,
     as_frame: bool = False,
@@ -241,9 +244,9 @@ def load_cmu_mosi(
     ----------
     audio_dir : str or Path, default=None
         Folder of the audio; by default ``<data_home>/cmu_mosi``.
-    labels : str or Path, default=None
-        Table of the labels; by default ``labels.csv`` in `audio_dir`, else
-        ``<data_home>/cmu_mosi/labels.csv``.
+    labels : str, Path or DataFrame, default=None
+        Table of the labels; by default ``labels.csv`` or ``label.csv`` in `audio_dir`, else in
+        ``<data_home>/cmu_mosi``.
     data_home : str or Path, default=None
         By default that of :func:`get_data_home`.
     split : {"train", "valid", "test"} or sequence of these, default=None
@@ -305,7 +308,7 @@ def load_cmu_mosi(
 def _prepare(
     corpus: Corpus,
     audio_dir: str | Path | None,
-    labels: str | Path | None,
+    labels: str | Path | pd.DataFrame | None,
     data_home: str | Path | None,
     split: str | Sequence[str] | None,
 ) -> tuple[pd.DataFrame, str]:
@@ -317,58 +320,66 @@ def _prepare(
     home = home.expanduser().resolve() / corpus.folder
     folder = home if audio_dir is None else Path(audio_dir).expanduser().resolve()
     if labels is None:
-        near = folder / "labels.csv"
-        labels = near if near.is_file() else home / "labels.csv"
-    table = _read_labels(Path(labels), corpus)
+        labels = _find_labels((folder, home))
+    table = _read_labels(labels, corpus)
     if split is not None:
         table = table[table["split"].isin(wanted)].reset_index(drop=True)
     if table.empty:
         raise ValueError(f"{corpus.name}: no label is in the split {split!r}. Check the column.")
-    layout = find_layout(folder, set(table["video_id"]), corpus.name)
-    files, joined = assign_files(table, layout)
-    table = table.rename(columns={"sentiment": "label"})
-    if not layout.whole:
-        table = table.rename(columns={"start": "video_start", "end": "video_end"})
-    elif table[["start", "end"]].isna().all(axis=None):
-        raise ValueError(
-            f"{corpus.name}: no label has times, and {folder} holds whole videos. Fill the columns "
-            "start and end of the labels."
-        )
-    table = table.assign(file=files, speaker=table["video_id"])
+    table, joined = place_clips(table, folder, corpus.name)
+    table = table.rename(columns={"sentiment": "label"}).assign(speaker=table["video_id"])
     first = ["file", "label", "speaker", "split"]
     return table[[*first, *table.columns.drop(first)]], joined
 
 
-def _read_labels(path: Path, corpus: Corpus) -> pd.DataFrame:
-    path = path.expanduser().resolve()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{corpus.name}: there are no labels at {path}. Make them from the official SDK "
-            f"({corpus.source}) as a CSV with the columns video_id, clip_id, sentiment, split, "
-            "start and end (s), or name them by labels."
-        )
-    columns = ("video_id", "clip_id", "sentiment", "split", "start", "end")
-    table = read_table(path, required=columns, text=("video_id", "clip_id"))
-    table = table.drop(columns=["label", "file", "speaker"], errors="ignore")
-    for column in ("sentiment", "start", "end"):
-        table[column] = numbers(table, column, str(path), "video_id")
-    for column, bad, remedy in (
-        ("sentiment", table["sentiment"].abs() > 3, "is not between -3 and 3. Correct it"),
-        (
-            "split",
-            table["split"].notna() & ~table["split"].isin(SPLITS),
-            f"is none of {', '.join(SPLITS)}. Correct it, or leave it empty for none",
-        ),
-    ):
-        raise_for_rows(
-            np.flatnonzero(bad),
-            table,
-            column,
-            where=str(path),
-            label_of="video_id",
-            remedy=remedy,
-        )
-    return table
+def _find_labels(folders: Sequence[Path]) -> Path:
+    for folder in folders:
+        for name in ("labels.csv", "label.csv", "Raw/label.csv"):
+            if (folder / name).is_file():
+                return folder / name
+    return folders[-1] / "labels.csv"
+
+
+def _read_labels(labels: str | Path | pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    if not isinstance(labels, pd.DataFrame):
+        labels = Path(labels).expanduser().resolve()
+        if not labels.exists():
+            raise FileNotFoundError(
+                f"{corpus.name}: there are no labels at {labels}. Make them from the official SDK "
+                f"({corpus.source}) as a CSV with the columns video_id, clip_id, sentiment, split, "
+                "start and end (s), take the label.csv of MMSA, or name them by labels."
+            )
+    read = Table(labels, call=partial(_call, corpus, labels))
+    table = read.select(
+        required=("video_id", "clip_id", "sentiment", "split"),
+        optional=("start", "end"),
+        numbers=("sentiment", "start", "end"),
+        text=("clip_id", "split"),
+        synonyms={"label": "sentiment", "mode": "split"},
+    )
+    read.refuse(
+        np.flatnonzero(table["sentiment"].abs() > 3),
+        "sentiment",
+        "is not between -3 and 3. Correct it; load_manifest takes other scales",
+    )
+    read.refuse(
+        np.flatnonzero(table["split"].notna() & ~table["split"].isin(SPLITS)),
+        "split",
+        f"is none of {', '.join(SPLITS)}. Correct it, or leave it empty for none",
+    )
+    return table.drop(columns=["label", "file", "speaker"], errors="ignore")
+
+
+def _call(corpus: Corpus, labels: Path | pd.DataFrame, options: Mapping[str, Any]) -> str:
+    """Text of a call that reads the labels with pandas."""
+    columns = options.get("columns", {})
+    own = {target: name for name, target in columns.items()}
+    names = {own.get(name, name): "str" for name in ("video_id", "clip_id")}
+    place = "..." if isinstance(labels, pd.DataFrame) else str(labels)
+    how = [f"{name}={value!r}" for name, value in options.items() if name != "columns"]
+    table = f"pd.read_csv({', '.join([repr(place), *how, f'dtype={names}'])})"
+    rename = f".rename(columns={columns})" if columns else ""
+    return f"load_{corpus.folder}(labels={table}{rename})"
 
 
 def _finish(
@@ -394,6 +405,8 @@ def _finish(
 
 def _warn_if_misnumbered(rows: pd.DataFrame, corpus: Corpus) -> None:
     """Warn if the durations of some files do not fit the times of their labels."""
+    if "video_start" not in rows.columns:
+        return
     sample = rows.dropna(subset=["video_start", "video_end"])
     sample = sample.iloc[:: max(1, len(sample) // SAMPLED)]
     lasting = np.array([duration(Recording(0, file)) for file in sample["file"]])

@@ -12,11 +12,13 @@ from sklearn_speechsent.datasets._acted import (
     LEVEL_NAMES,
     audit_release,
     corpus_folder,
+    frame_of,
     level_counts,
     recordings_in,
     warn_if_incomplete,
 )
 from sklearn_speechsent.datasets._bunch import make_bunch
+from sklearn_speechsent.datasets._tables import Table
 
 N_ACTORS = 91
 N_FILES = 7442
@@ -214,7 +216,7 @@ def _frame(folder: Path) -> pd.DataFrame:
                 "sentence": sentence,
             }
         )
-    return pd.DataFrame(rows)
+    return frame_of(rows)
 
 
 def _without_silence(
@@ -237,14 +239,13 @@ def _demographics(path: Path) -> pd.DataFrame | None:
     """Sex and age by actor, if the table is there."""
     if not path.is_file():
         return None
-    table = pd.read_csv(path)
-    lacking = {"ActorID", "Age", "Sex"} - set(table.columns)
-    if lacking:
-        raise ValueError(
-            f"{path} has no column {', '.join(sorted(lacking))}, but {list(table.columns)}. Get "
-            "the official one again, or take it away to go without sex and age."
-        )
+    read = Table(path)
+    table = read.select(
+        required=("ActorID", "Age", "Sex"), numbers=("ActorID", "Age"), text=("Sex",)
+    )
+    actors = table["ActorID"]
+    bad = np.flatnonzero(actors.isna() | actors.duplicated())
+    read.refuse(bad, "ActorID", "is no actor or one that was listed before. Get the table again")
     return pd.DataFrame(
-        {"sex": table["Sex"].str.lower().to_numpy(), "age": table["Age"].to_numpy()},
-        index=table["ActorID"],
+        {"sex": table["Sex"].str.lower().to_numpy(), "age": table["Age"].to_numpy()}, index=actors
     )

@@ -11,6 +11,7 @@ from sklearn_speechsent.datasets._acted import (
     LEVEL_NAMES,
     audit_release,
     corpus_folder,
+    frame_of,
     level_counts,
     recordings_in,
     warn_if_incomplete,
@@ -169,10 +170,11 @@ def load_emodb(
     frame = _frame(folder)
     if frame.empty:
         raise FileNotFoundError(
-            f"No recordings of Emo-DB were found in {folder / 'wav'}. Call sklearn_speechsent."
-            f"datasets.fetch_emodb(), or get {ARCHIVE.urls[0]} and unpack it so that the files are "
-            f"{folder / 'wav' / '03a01Fa.wav'} and so on, or name another data home by data_home "
-            "or the environment variable SPEECHSENT_DATA."
+            f"No recordings of Emo-DB were found in {folder / 'wav'}. Get {ARCHIVE.urls[0]} and "
+            f"unpack it so that the files are {folder / 'wav' / '03a01Fa.wav'} and so on; or, with "
+            "the md5 of a copy that you trust, call sklearn_speechsent.datasets."
+            "fetch_emodb(checksum='md5:...'); or name another data home by data_home or the "
+            "environment variable SPEECHSENT_DATA."
         )
     warn_if_incomplete(
         frame,
@@ -288,4 +290,4 @@ def _frame(folder: Path) -> pd.DataFrame:
                 "age": age,
             }
         )
-    return pd.DataFrame(rows)
+    return frame_of(rows)

@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from sklearn.utils import Bunch
 
 from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
-from sklearn_speechsent.datasets._tables import numbers, raise_for_rows, read_table
+from sklearn_speechsent.datasets._cmu_files import place_clips
+from sklearn_speechsent.datasets._files import find_file
+from sklearn_speechsent.datasets._tables import Table
 from sklearn_speechsent.metrics.levels import check_levels, level_index, whole_levels
 
 DESCR = """\
@@ -27,10 +30,14 @@ Speech of {path}
 
 
 def load_manifest(
-    path: str | Path,
+    table: str | Path | pd.DataFrame,
     *,
     audio_dir: str | Path | None = None,
     levels: Sequence[float] | None = None,
+    sep: str | None = None,
+    decimal: str = ".",
+    columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
     as_frame: bool = False,
     return_X_y: bool = False,
     n_jobs: int | None = None,
@@ -39,8 +46,8 @@ def load_manifest(
 
     Parameters
     ----------
-    path : str or Path
-        A .csv (commas), .tsv (tabs) or .parquet table with the columns
+    table : str, Path or DataFrame
+        A text table such as .csv or .tsv, a .parquet file, or a DataFrame, with the columns
 
         file : path of the recording, absolute or below `audio_dir`
         label : number on the scale
@@ -48,16 +55,31 @@ def load_manifest(
         start, end : optional, both or none: segment in seconds. One left empty in a row is the
             beginning or the end of the file; a row without either is left out where others
             have them: write 0 as the start of a whole file.
+        channel : optional: 0, 1, ... of the file; one left empty mixes all channels
         split : optional, such as train, valid or test
 
-        Others are kept in ``frame``.
+        Others are kept in ``frame``. Instead of ``file`` there may be ``video_id`` and ``clip_id``,
+        as in the tables of MMSA and CH-SIMS (where ``mode`` is the split); the files are looked for
+        as :func:`load_cmu_mosei` does, and the videos are the groups if there are no speakers.
     audio_dir : str or Path, default=None
-        Folder of the files; by default that of the table.
+        Folder of the files; by default that of the table, or the present one for a DataFrame.
     levels : sequence of numbers, default=None
         The scale: two or more numbers in ascending order. By default all whole numbers from the
-        lowest to the highest label, rounded.
+        lowest to the highest label, rounded. A label belongs to the level that
+        :func:`~sklearn_speechsent.metrics.round_to_levels` gives it; it is not changed.
+    sep : str, default=None
+        Character between the fields of a text table; by default the one in its header: comma,
+        semicolon, tab or ``|``.
+    decimal : {".", ","}, default="."
+        Decimal mark of its numbers. Thousands must not be separated.
+    columns : mapping of str to str, default=None
+        New names of columns, such as ``{"rating": "label"}``. Upper and lower case are the same.
+    encoding : str, default=None
+        Encoding of a text table, such as ``"cp1252"``; by default UTF-8, or what the mark says
+        with which UTF-8 and UTF-16 may begin.
     as_frame : bool, default=False
-        Whether ``data`` is a DataFrame and ``target`` a Series. For segments ``data`` always is.
+        Whether ``data`` is a DataFrame and ``target`` a Series. For segments and channels ``data``
+        always is.
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of a Bunch.
     n_jobs : int, default=None
@@ -69,12 +91,13 @@ def load_manifest(
         A Bunch has the fields
 
         data : ndarray of str of shape (n_rows,), or DataFrame
-            Absolute paths; for segments a DataFrame with the columns ``file, start, end``.
+            Absolute paths; for segments or channels a DataFrame with the columns ``file``,
+            ``start, end`` and ``channel``.
         target : ndarray of shape (n_rows,), or Series
             Labels; int if all of them and all levels are whole numbers.
         groups : ndarray of shape (n_rows,)
-            Speakers. Without such a column the files, so that at least the segments of one
-            recording stay together.
+            Speakers, as text. Without such a column the files (or videos), so that at least the
+            segments of one recording stay together.
         frame : DataFrame
             All columns of the usable rows.
         levels : ndarray of shape (n_levels,)
@@ -97,7 +120,8 @@ def load_manifest(
         If the table is parquet and pyarrow is not installed.
     ValueError
         If the table is empty or unreadable, a column is missing or misspelt, a value is not a
-        number, a label is off the scale, or no row can be used.
+        number, a label is off the scale, or no row can be used. Where other parameters would read
+        the table, the message has the call.
 
     Warns
     -----
@@ -123,20 +147,31 @@ def load_manifest(
     >>> mine.groups.tolist(), mine.levels.tolist()
     (['anna', 'ben'], [-1, 0, 1])
     """
-    path = Path(path).expanduser().resolve()
-    folder = path.parent if audio_dir is None else Path(audio_dir).expanduser().resolve()
-    frame = _read(path, folder)
-    scale = _scale(frame, levels, path)
-    groups = _name_speakers(frame, path)
-    rows, report = audit_items(frame, corpus=path.name, n_jobs=n_jobs)
+    read = Table(
+        table,
+        call=partial(_call, table, audio_dir, levels),
+        sep=sep,
+        decimal=decimal,
+        columns=columns,
+        encoding=encoding,
+    )
+    if audio_dir is None:
+        audio_dir = "." if isinstance(table, pd.DataFrame) else Path(table).expanduser().parent
+    frame = _read(read)
+    scale = _scale(read, frame, levels)
+    recordings = "file" if "file" in frame.columns else "video_id"
+    frame = _with_files(frame, Path(audio_dir).expanduser().resolve(), encoding)
+    groups = _name_speakers(frame, read.where, recordings)
+    corpus = os.path.basename(read.where)
+    rows, report = audit_items(frame, corpus=corpus, n_jobs=n_jobs)
     counts = np.bincount(level_index(rows["label"].to_numpy(), scale), minlength=len(scale))
     return make_bunch(
         rows,
         levels=scale,
         target_names=[f"{level:g}" for level in scale],
         descr=DESCR.format(
-            path=path,
-            underline="=" * len(f"Speech of {path}"),
+            path=read.where,
+            underline="=" * len(f"Speech of {read.where}"),
             n_rows=len(rows),
             n_given=len(frame),
             counts=", ".join(f"{level:g}: {n}" for level, n in zip(scale, counts, strict=True)),
@@ -148,58 +183,81 @@ def load_manifest(
     )
 
 
-def _read(path: Path, folder: Path) -> pd.DataFrame:
-    frame = read_table(
-        path,
-        required=("file", "label"),
-        optional=("speaker", "start", "end", "split"),
-        text=("file", "speaker"),
+def _call(
+    table: str | Path | pd.DataFrame,
+    audio_dir: str | Path | None,
+    levels: Sequence[float] | None,
+    options: Mapping[str, Any],
+) -> str:
+    """Text of a call with other parameters."""
+    first = "table" if isinstance(table, pd.DataFrame) else repr(str(table))
+    places = {} if audio_dir is None else {"audio_dir": str(audio_dir)}
+    scale = {} if levels is None else {"levels": levels}
+    named = [f"{name}={value!r}" for name, value in {**places, **scale, **options}.items()]
+    return f"load_manifest({', '.join([first, *named])})"
+
+
+def _read(table: Table) -> pd.DataFrame:
+    of_clips = table.has("video_id", "clip_id") and not table.has("file")
+    frame = table.select(
+        required=("video_id", "clip_id", "label") if of_clips else ("file", "label"),
+        optional=("speaker", "start", "end", "channel", "split"),
+        numbers=("label", "start", "end", "channel"),
+        text=("clip_id", "speaker", "split") if of_clips else ("speaker", "split"),
+        synonyms={"mode": "split"} if of_clips else None,
     )
     if ("start" in frame.columns) != ("end" in frame.columns):
         given, lacking = ("start", "end") if "start" in frame.columns else ("end", "start")
         raise ValueError(
-            f"{path} has a column {given!r} and no {lacking!r}. Add it; an empty one means the "
-            "beginning or the end of the file."
+            f"{table.where} has a column {given!r} and no {lacking!r}. Add it; an empty one means "
+            "the beginning or the end of the file."
         )
-    for column in ("label", "start", "end"):
-        if column in frame.columns:
-            frame[column] = numbers(frame, column, str(path), "file")
-    files = frame["file"].map(lambda name: os.path.normpath(os.path.join(folder, name)), "ignore")
-    return frame.assign(file=files)
+    if "channel" in frame.columns:
+        channel = frame["channel"]
+        bad = np.flatnonzero((channel < 0) | (channel != channel.round()) & channel.notna())
+        table.refuse(bad, "channel", "is not a channel. The first one of a file is 0")
+    return frame
 
 
-def _scale(frame: pd.DataFrame, levels: Sequence[float] | None, path: Path) -> NDArray[Any]:
+def _with_files(frame: pd.DataFrame, folder: Path, encoding: str | None) -> pd.DataFrame:
+    """Rows with the paths of their files."""
+    if "file" not in frame.columns:
+        frame, _ = place_clips(frame, folder, "The table")
+        return frame
+    files = [None if name is None else find_file(folder, name, encoding) for name in frame["file"]]
+    return frame.assign(file=pd.Series(files, dtype=object))
+
+
+def _scale(table: Table, frame: pd.DataFrame, levels: Sequence[float] | None) -> NDArray[Any]:
     """Levels, of a type that holds the labels too."""
     labels = frame["label"].dropna()
     if levels is None:
         scale = whole_levels(labels) if len(labels) else np.array([0])
     else:
-        check_levels(levels)
-        scale = np.asarray(levels)
-        raise_for_rows(
-            np.flatnonzero((frame["label"] < scale[0]) | (frame["label"] > scale[-1])),
-            frame,
-            "label",
-            where=str(path),
-            label_of="file",
-            remedy=f"is off the scale from {scale[0]:g} to {scale[-1]:g}. Correct it or levels",
-        )
+        scale = check_levels(levels)
+        off = (frame["label"] < scale[0]) | (frame["label"] > scale[-1])
+        span = f"{scale[0]:g} to {scale[-1]:g}"
+        remedy = f"is off the scale from {span}. Correct it or levels"
+        table.refuse(np.flatnonzero(off), "label", remedy)
     whole = scale.dtype.kind in "iu" and (labels == labels.round()).all()
     return scale if whole else scale.astype(float)
 
 
-def _name_speakers(frame: pd.DataFrame, path: Path) -> str:
+def _name_speakers(frame: pd.DataFrame, where: str, recordings: str) -> str:
     """Use files as groups where speakers are unknown, and return a description of the groups."""
-    known = frame["speaker"] if "speaker" in frame.columns else pd.Series(None, frame.index)
-    unknown = known.isna()
+    if "speaker" not in frame.columns:
+        frame["speaker"] = pd.Series(None, frame.index, dtype=object)
+    unknown = frame["speaker"].isna()
     if not unknown.any():
         return "the speakers; keep them apart when splitting"
-    frame["speaker"] = known.astype(str).where(~unknown, frame["file"])
+    frame["speaker"] = frame["speaker"].where(~unknown, frame[recordings])
+    noun = "videos" if recordings == "video_id" else "files"
     warnings.warn(
-        f"{path}: the speaker of {int(unknown.sum())} of {len(frame)} rows is not known. Their "
-        "files are taken as groups: segments of one recording stay together, but recordings of one "
-        "person may get to both sides of a split, and scores flatter. Fill the column 'speaker'.",
+        f"{where}: the speaker of {int(unknown.sum())} of {len(frame)} rows is not known. Their "
+        f"{noun} are taken as groups: segments of one recording stay together, but recordings of "
+        "one person may get to both sides of a split, and scores flatter. Fill the column "
+        "'speaker'.",
         UserWarning,
         stacklevel=3,
     )
-    return "the speakers where they are known, the files elsewhere; scores may flatter"
+    return f"the speakers where they are known, the {noun} elsewhere; scores may flatter"

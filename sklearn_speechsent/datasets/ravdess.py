@@ -13,6 +13,7 @@ from sklearn_speechsent.datasets._acted import (
     SUFFIXES,
     audit_release,
     corpus_folder,
+    frame_of,
     warn_if_incomplete,
 )
 from sklearn_speechsent.datasets._archives import Archive, fetch_archive
@@ -41,6 +42,8 @@ ARCHIVE = Archive(
     n_files=N_ACTORS * FILES_PER_ACTOR,
     licence="CC BY-NC-SA 4.0",
     lookup="Zenodo shows an md5 next to the file's name at https://zenodo.org/records/1188976.",
+    checksum="md5:bc696df654c87fed845eb13823edef8a",
+    size=208_468_073,
 )
 
 DESCR = """\
@@ -191,7 +194,7 @@ def fetch_ravdess(
 ) -> Path:
     """Download the speech recordings of RAVDESS into the data home, unless they are there.
 
-    The archive (about 200 MB) comes from Zenodo under CC BY-NC-SA 4.0, which asks for attribution
+    The archive (208 MB) comes from Zenodo under CC BY-NC-SA 4.0, which asks for attribution
     and excludes commercial use. The corpus appears under its name only once it is verified and
     unpacked completely; one that is there is never overwritten. If the connection fails, the next
     call resumes the download. An archive that lies in the data home already, under its
@@ -202,8 +205,8 @@ def fetch_ravdess(
     data_home : str or Path, default=None
         Folder that is to hold the folder ``ravdess``; by default that of :func:`get_data_home`.
     checksum : str, default=None
-        Checksum of the archive: ``"md5:..."`` or ``"sha256:..."``, in hexadecimal. Required,
-        since none could be verified for this package; Zenodo shows an md5 next to the file.
+        Checksum of another edition of the archive: ``"md5:..."`` or ``"sha256:..."``, in
+        hexadecimal. By default that of version 1.0.0 at Zenodo, whose size is known too.
     progress : bool, default=False
         Whether to show a progress bar.
     keep_archive : bool, default=False
@@ -217,13 +220,14 @@ def fetch_ravdess(
     Raises
     ------
     ValueError
-        If no checksum is given, the archive has another one, or it is not safe to unpack.
+        If the archive has another checksum or size (what arrived is removed), or it is not safe to
+        unpack.
     FileExistsError
         If the folder is there but does not hold the complete corpus.
     ConnectionError
         If Zenodo could not be reached; the message says what to do by hand.
     OSError
-        If the disk is full or cannot be written to.
+        If the disk has no room or cannot be written to.
 
     See Also
     --------
@@ -237,13 +241,8 @@ def fetch_ravdess(
 
     Examples
     --------
-    >>> import tempfile
     >>> from sklearn_speechsent.datasets import fetch_ravdess
-    >>> folder = fetch_ravdess(checksum="md5:...", progress=True)  # doctest: +SKIP
-    >>> with tempfile.TemporaryDirectory() as home:
-    ...     fetch_ravdess(data_home=home)
-    Traceback (most recent call last):
-    ValueError: No checksum is known for the archive of RAVDESS, ...
+    >>> folder = fetch_ravdess(progress=True)  # doctest: +SKIP
     """
     return fetch_archive(
         ARCHIVE,
@@ -256,7 +255,7 @@ def fetch_ravdess(
 
 
 def _frame(folder: Path) -> pd.DataFrame:
-    return pd.DataFrame([row for actor in range(1, N_ACTORS + 1) for row in _rows(folder, actor)])
+    return frame_of([row for actor in range(1, N_ACTORS + 1) for row in _rows(folder, actor)])
 
 
 def _rows(folder: Path, actor: int) -> list[dict[str, Any]]:

@@ -17,13 +17,13 @@ def from_segment_index(obj: pd.Index | pd.Series | pd.DataFrame) -> pd.DataFrame
     obj : MultiIndex, Index, Series or DataFrame
         A MultiIndex with the levels ``file, start, end``, the times being timedeltas and a missing
         end that of the file; an Index of whole files called ``file``; or a Series or DataFrame
-        with such an index, whose values are ignored.
+        with such an index. Of its columns ``channel`` (from 0) is taken, others are ignored.
 
     Returns
     -------
     DataFrame
-        Columns ``file``, ``start`` and ``end`` in seconds (NaN for the end of the file), in the
-        same order, numbered from 0.
+        Columns ``file``, ``start`` and ``end`` in seconds (NaN for the end of the file), and
+        ``channel`` if there is one, in the same order, numbered from 0.
 
     Raises
     ------
@@ -60,21 +60,24 @@ def from_segment_index(obj: pd.Index | pd.Series | pd.DataFrame) -> pd.DataFrame
             "obj must be a pandas index of files or segments, or a Series or DataFrame with one; "
             f"got {type(obj).__name__}."
         )
-    if not isinstance(index, pd.MultiIndex) and index.name == "file":
-        return pd.DataFrame({"file": index.astype(str), "start": 0.0, "end": np.nan})
-    if list(index.names) != NAMES:
-        raise ValueError(
-            "An index of segments has the levels 'file', 'start' and 'end', one of whole files is "
-            f"called 'file'; got {list(index.names)}. Use rename or set_names."
-        )
-    start = _seconds(index, "start")
-    return pd.DataFrame(
-        {
-            "file": index.get_level_values("file").astype(str),
-            "start": np.where(np.isnan(start), 0.0, start),
-            "end": _seconds(index, "end"),
-        }
-    )
+    if isinstance(index, pd.MultiIndex) or index.name != "file":
+        if list(index.names) != NAMES:
+            raise ValueError(
+                "An index of segments has the levels 'file', 'start' and 'end', one of whole files "
+                f"is called 'file'; got {list(index.names)}. Use rename or set_names."
+            )
+        start, end = _seconds(index, "start"), _seconds(index, "end")
+    else:
+        start, end = np.zeros(len(index)), np.full(len(index), np.nan)
+    # Names need not be Unicode, which the strings of pandas ask for.
+    files = [str(file) for file in index.get_level_values("file")]
+    columns = {
+        "file": pd.Series(files, dtype=object),
+        "start": np.where(np.isnan(start), 0.0, start),
+    }
+    if isinstance(obj, pd.DataFrame) and "channel" in obj.columns:
+        return pd.DataFrame({**columns, "end": end, "channel": obj["channel"].to_numpy()})
+    return pd.DataFrame({**columns, "end": end})
 
 
 def to_segment_index(frame: pd.DataFrame) -> pd.MultiIndex:
@@ -84,7 +87,8 @@ def to_segment_index(frame: pd.DataFrame) -> pd.MultiIndex:
     ----------
     frame : DataFrame
         Column ``file`` and, for segments, ``start`` and ``end`` in seconds; a missing start is 0,
-        a missing end that of the file. Other columns are ignored.
+        a missing end that of the file. Other columns are ignored; ``channel``, for which audformat
+        has no level, stays a column: ``frame[["channel"]].set_index(to_segment_index(frame))``.
 
     Returns
     -------
@@ -119,12 +123,19 @@ def to_segment_index(frame: pd.DataFrame) -> pd.MultiIndex:
     whole = pd.Series(np.nan, index=frame.index)
     return pd.MultiIndex.from_arrays(
         [
-            pd.array(frame["file"].astype(str), dtype="string"),
+            _strings([str(file) for file in frame["file"]]),
             _timedeltas(frame, frame.get("start", whole).fillna(0.0)),
             _timedeltas(frame, frame.get("end", whole)),
         ],
         names=NAMES,
     )
+
+
+def _strings(files: list[str]) -> Any:
+    try:
+        return pd.array(files, dtype="string")
+    except UnicodeEncodeError:  # Arrow holds Unicode only, and names of files are bytes
+        return pd.array(files, dtype=pd.StringDtype("python"))
 
 
 def _seconds(index: pd.MultiIndex, level: str) -> NDArray[np.float64]:

@@ -50,6 +50,7 @@ def download(
     *,
     name: str,
     by_hand: str,
+    size: int | None = None,
     progress: bool = False,
 ) -> None:
     """Download a file that is not there yet.
@@ -70,6 +71,8 @@ def download(
         What messages call it.
     by_hand : str
         Clause of messages that says how to get the file without a download.
+    size : int, optional
+        Bytes that the file must have; another file is not downloaded to its end.
     progress : bool, default=False
         Whether to show a progress bar.
 
@@ -78,14 +81,14 @@ def download(
     ConnectionError
         If no address could be reached.
     ValueError
-        If what arrived has another checksum; it is removed.
+        If what arrived has another checksum or size; it is removed.
     OSError
         If the file cannot be written.
     """
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _try_addresses(urls, path, part, checksum, name, by_hand, progress)
+        _try_addresses(urls, path, part, checksum, name, by_hand, size, progress)
     except ConnectionError:
         raise
     except OSError as exception:
@@ -131,6 +134,7 @@ def _try_addresses(
     checksum: str,
     name: str,
     by_hand: str,
+    size: int | None,
     progress: bool,
 ) -> None:
     """Download from the first address that works; errors of the file system are passed on."""
@@ -143,7 +147,7 @@ def _try_addresses(
     failures, altered = [], False
     for url in urls:
         for from_scratch in (False, True):
-            downloader = ResumingDownloader(part, progress=progress)
+            downloader = ResumingDownloader(part, size=size, progress=progress)
             try:
                 pooch.retrieve(
                     url,
@@ -156,7 +160,7 @@ def _try_addresses(
             except requests.RequestException as exception:
                 failures.append(f"{url}: {exception}")
                 break
-            except ValueError as exception:  # what pooch raises for a wrong checksum
+            except ValueError as exception:  # a wrong checksum or size
                 # The bytes of an earlier attempt may be wrong: once more without them.
                 if downloader.resumed and not from_scratch:
                     continue

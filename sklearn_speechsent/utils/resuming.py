@@ -36,6 +36,8 @@ class ResumingDownloader:
     ----------
     part : Path
         The file of what has arrived. It is removed once the download is complete.
+    size : int, optional
+        Bytes that the file must have.
     progress : bool, default=False
         Whether to show a progress bar.
 
@@ -45,8 +47,9 @@ class ResumingDownloader:
         Whether some of the bytes are from an earlier attempt.
     """
 
-    def __init__(self, part: Path, *, progress: bool = False) -> None:
+    def __init__(self, part: Path, *, size: int | None = None, progress: bool = False) -> None:
         self.part = part
+        self.size = size
         self.progress = progress
         self.resumed = False
 
@@ -65,6 +68,8 @@ class ResumingDownloader:
         ------
         requests.RequestException
             If the file is not complete after all attempts, or the server refuses it.
+        ValueError
+            If the server announces another size; what has arrived is removed.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -101,6 +106,10 @@ class ResumingDownloader:
             else:  # the whole file, whether or not a part was asked for
                 offset, total = 0, _content_length(response)
                 self.resumed = False
+            if self.size is not None and total not in (None, self.size):
+                self.part.unlink(missing_ok=True)
+                raise ValueError(f"{url} has {total} bytes, expected {self.size}")
+            total = self.size if total is None else total
             self._append(response, offset, total)
         size = self.part.stat().st_size
         if total is not None and size > total:
@@ -125,6 +134,8 @@ class ResumingDownloader:
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
+                if self.size is not None and file.tell() > self.size:
+                    break  # the answer may have no end
 
     def _discard(self, reason: str) -> None:
         self.part.unlink(missing_ok=True)

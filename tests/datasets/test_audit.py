@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import audio
-from sklearn_speechsent.audio import io
 from sklearn_speechsent.datasets import _audit
 from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
@@ -191,16 +190,24 @@ def spy(function, calls):
     return spied
 
 
-def test_every_header_is_opened_once(write, monkeypatch):
+def test_each_file_is_opened_once_for_all_of_its_rows(write, monkeypatch):
     files = [write("a.wav", 30), write("b.wav", 30)]
     frame = pd.concat(
         [segments(file, *[(k, k + 1, 0) for k in range(20)], speaker=file) for file in files]
     )
-    opened = []
-    monkeypatch.setattr(io, "AudioFile", spy(io.AudioFile, opened))
+    opened, probed = [], []
+    monkeypatch.setattr(_audit, "duration", spy(_audit.duration, opened))
+    find = _audit.find_problems
+
+    def find_problems(recordings, *args):
+        probed.append({recording.source for recording in recordings})
+        return find(recordings, *args)
+
+    monkeypatch.setattr(_audit, "find_problems", find_problems)
     rows, _ = audit_items(frame, corpus="mine", n_jobs=2)
     assert len(rows) == 40
     assert sorted(recording.source for recording in opened) == files
+    assert sorted(map(sorted, probed)) == [[file] for file in files]
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

@@ -173,6 +173,81 @@ def test_folder_per_video(home, write, place):
     assert bunch.data.tolist() == [f"{folder}/{video}/{clip}.wav" for video, clip, *_ in ROWS]
 
 
+@pytest.fixture
+def mmsa(labels):
+    """Labels as MMSA writes them: other names, no times."""
+    names = {"sentiment": "label", "split": "mode"}
+    table = labels.drop(columns=["start", "end", "label7"]).rename(columns=names)
+    return table.assign(text="so, so", annotation="Neutral", label_T=0.5, label_A="", label_V=None)
+
+
+@pytest.mark.parametrize("corpus", LOADERS)
+@pytest.mark.parametrize("place", ["Raw/label.csv", "label.csv"])
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+@pytest.mark.parametrize("digits", [1, 2, 4])
+def test_labels_of_mmsa(home, write, mmsa, corpus, place, suffix, digits):
+    """Clips are numbered 7, 07 or 0007, in the table and on the disk each in their own way."""
+    (home / corpus / "labels.csv").unlink()
+    for k, (video, clip, *_) in enumerate(ROWS):
+        write(home / corpus / "Raw" / video / f"{clip:0{digits}}{suffix}", 1 + k / 10)
+    numbers = mmsa["clip_id"].map("{:04}".format) if digits == 1 else mmsa["clip_id"]
+    mmsa.assign(clip_id=numbers).to_csv(home / corpus / place, index=False, encoding="utf-8-sig")
+    bunch = LOADERS[corpus](data_home=home)
+    assert bunch.data.tolist() == [
+        str(home / corpus / "Raw" / video / f"{clip:0{digits}}{suffix}") for video, clip, *_ in ROWS
+    ]
+    np.testing.assert_allclose(bunch.target, [row[2] for row in ROWS])
+    assert bunch.split.tolist() == [row[3] for row in ROWS]
+    assert bunch.groups.tolist() == [row[0] for row in ROWS]
+    assert bunch.frame["text"].tolist() == ["so, so"] * 7 and bunch.report.empty
+    frame = LOADERS[corpus](data_home=home, labels=mmsa, split="test").frame
+    assert frame["video_id"].tolist() == [VIDEOS[2]] * 2
+
+
+def test_two_files_of_one_number_are_not_guessed(home, write, mmsa):
+    folder = home / "cmu_mosi" / "Raw"
+    write_clips(write, folder, "{video}/{clip}.wav")
+    (folder / VIDEOS[0] / "3.wav").rename(folder / VIDEOS[0] / "03.wav")
+    write(folder / VIDEOS[0] / "003.wav", 2)
+    with pytest.warns(UserWarning, match=r"1 of 7 rows are left out") as record:
+        bunch = load_cmu_mosi(data_home=home, labels=mmsa)
+    assert len(record) == 1 and bunch.report["row"].tolist() == [0]
+    assert bunch.report["file"].tolist() == [str(folder / VIDEOS[0] / "3.wav")]
+
+
+def test_video_ids_are_never_numbers(home, write, mmsa):
+    videos = ["1e5", "-3g5yACwYnA", "007", "7", "1E+05", "NA", "00000.1"]
+    for k, video in enumerate(videos):
+        write(home / "cmu_mosi" / "Raw" / video / "1.wav", 1 + k / 10)
+    mmsa.assign(video_id=videos, clip_id="001").to_csv(
+        home / "cmu_mosi" / "labels.csv", index=False
+    )
+    bunch = load_cmu_mosi(data_home=home)
+    assert bunch.groups.tolist() == videos
+    assert [os.path.basename(os.path.dirname(file)) for file in bunch.data] == videos
+    with pytest.raises(ValueError, match=r"column 'video_id': 100000\.0 in row 0 .*is not text"):
+        load_cmu_mosi(data_home=home, labels=mmsa.assign(video_id=1e5))
+
+
+def test_labels_of_a_spreadsheet(home, write, labels):
+    """The error has a call that reads them."""
+    for video in VIDEOS:
+        write(home / "cmu_mosei" / "WAV_16000" / f"{video}.wav")
+    path = home / "cmu_mosei" / "labels.csv"
+    table = labels.rename(columns={"clip_id": "clip"}).drop(index=2).assign(text="größer")
+    table["start"] = table["start"].clip(lower=0)
+    table.to_csv(path, index=False, sep=";", decimal=",", encoding="cp1252")
+    with pytest.raises(
+        ValueError, match=r"may be cp1252; it lacks 'clip_id'.*decimal comma"
+    ) as info:
+        load_cmu_mosei(data_home=home)
+    call = str(info.value).partition("this reads it:\n")[2]
+    call = call.replace("load_cmu_mosei(", "load_cmu_mosei(data_home=home, ")
+    bunch = eval(call, {"load_cmu_mosei": load_cmu_mosei, "pd": pd, "home": home})
+    np.testing.assert_allclose(bunch.target, labels["sentiment"].drop(2))
+    np.testing.assert_allclose(bunch.data["end"], labels["end"].drop(2))
+
+
 def test_clips_numbered_otherwise_are_noticed(home, write):
     folder = home / "cmu_mosei" / "Segmented"
     for video, clip, *_ in ROWS:
@@ -288,8 +363,11 @@ def test_wrong_split(home, split):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sentiment": 4.0}, r"4\.0 in row 0 \(-a_1b\).*and 2 more is not between -3 and 3"),
-        ({"sentiment": "good"}, r"'good' in row 0 \(-a_1b\)"),
+        (
+            {"sentiment": 4.0},
+            r"4\.0 in row 0 \(line 2, -a_1b\).*and 2 more is not between -3 and 3",
+        ),
+        ({"sentiment": "good"}, r"'good' in row 0 \(line 2, -a_1b\)"),
         ({"split": "dev"}, "'dev' in row 0 .* is none of train, valid, test"),
         ({"start": "soon"}, "column 'start': 'soon'"),
     ],
@@ -301,10 +379,12 @@ def test_wrong_labels(home, labels, change, message):
 
 
 def test_labels_without_a_column(home, labels):
-    labels = labels.rename(columns={"sentiment": "label"})
-    labels.to_csv(home / "cmu_mosei" / "labels.csv", index=False)
-    with pytest.raises(ValueError, match=r"lacks 'sentiment'.*Is 'label' the sentiment"):
+    path = home / "cmu_mosei" / "labels.csv"
+    labels.rename(columns={"video_id": "vid"}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"lacks 'video_id'; its columns are 'vid'") as info:
         load_cmu_mosei(data_home=home)
+    call = f"load_cmu_mosei(labels=pd.read_csv('{path}', dtype={{'vid': 'str', 'clip_id': 'str'}})"
+    assert f"{call}.rename(columns={{'vid': 'video_id'}}))" in str(info.value)
 
 
 def test_whole_videos_need_times(home, labels, write):

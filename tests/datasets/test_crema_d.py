@@ -136,7 +136,7 @@ def test_sex_and_age_if_the_official_table_is_there(tmp_path):
         [1002, "female", 21],
     ]
     table.write_text("ActorID,Gender\n1001,Male\n")
-    with pytest.raises(ValueError, match=r"VideoDemographics\.csv has no column Age, Sex"):
+    with pytest.raises(ValueError, match=r"VideoDemographics\.csv lacks 'Age', 'Sex'"):
         load_crema_d(data_home=tmp_path)
 
 

@@ -66,7 +66,13 @@ def home(tmp_path, monkeypatch):
 def server(monkeypatch):
     """Holds a RAVDESS of two recordings."""
     with serving(zipped(few()), monkeypatch) as server:
-        small = replace(ravdess.ARCHIVE, urls=(server.url("/ravdess"),), n_files=2)
+        small = replace(
+            ravdess.ARCHIVE,
+            urls=(server.url("/ravdess"),),
+            n_files=2,
+            checksum=of(server.content, "md5"),
+            size=len(server.content),
+        )
         monkeypatch.setattr(ravdess, "ARCHIVE", small)
         yield server
 
@@ -123,18 +129,72 @@ def test_the_archive_stays_if_asked_for_and_is_used_if_there(server, home):
     assert path.read_bytes() == b"another file" and not folder.exists()
 
 
-def test_without_a_checksum_nothing_is_downloaded(server, home):
-    with pytest.raises(ValueError, match="No checksum is known") as caught:
-        fetch_ravdess()
-    for needed in ["Zenodo shows an md5", ZIP, "checksum='md5:", "CC BY-NC-SA", str(home)]:
-        assert needed in str(caught.value)
-    with pytest.raises(ValueError, match=r"No checksum is known.*site states none"):
+def test_what_the_loader_says_works(server, home):
+    with pytest.raises(FileNotFoundError, match=r"Call sklearn_speechsent\.datasets\.fetch_rav"):
+        load_ravdess()
+    assert fetch_ravdess() == home / "ravdess"
+    assert load_ravdess().target.tolist() == [1, 1]
+
+
+def test_what_the_loader_says_of_a_corpus_without_a_checksum(server, home, monkeypatch):
+    server.content = zipped({"wav/03a01Fa.wav": sound(0)})
+    small = replace(emodb.ARCHIVE, urls=(server.url("/emodb"),), n_files=1)
+    monkeypatch.setattr(emodb, "ARCHIVE", small)
+    with pytest.raises(FileNotFoundError, match=r"fetch_emodb\(checksum='md5:\.\.\.'\)"):
+        load_emodb()
+    with pytest.raises(ValueError, match=r"No checksum is known.*site states none") as caught:
         fetch_emodb()
+    for needed in ["emodb.zip", "checksum='md5:", "free for research", str(home)]:
+        assert needed in str(caught.value)
+    assert server.requests == [] and not home.exists()
+    fetch_emodb(checksum=of(server.content, "md5"))
+    assert load_emodb().target.tolist() == [1]
+
+
+def test_the_official_archive_is_pinned():
+    assert ravdess.ARCHIVE.checksum == "md5:bc696df654c87fed845eb13823edef8a"
+    assert ravdess.ARCHIVE.size == 208_468_073
+    assert ravdess.ARCHIVE.urls[0].startswith("https://zenodo.org/records/1188976/files/" + ZIP)
+
+
+def test_another_size_is_refused_before_it_fills_the_disk(server, home):
+    home.mkdir()
+    (home / (ZIP + ".part")).write_bytes(b"of an earlier call")
+    expected = len(server.content)
+    server.content += bytes(10**6)
+    with pytest.raises(ValueError, match=f"has {len(server.content)} bytes, expected {expected}"):
+        fetch_ravdess()
+    assert left_over(home) == []
+
+
+def test_a_damaged_download_of_the_right_size_is_removed(server, home):
+    server.content = server.content[:-1] + b"x"
+    with pytest.raises(ValueError, match="removed, since it is another file"):
+        fetch_ravdess()
+    assert left_over(home) == []
+
+
+def test_no_room_is_said_before_the_download(server, home, monkeypatch):
+    class Full:
+        free = len(server.content)  # a copy is needed too
+
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Full)
+    with pytest.raises(OSError, match=r"MB are free\. Make room on the disk, or name another"):
+        fetch_ravdess()
     assert server.requests == [] and not home.exists()
 
 
-def test_no_checksum_is_guessed():
-    assert ravdess.ARCHIVE.checksum is None and emodb.ARCHIVE.checksum is None
+def test_no_room_is_said_before_unpacking(server, home, monkeypatch):
+    home.mkdir()
+    (home / ZIP).write_bytes(server.content)
+
+    class Full:
+        free = 100
+
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Full)
+    with pytest.raises(OSError, match=r"MB are free\. Make room on the disk, or unpack"):
+        fetch_ravdess()
+    assert left_over(home) == [ZIP] and not list(home.rglob("*.wav"))
 
 
 @pytest.mark.parametrize("checksum", ["0" * 64, "sha1:" + "0" * 40, "md5:" + "0" * 64, "md5:xyz"])

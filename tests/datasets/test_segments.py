@@ -68,6 +68,13 @@ def test_whole_files_become_segments():
     assert to_segment_index(frame)[0][1:] == (pd.Timedelta(0), pd.Timedelta("2s"))
 
 
+def test_names_that_are_not_unicode_and_channels():
+    frame = pd.DataFrame({"start": [0.0, 0.0], "end": [1.0, 1.0], "channel": [0, 1]})
+    frame.insert(0, "file", pd.Series(["J\udcfcrgen.wav"] * 2, dtype=object))
+    table = frame[["channel"]].set_index(to_segment_index(frame))
+    pd.testing.assert_frame_equal(from_segment_index(table), frame)
+
+
 def test_empty():
     frame = from_segment_index(segment_index([], []))
     assert frame.shape == (0, 3)
