@@ -41,7 +41,7 @@ class Extent:
         return self.there if self.promised is None else self.promised
 
     def span(self, recording: Recording) -> tuple[int, int | None]:
-        """First and last sample of a segment of the file.
+        """First and last sample of a segment of the file, which has the channel asked for.
 
         Parameters
         ----------
@@ -56,8 +56,13 @@ class Extent:
         Raises
         ------
         RecordingError
-            If the segment is not inside of the file, or the header tells that samples are missing.
+            If the segment is not inside of the file, there is no such channel, or the header tells
+            that samples are missing.
         """
+        if recording.channel is not None and recording.channel >= self.channels:
+            has = "channels 0" if self.channels > 1 else "channel 0 only"
+            has += f" to {self.channels - 1}" if self.channels > 1 else ""
+            raise recording.error(f"it has {has}. Correct the column 'channel', or leave it empty.")
         start, stop, rate = recording.start or 0.0, recording.stop, self.rate
         if start < 0:
             raise recording.error("the segment starts before 0 s. Clip start at 0.")

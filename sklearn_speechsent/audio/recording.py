@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-_COLUMNS = ("file", "start", "end", "speed", "gain_db", "snr_db", "seed")
+_COLUMNS = ("file", "start", "end", "channel", "speed", "gain_db", "snr_db", "seed")
 #: Values outside of these ranges are more likely typing errors than perturbed speech.
 PERTURBATION_RANGES = {"speed": (0.25, 4.0), "gain_db": (-100.0, 100.0), "snr_db": (-100.0, 100.0)}
 
@@ -42,7 +42,9 @@ class Recording:
     rate : int or None
         Sample rate (Hz) of samples in memory; None if they are already at the wanted rate.
     start, stop : float or None
-        Segment of a file in seconds; None for its beginning and end.
+        Segment in seconds; None for the beginning and end of the file or the samples.
+    channel : int or None
+        Channel that is taken, the first one being 0; None mixes them down.
     speed : float
         Factor of speed, which changes the pitch too.
     gain_db : float
@@ -60,6 +62,7 @@ class Recording:
     rate: int | None = None
     start: float | None = None
     stop: float | None = None
+    channel: int | None = None
     speed: float = 1.0
     gain_db: float = 0.0
     snr_db: float | None = None
@@ -68,12 +71,13 @@ class Recording:
 
     def __str__(self) -> str:
         row = self.row if self.origin is None else self.origin
-        if not isinstance(self.source, str):
-            return f"row {row} (samples in memory)"
-        if self.start is None and self.stop is None:
-            return f"row {row} ({self.source})"
-        stop = "end" if self.stop is None else f"{self.stop:g}"
-        return f"row {row} ({self.source}, {self.start or 0:g} to {stop} s)"
+        parts = [self.source if isinstance(self.source, str) else "samples in memory"]
+        if self.channel is not None:
+            parts.append(f"channel {self.channel}")
+        if self.start is not None or self.stop is not None:
+            stop = "end" if self.stop is None else f"{self.stop:g}"
+            parts.append(f"{self.start or 0:g} to {stop} s")
+        return f"row {row} ({', '.join(parts)})"
 
     def error(self, problem: str, kind: type[RecordingError] = RecordingError) -> RecordingError:
         """Make an error that names this recording.
@@ -107,7 +111,7 @@ class Recording:
         return (path, status.st_size, status.st_mtime_ns, *self.variant())
 
     def variant(self) -> tuple[Any, ...]:
-        """Values of the segment and of the perturbation.
+        """Values of the segment, the channel and the perturbation.
 
         Returns
         -------
@@ -120,7 +124,11 @@ class Recording:
             perturbed = ()
         start = None if self.start is None else float(self.start)
         stop = None if self.stop is None else float(self.stop)
-        return (start, stop, *perturbed)
+        return (start, stop, *self._channel(), *perturbed)
+
+    def _channel(self) -> tuple[str, ...]:
+        """Channel in keys and seeds; those of mixed recordings are older than channels."""
+        return () if self.channel is None else (f"channel {int(self.channel)}",)
 
     def perturbed(
         self, speed: float = 1.0, gain_db: float = 0.0, snr_db: float | None = None, seed: int = 0
@@ -134,8 +142,8 @@ class Recording:
         snr_db : float, optional
             The lower one counts, of this and its own.
         seed : int
-            Varies the noise. Noise also differs between files (by their names), segments and arrays
-            of samples; it is the same in every row and on every machine.
+            Varies the noise. Noise also differs between files (by their names), segments, channels
+            and arrays of samples; it is the same in every row and on every machine.
 
         Returns
         -------
@@ -145,9 +153,10 @@ class Recording:
         if snr_db is None:
             return copy
         if isinstance(self.source, str):
-            name = repr((os.path.basename(self.source), self.start, self.stop)).encode()
+            place = (os.path.basename(self.source), self.start, self.stop, *self._channel())
+            name = repr(place).encode()
         else:
-            name = np.ascontiguousarray(self.source).tobytes()
+            name = np.ascontiguousarray(self.source).tobytes() + "".join(self._channel()).encode()
         noise = snr_db if self.snr_db is None else min(snr_db, self.snr_db)
         return replace(copy, snr_db=noise, seed=(zlib.crc32(name) + seed) % 2**31)
 
@@ -159,7 +168,8 @@ def as_recordings(X: Any) -> list[Recording]:
     ----------
     X : array-like of str or Path, DataFrame, sequence of arrays or of ``(rate, array)``
         A DataFrame has the column ``file`` and may have ``start`` and ``end`` in seconds (a
-        missing value is the beginning or the end); a single column holds files whatever its name.
+        missing value is the beginning or the end) and ``channel`` (0, 1, ...; a missing value
+        mixes all channels down); a single column holds files whatever its name.
         The columns ``speed``, ``gain_db``, ``snr_db`` and ``seed`` ask for a perturbed copy, see
         :class:`Recording`; a missing value leaves the recording unchanged.
         A list of :class:`Recording` stays as it is, except for the row numbers.
@@ -257,25 +267,25 @@ def _from_frame(X: pd.DataFrame) -> list[Recording]:
     # An unknown column may be a misspelt 'start', and whole files would be read.
     if "file" not in X.columns or not set(X.columns) <= set(_COLUMNS):
         raise ValueError(
-            "A DataFrame of recordings has the column 'file' and may have 'start' and 'end' (s) "
-            "and, for perturbed copies, 'speed', 'gain_db', 'snr_db' and 'seed'; got "
+            "A DataFrame of recordings has the column 'file' and may have 'start' and 'end' (s), "
+            "'channel' and, for perturbed copies, 'speed', 'gain_db', 'snr_db' and 'seed'; got "
             f"{list(X.columns)}. Rename columns or select these."
         )
     columns = {column: _numbers(X, column) for column in _COLUMNS[1:]}
     recordings = []
     for row, file in enumerate(X["file"]):
-        if not isinstance(file, (str, os.PathLike)):
+        if not isinstance(file, (str, os.PathLike, tuple, np.ndarray)):
             raise TypeError(
                 f"Row {row} of X holds {file!r:.80} where the path of a file should be."
             )
         given = {column: values[row] for column, values in columns.items()}
         recordings.append(
             _checked(
-                Recording(
-                    row,
-                    os.fspath(file),
+                replace(
+                    _from_item(row, file),
                     start=given["start"],
                     stop=given["end"],
+                    channel=given["channel"],
                     speed=1.0 if given["speed"] is None else given["speed"],
                     gain_db=given["gain_db"] or 0.0,
                     snr_db=given["snr_db"],
@@ -287,7 +297,7 @@ def _from_frame(X: pd.DataFrame) -> list[Recording]:
 
 
 def _checked(recording: Recording) -> Recording:
-    """Recording with valid perturbations; an error if they are out of range."""
+    """Recording with a valid channel and perturbations; an error if they are out of range."""
     for name, (low, high) in PERTURBATION_RANGES.items():
         value = getattr(recording, name)
         if value is not None and not low <= value <= high:
@@ -295,9 +305,16 @@ def _checked(recording: Recording) -> Recording:
                 f"{name}={value:g} is not between {low:g} and {high:g}. Correct it, or leave it "
                 "empty for none."
             )
-    if not (recording.seed >= 0 and float(recording.seed).is_integer()):
-        raise recording.error(f"seed={recording.seed:g} is not a whole number from 0. Correct it.")
-    return replace(recording, seed=int(recording.seed))
+    for name in ("channel", "seed"):
+        value = getattr(recording, name)
+        if value is None:
+            continue
+        if not (value >= 0 and float(value).is_integer()):
+            recording = replace(recording, channel=None)
+            raise recording.error(f"{name}={value:g} is not a whole number from 0. Correct it.")
+        whole: dict[str, Any] = {name: int(value)}
+        recording = replace(recording, **whole)
+    return recording
 
 
 def _numbers(X: pd.DataFrame, column: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Samples of recordings: mixed down to one channel, resampled and perturbed, block by block.
+"""Samples of recordings: mixed down, resampled and perturbed, block by block.
 
 A recording becomes mono float32 samples in [-1, 1] at the wanted rate, or an error that names its
 row and says what to do.
@@ -6,6 +6,7 @@ row and says what to do.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +18,7 @@ import soxr
 from numpy.typing import NDArray
 
 from sklearn_speechsent.audio import io
+from sklearn_speechsent.audio.channels import ChannelPowers
 from sklearn_speechsent.audio.extent import Extent
 from sklearn_speechsent.audio.recording import Recording
 
@@ -56,15 +58,15 @@ def probe(
         If the file cannot be opened as audio, its header promises more than there is, or it is too
         short.
     """
-    if isinstance(recording.source, str):
-        headers = {} if headers is None else headers
-        if recording.source not in headers:
-            headers[recording.source] = _extent(recording)
+    headers = {} if headers is None else headers
+    if not isinstance(recording.source, str):
+        extent = _extent_in_memory(recording, sample_rate)
+    elif recording.source in headers:
         extent = headers[recording.source]
-        first, last = extent.span(recording)
-        n_samples, rate = (_length(extent) if last is None else last) - first, extent.rate
     else:
-        n_samples, rate = len(recording.source), recording.rate or sample_rate
+        extent = headers[recording.source] = _extent(recording)
+    first, last = extent.span(recording)
+    n_samples, rate = (_length(extent) if last is None else last) - first, extent.rate
     if n_samples == 0:
         raise recording.error("it has no samples.")
     n_samples = round(n_samples / recording.speed)
@@ -129,14 +131,19 @@ def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def read_blocks(recording: Recording, sample_rate: int) -> Iterator[NDArray[np.float32]]:
-    """Decode a recording, mix it down to one channel, resample and perturb it as it asks for.
+def read_blocks(
+    recording: Recording, sample_rate: int, notes: list[str] | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """Decode a recording, mix it down or take a channel, resample and perturb it as it asks for.
 
     Parameters
     ----------
     recording : Recording
     sample_rate : int
         Wanted rate in Hz.
+    notes : list of str, optional
+        Gets what is remarkable and no error: channels that are the same. Without it, that is a
+        warning where a channel is asked for.
 
     Yields
     ------
@@ -147,10 +154,10 @@ def read_blocks(recording: Recording, sample_rate: int) -> Iterator[NDArray[np.f
     Raises
     ------
     RecordingError
-        If it cannot be decoded to its end, has no samples, NaN or infinite samples, or is silent:
-        some of that shows only after the last block.
+        If it cannot be decoded to its end, has no samples, NaN or infinite samples, channels that
+        cancel, or is silent: some of that shows only after the last block.
     """
-    blocks = _equal_blocks(_resampled(recording, sample_rate))
+    blocks = _equal_blocks(_resampled(recording, sample_rate, notes))
     gain = np.float32(10.0 ** (recording.gain_db / 20))
     if recording.snr_db is None:
         yield from blocks if gain == 1.0 else (block * gain for block in blocks)
@@ -184,28 +191,38 @@ def _length(extent: Extent) -> int:
     return extent.length
 
 
-def _resampled(recording: Recording, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+def _resampled(
+    recording: Recording, sample_rate: int, notes: list[str] | None = None
+) -> Iterator[NDArray[np.float32]]:
     """Samples of one channel at the wanted rate, in blocks as they come."""
     with ExitStack() as stack:
         if isinstance(recording.source, str):
             file = stack.enter_context(io.AudioFile(recording))
-            recorded, blocks = file.extent.rate, file.blocks(*file.extent.span(recording))
+            extent, blocks = file.extent, file.blocks(*file.extent.span(recording))
         else:
-            recorded, blocks = recording.rate or sample_rate, _in_memory(recording)
+            extent = _extent_in_memory(recording, sample_rate)
+            blocks = _in_memory(recording, *extent.span(recording))
         # A faster recording is resampled like one of a higher rate: one filter for both.
-        rate = recorded * recording.speed
+        rate = extent.rate * recording.speed
+        mixed = _mixed_down(recording, blocks, notes)
         if rate == sample_rate:
-            yield from _mixed_down(recording, blocks)
+            yield from mixed
             return
         stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-        for block in _mixed_down(recording, blocks):
+        for block in mixed:
             yield stream.resample_chunk(block)
         yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def _in_memory(recording: Recording) -> Iterator[NDArray[np.float32]]:
+def _extent_in_memory(recording: Recording, sample_rate: int) -> Extent:
+    shape = np.shape(recording.source)
+    channels = shape[1] if len(shape) == 2 else 1
+    return Extent(recording.rate or sample_rate, channels, shape[0], shape[0])
+
+
+def _in_memory(recording: Recording, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
     """Samples in memory as a decoder would give them."""
-    samples = np.asarray(recording.source)
+    samples = np.asarray(recording.source)[first:last]
     step = max(1, io.BLOCK // (samples.shape[1] if samples.ndim == 2 else 1))
     for first in range(0, len(samples), step):
         block = _to_float(recording, samples[first : first + step])
@@ -213,12 +230,18 @@ def _in_memory(recording: Recording) -> Iterator[NDArray[np.float32]]:
 
 
 def _mixed_down(
-    recording: Recording, blocks: Iterable[NDArray[np.float32]]
+    recording: Recording, blocks: Iterable[NDArray[np.float32]], notes: list[str] | None
 ) -> Iterator[NDArray[np.float32]]:
     """Samples of one channel, once they are sound."""
     n, lowest, highest = 0, np.inf, -np.inf
+    channels = ChannelPowers()
     for block in blocks:
-        samples = block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
+        if block.shape[1] == 1:
+            samples = block[:, 0]
+        else:
+            mix = block.mean(axis=1)
+            channels.add(block, mix)
+            samples = mix if recording.channel is None else block[:, recording.channel].copy()
         # The extremes are NaN or infinite if one sample is.
         low, high = float(samples.min()), float(samples.max())
         if not np.isfinite(low) or not np.isfinite(high):
@@ -232,8 +255,22 @@ def _mixed_down(
         yield samples
     if n == 0:
         raise recording.error("it has no samples.")
+    if recording.channel is None and channels.cancel():
+        raise recording.error(
+            f"its {channels.n} channels cancel when they are mixed. Choose one of them by the "
+            f"column 'channel', 0 to {channels.n - 1}."
+        )
     if highest - lowest < _SILENCE:
         raise recording.error("it is silent from beginning to end. Leave it out.")
+    if channels.same() and notes is not None:
+        notes.append(f"{recording}: all {channels.n} channels are the same")
+    elif channels.same() and recording.channel is not None:
+        warnings.warn(
+            f"{recording}: all {channels.n} channels are the same, so it does not matter which one "
+            "is taken. Are two speakers expected?",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _equal_blocks(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,6 +112,12 @@ def check_recordings(
     problems : list of str or None
         Only if ``return_problems``: what is wrong with each row.
 
+    Warns
+    -----
+    UserWarning
+        If channels are the same, with the number of such recordings: where one speaker per channel
+        was expected, that is a fault of the recording.
+
     Examples
     --------
     >>> import numpy as np
@@ -120,18 +127,29 @@ def check_recordings(
     array([ True, False])
     """
 
-    def problem(recording: Recording) -> str | None:
+    def decode(recording: Recording) -> tuple[str | None, list[str]]:
+        notes: list[str] = []
         try:
             probe(recording, sample_rate, min_duration)
-            for _ in read_blocks(recording, sample_rate):
+            for _ in read_blocks(recording, sample_rate, notes):
                 pass
         except RecordingError as exception:
-            return str(exception)
-        return None
+            return str(exception), []
+        return None, notes
 
     recordings = as_recordings(X)
-    problems = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-        joblib.delayed(problem)(recording) for recording in recordings
+    found = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
+        joblib.delayed(decode)(recording) for recording in recordings
     )
+    problems = [problem for problem, _ in found]
+    noted = [note for _, notes in found for note in notes]
+    if noted:
+        shown = "\n  ".join([*noted[:5], *(["..."] if len(noted) > 5 else [])])
+        warnings.warn(
+            f"{len(noted)} of {len(recordings)} recordings have the same channel more than once; "
+            f"they can be used:\n  {shown}",
+            UserWarning,
+            stacklevel=2,
+        )
     mask = np.array([message is None for message in problems], dtype=bool)
     return (mask, list(problems)) if return_problems else mask

@@ -291,7 +291,7 @@ class VoiceActivityDetector(FramesTransformer):
         DataFrame
             A row per run of speech, in order, with the columns ``file`` (for X without files:
             number of the row in X), ``start`` and ``end`` (seconds in the file, also where X
-            held segments of files). It can be passed to
+            held segments of files), and ``channel`` if X had channels. It can be passed to
             :class:`~sklearn_speechsent.MelFilterBank`. Utterances without speech have no rows;
             ``min_duration`` does not apply.
 

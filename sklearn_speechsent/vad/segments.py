@@ -85,7 +85,7 @@ def segment_table(
     frames: UtteranceFrames,
     recordings: list[audio.Recording] | None,
 ) -> pd.DataFrame:
-    """Runs of speech as rows of ``file``, ``start`` and ``end``.
+    """Runs of speech as rows of ``file``, ``start``, ``end`` and, where asked for, ``channel``.
 
     Parameters
     ----------
@@ -101,26 +101,33 @@ def segment_table(
     length, shift = frames.frame_length, frames.frame_shift
     rate = frames.frame_settings.get("sample_rate", 16000)
     files: list[Any] = []
+    channels: list[int | None] = []
     starts: list[NDArray[np.floating]] = [np.empty(0)]
     ends: list[NDArray[np.floating]] = [np.empty(0)]
     for row, mask in enumerate(speech):
         file: Any = row
+        channel = None
         begin, duration, speed = 0.0, None, 1.0
         if recordings is not None:
             recording = recordings[row]
             if isinstance(recording.source, str):
                 file = recording.source
+            channel = recording.channel
             begin, speed = recording.start or 0.0, recording.speed
             duration = audio.probe(recording, rate, 0.0) if mask.any() else None
         first, last = run_times(mask, length, shift, duration)
         files += [file] * len(first)
+        channels += [channel] * len(first)
         # Sped-up audio is longer in its file.
         starts.append(begin + speed * first)
         ends.append(begin + speed * last)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "file": pd.Series(files, dtype=None if files else object),
             "start": np.concatenate(starts),
             "end": np.concatenate(ends),
         }
     )
+    if any(recording.channel is not None for recording in recordings or ()):
+        table["channel"] = pd.array(channels, dtype="Int64")
+    return table

@@ -11,9 +11,9 @@ def decoded(monkeypatch):
     seen = []
     resampled = samples._resampled
 
-    def counting(recording, sample_rate):
+    def counting(recording, sample_rate, notes=None):
         seen.append((recording.source, recording.speed, recording.snr_db, recording.seed))
-        return resampled(recording, sample_rate)
+        return resampled(recording, sample_rate, notes)
 
     monkeypatch.setattr(samples, "_resampled", counting)
     return seen

@@ -268,7 +268,9 @@ def test_identity_differs_between_perturbations(wav):
 def test_the_cache_distinguishes_perturbed_copies(wav, tmp_path, monkeypatch):
     rows = []
     resampled = samples._resampled
-    monkeypatch.setattr(samples, "_resampled", lambda r, hz: rows.append(r.row) or resampled(r, hz))
+    monkeypatch.setattr(
+        samples, "_resampled", lambda r, *more: rows.append(r.row) or resampled(r, *more)
+    )
     X = pd.DataFrame(
         {
             "file": wav,
