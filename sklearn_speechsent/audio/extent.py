@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from sklearn_speechsent.audio.recording import Recording
 
+#: Rates (Hz) of recordings; others come from damaged headers, and resampling them takes for ever.
+RATES = (1000, 1_000_000)
 #: Seconds that may be missing at the end of a file.
 MISSING = 0.01
 #: Seconds that a segment may end after its recording (rounded times), not more.
@@ -56,9 +58,15 @@ class Extent:
         Raises
         ------
         RecordingError
-            If the segment is not inside of the file, there is no such channel, or the header tells
-            that samples are missing.
+            If the segment is not inside of the file, there is no such channel, the rate is not that
+            of a recording, or the header tells that samples are missing.
         """
+        given = isinstance(recording.source, str) or recording.rate is not None
+        if given and not RATES[0] <= self.rate <= RATES[1]:
+            raise recording.error(
+                f"its rate is {self.rate} Hz, and recordings have {RATES[0]} to {RATES[1]} Hz. "
+                "Is the header damaged, or the rate not in Hz? Correct it, or leave it out."
+            )
         if recording.channel is not None and recording.channel >= self.channels:
             has = "channels 0" if self.channels > 1 else "channel 0 only"
             has += f" to {self.channels - 1}" if self.channels > 1 else ""

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent.audio.extent import MISSING, Extent, more_than
 from sklearn_speechsent.audio.headers import Corrected, Promise, has_second_flac, promise
+from sklearn_speechsent.audio.names import located
 from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
@@ -25,8 +26,6 @@ from sklearn_speechsent.audio.recording import (
 
 #: Values of all channels that are decoded at a time.
 BLOCK = 2**20
-#: Rates (Hz) of recordings; others come from damaged headers, and resampling them takes for ever.
-RATES = (1000, 1_000_000)
 #: Containers that libsndfile cannot open and FFmpeg can convert.
 _NEEDS_CONVERSION = {".m4a", ".aac", ".mp4", ".wma", ".webm", ".mkv", ".mov", ".avi", ".amr"}
 #: Bytes of one sample, for the formats in which it is constant.
@@ -67,12 +66,8 @@ class AudioFile:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        path = str(recording.source)
         header = Promise()
-        try:
-            self._stream: Any = open(path, "rb", buffering=0)
-        except OSError as exception:
-            raise _cannot_open(recording, path, exception, header) from exception
+        self._stream: Any = _open(recording)
         try:
             header = promise(self._stream)
             self._stream.seek(0)
@@ -85,14 +80,8 @@ class AudioFile:
         except (soundfile.SoundFileError, TypeError, OSError) as exception:
             # soundfile asks for more arguments (TypeError) where a suffix means: no header.
             self._stream.close()
-            raise _cannot_open(recording, path, exception, header) from exception
+            raise _not_audio(recording, exception, header) from exception
         self.extent = self._measure(header)
-        if not RATES[0] <= self.extent.rate <= RATES[1]:
-            self.close()
-            raise recording.error(
-                f"its header says {self.extent.rate} Hz, and recordings have {RATES[0]} to "
-                f"{RATES[1]} Hz. Is it damaged? Repair the header or leave the file out."
-            )
 
     def __enter__(self) -> AudioFile:
         return self
@@ -188,14 +177,30 @@ class AudioFile:
         return at
 
 
-def _cannot_open(
-    recording: Recording, path: str, exception: Exception, header: Promise
-) -> RecordingError:
-    """Error that says why a file does not open."""
+def _open(recording: Recording) -> BinaryIO:
+    """Open the file of a recording."""
+    path = located(str(recording.source))
     if os.path.isdir(path):
-        return recording.error("it is a directory. Pass the files in it.")
-    if not os.path.exists(path):
-        return recording.error("there is no such file.", MissingRecordingError)
+        raise recording.error("it is a directory. Pass the files in it.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise recording.error("it is not a file. Pass its content, or a file.")
+    try:
+        file = open(path, "rb", buffering=0)
+    except FileNotFoundError as exception:
+        raise recording.error("there is no such file.", MissingRecordingError) from exception
+    except PermissionError as exception:
+        raise recording.error(
+            "reading it is not permitted. Change the permissions of the file or of its folders."
+        ) from exception
+    except (OSError, ValueError) as exception:  # a name that no file can have
+        why = exception.strerror if isinstance(exception, OSError) else exception
+        raise recording.error(f"it cannot be opened: {why}. Correct its name.") from exception
+    return file
+
+
+def _not_audio(recording: Recording, exception: Exception, header: Promise) -> RecordingError:
+    """Error that says why a decoder refuses a file."""
+    path = located(str(recording.source))
     if os.path.getsize(path) == 0:
         return recording.error("the file is empty (0 bytes).")
     stem, suffix = os.path.splitext(os.path.basename(path))
@@ -207,4 +212,5 @@ def _cannot_open(
         remedy = f"convert it first: ffmpeg -i {stem}{suffix} {stem}.wav"
     else:
         remedy = "wav, flac, ogg and mp3 files can be read; is it damaged or mislabelled?"
-    return recording.error(f"cannot open as audio: {remedy} [{exception}]")
+    why = getattr(exception, "error_string", exception)
+    return recording.error(f"cannot open as audio: {remedy} [{why}]")

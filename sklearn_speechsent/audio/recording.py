@@ -13,6 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
+from sklearn_speechsent.audio.names import located, printable
+
 _COLUMNS = ("file", "start", "end", "channel", "speed", "gain_db", "snr_db", "seed")
 #: Values outside of these ranges are more likely typing errors than perturbed speech.
 PERTURBATION_RANGES = {"speed": (0.25, 4.0), "gain_db": (-100.0, 100.0), "snr_db": (-100.0, 100.0)}
@@ -71,7 +73,7 @@ class Recording:
 
     def __str__(self) -> str:
         row = self.row if self.origin is None else self.origin
-        parts = [self.source if isinstance(self.source, str) else "samples in memory"]
+        parts = [printable(self.source) if isinstance(self.source, str) else "samples in memory"]
         if self.channel is not None:
             parts.append(f"channel {self.channel}")
         if self.start is not None or self.stop is not None:
@@ -92,7 +94,7 @@ class Recording:
         -------
         RecordingError
         """
-        error = kind(f"{self}: {problem}")
+        error = kind(printable(f"{self}: {problem}"))
         error.row = self.row if self.origin is None else self.origin
         return error
 
@@ -106,8 +108,8 @@ class Recording:
         """
         if not isinstance(self.source, str):
             return (self.rate, self.source, *self.variant())
-        status = os.stat(self.source)
-        path = os.path.realpath(self.source)
+        path = os.path.realpath(located(self.source))
+        status = os.stat(path)
         return (path, status.st_size, status.st_mtime_ns, *self.variant())
 
     def variant(self) -> tuple[Any, ...]:
@@ -175,7 +177,9 @@ def as_recordings(X: Any) -> list[Recording]:
         A list of :class:`Recording` stays as it is, except for the row numbers.
         A 2-D numeric array is a batch of waveforms of equal length. Samples go along the first
         axis. Integer samples are scaled by the range of their type; floats are taken as they are,
-        full scale being [-1, 1].
+        full scale being [-1, 1]. An array without a rate is taken to be at the rate of the pipeline
+        (``sample_rate`` of :class:`~sklearn_speechsent.MelFilterBank`, 16 kHz by default), which
+        nothing can check: pass ``(rate, array)`` for any other.
 
     Returns
     -------
@@ -332,9 +336,10 @@ def _numbers(X: pd.DataFrame, column: str) -> list[Any]:
             number = np.nan
         if number is not None and np.isnan(number):
             unit = "seconds" if column in ("start", "end") else "numbers"
+            file = printable(str(X["file"].iloc[row]))
             raise ValueError(
-                f"Column {column!r} must hold {unit}: row {row} ({X['file'].iloc[row]}) has "
-                f"{value!r:.80}. Correct it, or leave it empty for none."
+                f"Column {column!r} must hold {unit}: row {row} ({file}) has {value!r:.80}. "
+                "Correct it, or leave it empty for none."
             )
         numbers.append(number)
     return numbers

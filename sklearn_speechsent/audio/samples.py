@@ -20,10 +20,18 @@ from numpy.typing import NDArray
 from sklearn_speechsent.audio import io
 from sklearn_speechsent.audio.channels import ChannelPowers
 from sklearn_speechsent.audio.extent import Extent
+from sklearn_speechsent.audio.names import printable
 from sklearn_speechsent.audio.recording import Recording
 
 #: One step of a 32-bit recording: samples with a smaller range are digital silence.
 _SILENCE = 2.0**-31
+#: Samples that are larger have another full scale than 1; a loud recording or a filter that
+#: overshoots reaches 2.
+_LOUDEST = 4.0
+#: One step of a 16-bit recording: nothing that was recorded stays below it.
+_QUIETEST = 2.0**-15
+#: Blocks of fewer samples do not tell a scale: they are shorter than any frame of speech.
+_TELLING = 100
 #: Extents of files, by source.
 Headers = dict[Any, Extent]
 
@@ -142,8 +150,8 @@ def read_blocks(
     sample_rate : int
         Wanted rate in Hz.
     notes : list of str, optional
-        Gets what is remarkable and no error: channels that are the same. Without it, that is a
-        warning where a channel is asked for.
+        Gets what is odd and no error: samples that are far too small, channels that are the same.
+        Without it there is a warning, of channels only where one is asked for.
 
     Yields
     ------
@@ -154,8 +162,9 @@ def read_blocks(
     Raises
     ------
     RecordingError
-        If it cannot be decoded to its end, has no samples, NaN or infinite samples, channels that
-        cancel, or is silent: some of that shows only after the last block.
+        If it cannot be decoded to its end, has no samples, NaN or infinite samples, samples of
+        another scale, channels that cancel, or is silent: some of that shows only after the last
+        block.
     """
     blocks = _equal_blocks(_resampled(recording, sample_rate, notes))
     gain = np.float32(10.0 ** (recording.gain_db / 20))
@@ -250,6 +259,11 @@ def _mixed_down(
                 f"sample {n + bad} is {samples[bad]}; NaN and infinity are not sound. Repair it or "
                 "leave it out."
             )
+        if max(-low, high) > _LOUDEST and len(samples) >= _TELLING:
+            raise recording.error(
+                f"its samples reach {max(-low, high):g}, and full scale is 1. Divide them by the "
+                "full scale that they were recorded with (32768 for 16 bits), or pass the integers."
+            )
         lowest, highest = min(low, lowest), max(high, highest)
         n += len(samples)
         yield samples
@@ -262,15 +276,28 @@ def _mixed_down(
         )
     if highest - lowest < _SILENCE:
         raise recording.error("it is silent from beginning to end. Leave it out.")
-    if channels.same() and notes is not None:
-        notes.append(f"{recording}: all {channels.n} channels are the same")
-    elif channels.same() and recording.channel is not None:
-        warnings.warn(
-            f"{recording}: all {channels.n} channels are the same, so it does not matter which one "
-            "is taken. Are two speakers expected?",
-            UserWarning,
-            stacklevel=2,
+    if channels.same() and (recording.channel is not None or notes is not None):
+        _remark(
+            recording,
+            f"all {channels.n} channels are the same, so it does not matter which one is taken. "
+            "Was one speaker per channel expected?",
+            notes,
         )
+    if (highest - lowest) / 2 < _QUIETEST and n >= _TELLING:
+        _remark(
+            recording,
+            f"its samples stay within {(highest - lowest) / 2:.2g}, less than a step of 16 bits. "
+            "Pass 16-bit samples as int16; floats are divided by their full scale once.",
+            notes,
+        )
+
+
+def _remark(recording: Recording, text: str, notes: list[str] | None) -> None:
+    """Note what is odd about a recording, or warn of it."""
+    if notes is not None:
+        notes.append(printable(f"{recording}: {text}"))
+    else:
+        warnings.warn(printable(f"{recording}: {text}"), UserWarning, stacklevel=3)
 
 
 def _equal_blocks(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

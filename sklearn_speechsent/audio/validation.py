@@ -115,8 +115,8 @@ def check_recordings(
     Warns
     -----
     UserWarning
-        If channels are the same, with the number of such recordings: where one speaker per channel
-        was expected, that is a fault of the recording.
+        If recordings are odd and can be used, with their number: all channels are the same, or the
+        samples are far too small.
 
     Examples
     --------
@@ -146,8 +146,7 @@ def check_recordings(
     if noted:
         shown = "\n  ".join([*noted[:5], *(["..."] if len(noted) > 5 else [])])
         warnings.warn(
-            f"{len(noted)} of {len(recordings)} recordings have the same channel more than once; "
-            f"they can be used:\n  {shown}",
+            f"{len(noted)} of {len(recordings)} recordings can be used, but are odd:\n  {shown}",
             UserWarning,
             stacklevel=2,
         )

@@ -62,7 +62,8 @@ class MelFilterBank(FramesTransformer):
     n_mels : int, default=80
         Number of mel bands.
     sample_rate : int, default=16000
-        Rate in Hz that recordings are resampled to, and that samples without a rate are at.
+        Rate in Hz that recordings are resampled to. Arrays that come without a rate are taken to be
+        at it, which nothing can check: pass ``(rate, array)`` for any other.
     frame_length, frame_shift : float, default=0.025, 0.01
         In seconds.
     window : {"hamming", "povey"}, default="hamming"

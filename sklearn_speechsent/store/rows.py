@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sklearn_speechsent.audio.names import located
 from sklearn_speechsent.audio.recording import Recording, RecordingError
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.store.compute import compute_missing
@@ -133,7 +134,7 @@ def _file_contents(paths: list[str], store: Any, n_jobs: int | None) -> list[byt
     states = [_state(path) for path in paths]
     known = [state for state in states if state]
     if not known:
-        return [path.encode() for path in paths]
+        return [_name(path) for path in paths]
     cache = store.step_cache("files", {"digest": "sha256"}, frames=False)
     readable = [path for path, state in zip(paths, states, strict=True) if state]
     failed = compute_missing(
@@ -153,14 +154,20 @@ def _file_contents(paths: list[str], store: Any, n_jobs: int | None) -> list[byt
         rows = base[starts]
         digests = {state: row.tobytes() for state, row in zip(found, rows, strict=True)}
     # A file without a digest cannot be decoded either, so nothing is stored under its name.
-    return [digests.get(s, p.encode()) for s, p in zip(states, paths, strict=True)]
+    return [digests.get(s, _name(p)) for s, p in zip(states, paths, strict=True)]
+
+
+def _name(path: str) -> bytes:
+    """Bytes of a name, whatever it holds."""
+    return path.encode("utf-8", "surrogatepass")
 
 
 def _state(path: str) -> bytes:
     """Digest of path, size and time of change; empty if there is no file."""
+    path = located(path)
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return b""
     return digest(repr((os.path.abspath(path), status.st_size, status.st_mtime_ns)).encode())
 
@@ -168,7 +175,7 @@ def _state(path: str) -> bytes:
 def _digests(paths: list[str]) -> Iterator[NDArray[np.uint8] | Exception]:
     for path in paths:
         try:
-            with open(path, "rb") as file:
+            with open(located(path), "rb") as file:
                 content = hashlib.file_digest(file, "sha256").digest()
         except OSError as exception:
             yield exception

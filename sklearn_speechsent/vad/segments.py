@@ -123,7 +123,7 @@ def segment_table(
         ends.append(begin + speed * last)
     table = pd.DataFrame(
         {
-            "file": pd.Series(files, dtype=None if files else object),
+            "file": _column(files),
             "start": np.concatenate(starts),
             "end": np.concatenate(ends),
         }
@@ -131,3 +131,10 @@ def segment_table(
     if any(recording.channel is not None for recording in recordings or ()):
         table["channel"] = pd.array(channels, dtype="Int64")
     return table
+
+
+def _column(files: list[Any]) -> pd.Series:
+    try:
+        return pd.Series(files, dtype=None if files else object)
+    except UnicodeEncodeError:  # strings of pandas are UTF-8, names of files are bytes
+        return pd.Series(files, dtype=object)

@@ -235,7 +235,7 @@ def test_a_promise_beyond_all_memory_is_an_error(tmp_path, recording):
 @pytest.mark.parametrize("rate", [1, 90, 2**31 - 1])
 def test_impossible_rates(tmp_path, recording, rate):
     X = recording(patched(content(tmp_path, "WAV", "PCM_16"), b"fmt ", rate, offset=12))
-    with pytest.raises(RecordingError, match=f"row 0 .*says {rate} Hz"):
+    with pytest.raises(RecordingError, match=f"row 0 .*rate is {rate} Hz"):
         MelFilterBank().fit(X)
 
 
