@@ -18,7 +18,6 @@ import pandas as pd
 from sklearn_speechsent.audio import (
     MissingRecordingError,
     Recording,
-    RecordingError,
     as_recordings,
     duration,
     find_problems,
@@ -202,7 +201,7 @@ def _read_header(file: Any) -> tuple[str, str, float]:
     recording = Recording(0, os.fspath(file), start=0.0)
     try:
         return "", "", duration(recording)
-    except RecordingError as error:
+    except ValueError as error:  # RecordingErrors, and of open() for a name with a NUL character
         problem = "missing" if isinstance(error, MissingRecordingError) else "unreadable"
         return problem, str(error).removeprefix(f"{recording}: "), np.nan
 

@@ -174,7 +174,7 @@ class Table:
             if taken is not None:
                 other = {**columns, taken: f"{taken}_given"}
                 raise ValueError(
-                    f"{self.where} has a column {taken!r} besides {found!r}. "
+                    f"{self.where} has both {taken!r} and {found!r}. "
                     f"{self._remedy({'columns': other})}"
                 )
         self.frame = self.frame.rename(columns=new)

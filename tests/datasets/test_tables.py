@@ -222,7 +222,7 @@ def test_columns_in_the_wrong_direction_or_in_the_way(folder):
     path = write([f"{line},x" for line in lines(header=("file", "rating", "speaker"))[1:]])
     rows = lines(header=("file", "rating", "speaker"))
     path = write([f"{rows[0]},label", *(f"{row},neutral" for row in rows[1:])])
-    with pytest.raises(ValueError, match="has a column 'label' besides 'rating'") as error:
+    with pytest.raises(ValueError, match="has both 'label' and 'rating'") as error:
         load_manifest(path, columns={"rating": "label"})
     bunch = follow(error)
     check(bunch)
@@ -340,3 +340,14 @@ def test_names_that_are_not_unicode(folder, rng):
     ]
     assert os.fsencode(bunch.report["file"].iloc[2]).endswith(b"gone\xfc.wav")
     assert len(record) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0.wav", "x" * 5000, ".", "001.wav/x", "~nobody/a.wav", "\udcfc"]
+)
+def test_names_that_no_file_can_have_are_reported(folder, name):
+    frame = pd.DataFrame({"label": [1, 2], "speaker": list("ab")})
+    frame["file"] = pd.Series(["001.wav", name], dtype=object)
+    with pytest.warns(UserWarning, match=r"1 of 2 rows are left out"):
+        bunch = load_manifest(frame)
+    assert bunch.report["row"].tolist() == [1] and bunch.target.tolist() == [1]
