@@ -18,7 +18,6 @@ import pandas as pd
 from sklearn_speechsent.audio import (
     MissingRecordingError,
     Recording,
-    RecordingError,
     as_recordings,
     duration,
     find_problems,
@@ -40,7 +39,7 @@ class Audit:
         self.given = frame.reset_index(drop=True)
         self.items = self.given.copy()
         #: Number of each row's file: groupby makes pandas' text of names, which not all can be.
-        self.file = pd.Series(pd.factorize(self.given["file"].to_numpy(dtype=object))[0])
+        self.file = _numbered(self.given["file"])
         self.found: list[dict[str, Any]] = []
 
     def add(
@@ -89,7 +88,8 @@ class Audit:
         found = pd.DataFrame(self.found, columns=columns, dtype=object)
         found = found.astype({"row": int, "dropped": bool}).sort_values("row", kind="stable")
         places = self.given.reindex(columns=["file", "start", "end"]).iloc[found["row"]]
-        found[["file", "start", "end"]] = places.to_numpy(dtype=object)
+        for name in places.columns:  # of objects: not all names are what pandas takes for text
+            found[name] = pd.Series(places[name].to_numpy(), found.index, dtype=object)
         times = {"start": float, "end": float}
         return found[COLUMNS].astype(times).reset_index(drop=True)
 
@@ -197,10 +197,11 @@ def _check_files(audit: Audit, n_jobs: int | None) -> pd.Series:
 
 def _read_header(file: Any) -> tuple[str, str, float]:
     """Problem, detail and seconds of a file; no problem is an empty one."""
-    recording = Recording(0, os.fspath(file))
+    # From 0 s, since of a file that is cut off segments may be there; see _check_headers.
+    recording = Recording(0, os.fspath(file), start=0.0)
     try:
         return "", "", duration(recording)
-    except RecordingError as error:
+    except ValueError as error:  # RecordingErrors, and of open() for a name with a NUL character
         problem = "missing" if isinstance(error, MissingRecordingError) else "unreadable"
         return problem, str(error).removeprefix(f"{recording}: "), np.nan
 
@@ -318,6 +319,11 @@ def _partition(rows: Sequence[Hashable], keys: dict[Hashable, Any]) -> list[Sequ
     return [part for part in parts.values() if len(part) > 1]
 
 
+def _numbered(texts: pd.Series) -> pd.Series:
+    """Number of each different text; missing ones have -1."""
+    return pd.Series(pd.factorize(texts.to_numpy(dtype=object))[0], texts.index)
+
+
 def _head_digest(file: str) -> bytes:
     with open(file, "rb") as stream:
         return hashlib.blake2b(stream.read(HEAD)).digest()
@@ -342,7 +348,8 @@ def _same(audit: Audit, row: Any, other: Any) -> str:
 def _check_speakers(audit: Audit) -> None:
     labelled = audit.items.dropna(subset=["speaker", "split"])
     details = {}
-    for speaker, splits in labelled.groupby("speaker", sort=False)["split"]:
+    for _, splits in labelled.groupby(_numbered(labelled["speaker"]), sort=False)["split"]:
+        speaker = labelled["speaker"][splits.index[0]]
         counts = splits.value_counts()
         if len(counts) > 1:
             row = splits.index[splits != splits.iloc[0]][0]

@@ -44,6 +44,7 @@ LOOKS_LIKE = {
     r"\d+[./-]\d+[./-]\d+.*|\d*[. -]*[A-Za-z]{3,9}[. -]*\d+": "a date: spreadsheets make dates of "
     "numbers unless the column is formatted as text",
     r"\d+:\d+.*": "a time of day: write seconds",
+    r"[^\W\d_][^\d_]*": "a word: write the number that it stands for",
 }
 
 
@@ -75,6 +76,8 @@ class Table:
         If there is no such file.
     ImportError
         If pyarrow is missing for parquet.
+    TypeError
+        If the source is neither a path nor a DataFrame.
     ValueError
         If it cannot be read, or has no rows.
     """
@@ -109,6 +112,11 @@ class Table:
             self.where = "The DataFrame"
             self.frame = source.reset_index(drop=True)
             self._index_names = [str(name) for name in source.index.names if name is not None]
+        elif not isinstance(source, (str, os.PathLike)):
+            raise TypeError(
+                f"A table is a path or a DataFrame, got {type(source).__name__}. Pass "
+                "pandas.DataFrame(...) of it."
+            )
         else:
             path = Path(source).expanduser()
             self.where = str(path)
@@ -166,7 +174,7 @@ class Table:
             if taken is not None:
                 other = {**columns, taken: f"{taken}_given"}
                 raise ValueError(
-                    f"{self.where} has a column {taken!r} besides {found!r}. "
+                    f"{self.where} has both {taken!r} and {found!r}. "
                     f"{self._remedy({'columns': other})}"
                 )
         self.frame = self.frame.rename(columns=new)
@@ -316,8 +324,9 @@ class Table:
             if len(new) < len(lacking):
                 hint = "Rename or add them."
                 if self._call is not None:
-                    unknown = next(name for name in lacking if name not in new.values())
-                    example = {**self._columns, **new, "its name": unknown}
+                    unknown = [name for name in lacking if name not in new.values()]
+                    own = {f"its name for {name}": name for name in unknown}
+                    example = {**self._columns, **new, **own}
                     how = self._call({**self._given, **self._remedies, "columns": example})
                     hint = f"Rename or add them, or say what is what, as in\n  {how}"
                 if set(self._index_names) & set(lacking):

@@ -98,9 +98,9 @@ def read_text_table(
     strange = _NO_TEXT.search(text)
     if strange:
         raise ValueError(
-            f"{path}, line {_line(text, strange.start())}: the character {strange.group()!r} is in "
-            "no text. It is another kind of file, damaged, or in another encoding: save the table "
-            "again as CSV in UTF-8."
+            f"{path}, line {_line(text, strange.start())}: the character {strange.group()!r} does "
+            "not occur in texts. It is another kind of file, damaged, or in another encoding: save "
+            "the table again as CSV in UTF-8."
         )
     hint = _SEP_LINE.match(text)
     first = hint.end() if hint else 0

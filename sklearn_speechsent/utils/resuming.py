@@ -107,11 +107,12 @@ class ResumingDownloader:
                 offset, total = 0, _content_length(response)
                 self.resumed = False
             if self.size is not None and total not in (None, self.size):
-                self.part.unlink(missing_ok=True)
-                raise ValueError(f"{url} has {total} bytes, expected {self.size}")
-            total = self.size if total is None else total
+                self._refuse(f"{url} has {total} bytes, expected {self.size}")
             self._append(response, offset, total)
         size = self.part.stat().st_size
+        if self.size is not None and size > self.size:
+            self._refuse(f"{url} has more than {self.size} bytes, which were expected")
+        total = self.size if total is None else total
         if total is not None and size > total:
             self._discard(f"{url} sent more than the {total} bytes it announced")
         if total is not None and size < total:
@@ -136,6 +137,11 @@ class ResumingDownloader:
                 bar.update(len(chunk))
                 if self.size is not None and file.tell() > self.size:
                     break  # the answer may have no end
+
+    def _refuse(self, reason: str) -> None:
+        """Another file than expected."""
+        self.part.unlink(missing_ok=True)
+        raise ValueError(reason)
 
     def _discard(self, reason: str) -> None:
         self.part.unlink(missing_ok=True)

@@ -332,6 +332,19 @@ def test_films_are_not_audio(home, name, stars):
     assert f'"${{f%{suffix}}}.wav"' in str(info.value)
 
 
+def test_films_whose_sound_can_be_read_are_taken(home, write, mmsa, rng):
+    folder = home / "cmu_mosi" / "Raw"
+    for k, (video, clip, *_) in enumerate(ROWS):
+        (folder / video).mkdir(parents=True, exist_ok=True)
+        noise = 0.1 * rng.standard_normal(8000 + k)
+        soundfile.write(folder / video / f"{clip}.mp4", noise, 8000, format="WAV")
+    files = [str(folder / video / f"{clip}.mp4") for video, clip, *_ in ROWS]
+    assert load_cmu_mosi(data_home=home, labels=mmsa).data.tolist() == files
+    write(folder / VIDEOS[0] / "3.wav")  # one whose sound was extracted
+    files[0] = str(folder / VIDEOS[0] / "3.wav")
+    assert load_cmu_mosi(data_home=home, labels=mmsa).data.tolist() == files
+
+
 def test_no_audio_names_what_was_looked_for(home, write):
     with pytest.raises(FileNotFoundError, match="none of the 3 videos") as info:
         load_cmu_mosei(data_home=home)

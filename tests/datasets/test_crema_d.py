@@ -140,6 +140,28 @@ def test_sex_and_age_if_the_official_table_is_there(tmp_path):
         load_crema_d(data_home=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("ActorID;Age;Sex\n1001;51;Male\n".encode("utf-16"), None),
+        ("ActorID,Age,Sex,Race\n1001,51,Male,Métis\n".encode("cp1252"), "may be cp1252. Save it"),
+        (b"ActorID,Age,Sex\n1001,51,Male\n1001,52,Male\n", r"row 1 \(line 3, 1001\.0\)"),
+        (b"ActorID,Age,Sex\nme,51,Male\n", r"'me' in row 0 \(line 2, me\) is not a number"),
+        (b"ActorID,Age,Sex\n1001,51,Male,x\n", "line 2 has 4 fields"),
+    ],
+)
+def test_other_tables_of_sex_and_age(tmp_path, content, message):
+    record(tmp_path, "1001_DFA_ANG_XX")
+    (tmp_path / "crema_d" / "VideoDemographics.csv").write_bytes(content)
+    if message is None:
+        with pytest.warns(UserWarning, match="incomplete"):
+            assert load_crema_d(data_home=tmp_path).frame["age"].tolist() == [51]
+        return
+    with pytest.raises(ValueError, match=message) as error:
+        load_crema_d(data_home=tmp_path)
+    assert "VideoDemographics.csv" in str(error.value)
+
+
 def test_as_frame_and_return_X_y(complete, crema_d):
     X, y = load_crema_d(data_home=complete[0], return_X_y=True, as_frame=True)
     assert list(X.columns) == ["file"] and isinstance(y, pd.Series)

@@ -157,6 +157,17 @@ def test_the_official_archive_is_pinned():
     assert ravdess.ARCHIVE.urls[0].startswith("https://zenodo.org/records/1188976/files/" + ZIP)
 
 
+def test_a_file_of_unknown_length_is_not_read_to_its_end(server, home):
+    server.fault = "no length"
+    assert fetch_ravdess() == home / "ravdess"
+    (home / "ravdess").rename(home / "away")
+    expected = len(server.content)
+    server.content += bytes(10**6)
+    with pytest.raises(ValueError, match=f"has more than {expected} bytes, which were expected"):
+        fetch_ravdess()
+    assert not list(home.glob("*.part"))
+
+
 def test_another_size_is_refused_before_it_fills_the_disk(server, home):
     home.mkdir()
     (home / (ZIP + ".part")).write_bytes(b"of an earlier call")

@@ -98,6 +98,91 @@ def test_clips_of_ch_sims(folder, rng):
     assert "-1: 1, -0.5: 0, 0: 1, 0.5: 0, 1: 1" in bunch.DESCR
 
 
+@pytest.fixture
+def call(folder, rng):
+    """Recording of two speakers, one in each channel."""
+    path = folder / "wav" / "call.wav"
+    soundfile.write(path, 0.1 * rng.standard_normal((32000, 2)), 8000)
+    return str(path)
+
+
+def test_channels(folder, call):
+    path = folder / "m.csv"
+    rows = ["file,label,speaker,channel", *(f"wav/call.wav,{k},s{k},{k}" for k in (0, 1))]
+    path.write_text("\n".join(rows))
+    bunch = load_manifest(path)
+    assert bunch.data.to_dict("list") == {"file": [call, call], "channel": [0, 1]}
+    assert bunch.groups.tolist() == ["s0", "s1"] and bunch.report.empty
+    assert check_recordings(bunch.data).all()
+    more = [
+        "wav/call.wav,0,s0,0",  # again
+        "wav/call.wav,1,s0,",  # both channels: another recording
+        "wav/call.wav,1,s1,2",
+        "wav/a.wav,1,s0,1",
+        "wav/a.wav,1,s0,0.0",
+    ]
+    path.write_text("\n".join([*rows, *more]))
+    with pytest.warns(UserWarning, match="3 of 7 rows are left out"):
+        bunch = load_manifest(path)
+    assert bunch.report[["row", "problem", "dropped"]].to_numpy().tolist() == [
+        [2, "duplicate", True],
+        [4, "unreadable", True],
+        [5, "unreadable", True],
+    ]
+    assert "channel" in bunch.report["detail"][1] and "channel" in bunch.report["detail"][2]
+    np.testing.assert_array_equal(bunch.data["channel"], [0, 1, np.nan, 0])
+    assert bunch.target.tolist() == [0, 1, 1, 1] and check_recordings(bunch.data).all()
+
+
+def test_channels_of_segments_do_not_overlap(folder, call):
+    frame = pd.DataFrame({"file": call, "label": [0, 1, 2], "speaker": list("abc"), "start": 0.0})
+    frame = frame.assign(end=[1, 2, 3], channel=[0, 1, 0], split=["train", "test", "valid"])
+    with pytest.warns(UserWarning, match="overlap across splits: 1, kept"):
+        bunch = load_manifest(frame)
+    assert bunch.report["detail"].tolist() == ["in valid, overlaps row 0 in train"]
+    assert list(bunch.data.columns) == ["file", "start", "end", "channel"]
+    frame["channel"] = [0, 1, None]
+    with pytest.warns(UserWarning, match="overlap across splits: 1, kept"):
+        bunch = load_manifest(frame.iloc[1:])
+    assert bunch.report["detail"].tolist() == ["in valid, overlaps row 0 in test"]
+
+
+def test_copies_of_a_file_are_noticed_channel_by_channel(folder, call):
+    Path(folder, "wav", "copy.wav").write_bytes(Path(call).read_bytes())
+    frame = pd.DataFrame({"file": ["wav/call.wav", "wav/copy.wav"], "label": 1, "speaker": "s"})
+    assert load_manifest(frame.assign(channel=[0, 1]), audio_dir=folder).report.empty
+    with pytest.warns(UserWarning, match="same content: 1, kept"):
+        load_manifest(frame.assign(channel=1), audio_dir=folder)
+
+
+@pytest.mark.parametrize("channel", ["-1", "0.5", "left"])
+def test_what_is_not_a_channel(folder, call, channel):
+    path = folder / "m.csv"
+    path.write_text(f"file,label,speaker,channel\nwav/call.wav,1,s,{channel}\n")
+    with pytest.raises(
+        ValueError, match=r"column 'channel': .* in row 0 \(line 2, wav/call\.wav\)"
+    ):
+        load_manifest(path)
+
+
+def test_cut_files_are_reported_row_by_row(folder):
+    """Half of the samples are there: segments of that half can be used."""
+    path = folder / "wav" / "b.wav"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match="1 of 3 rows are left out"):
+        bunch = load_manifest(write(table(**LABELS), folder / "m.csv"))
+    assert bunch.report[["row", "problem"]].to_numpy().tolist() == [[1, "unreadable"]]
+    assert "of 32000 samples" in bunch.report["detail"][0]
+    assert bunch.target.tolist() == [-1, 0] and bunch.groups.tolist() == ["anna", "anna"]
+    frame = table(label=[0, 1, 2], speaker="s", start=[0, 1.0, 3.0], end=[1, 1.9, 4.0])
+    frame["file"] = "wav/b.wav"
+    with pytest.warns(UserWarning, match="1 of 3 rows are left out"):
+        bunch = load_manifest(write(frame, folder / "m.csv"))
+    assert bunch.target.tolist() == [0, 1] and bunch.report["row"].tolist() == [2]
+    assert check_recordings(bunch.data).all()
+
+
 def test_audio_dir_and_absolute_paths(folder, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     frame = table(**LABELS)

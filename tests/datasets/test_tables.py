@@ -151,10 +151,11 @@ def test_rows_shorter_than_the_header_are_not_shifted(folder):
         ("Jan 02", "a date"),
         ("0:30", "a time of day"),
         ("1_0", "Write numbers such as"),
-        ("infinity", "Write numbers such as"),
+        ("infinity", "a word: write the number that it stands for"),
         ("1e999", "Write numbers such as"),
         ("0x1", "Write numbers such as"),
-        ("TRUE", "Write numbers such as"),
+        ("TRUE", "a word"),
+        ("sehr gut", "a word"),
         ("=A1+1", "Write numbers such as"),
     ],
 )
@@ -221,7 +222,7 @@ def test_columns_in_the_wrong_direction_or_in_the_way(folder):
     path = write([f"{line},x" for line in lines(header=("file", "rating", "speaker"))[1:]])
     rows = lines(header=("file", "rating", "speaker"))
     path = write([f"{rows[0]},label", *(f"{row},neutral" for row in rows[1:])])
-    with pytest.raises(ValueError, match="has a column 'label' besides 'rating'") as error:
+    with pytest.raises(ValueError, match="has both 'label' and 'rating'") as error:
         load_manifest(path, columns={"rating": "label"})
     bunch = follow(error)
     check(bunch)
@@ -240,10 +241,13 @@ def test_columns_in_the_wrong_direction_or_in_the_way(folder):
         (b"\x1f\x8b\x08", "a gzip file"),
         (b"RIFF\0\0\0\0WAVE", "an audio file"),
         (b"ID3\x04", "an audio file"),
-        (b"\xff\xfb\x90\x64" + bytes(range(256)), "is in no text"),
+        (b"\xff\xfb\x90\x64" + bytes(range(256)), "does not occur in texts"),
         (b'[{"file": "001.wav", "label": NaN}]', "pandas.read_json('t.csv', dtype=False)"),
         (b"\n<html><table>", "HTML"),
-        (b"file,label\n001.wav,1\n002.wav,\x00\n", "line 3: the character '\\x00' is in no text"),
+        (
+            b"file,label\n001.wav,1\n002.wav,\x00\n",
+            "line 3: the character '\\x00' does not occur in texts",
+        ),
         (b"\xff\xfef\x00i\x00l", "begins with the mark of UTF-16 and is something else further on"),
         (b"file,label\n" + b"a" * 200_000 + b",1\n", "line 2: field larger than field limit"),
         (b"file,label\n001.wav,1\n" + b'"002.wav,2\n' * 3, "line 3"),
@@ -277,6 +281,12 @@ def test_json_with_a_missing_number(folder):
 def test_encodings_that_do_not_read_it(folder, encoding):
     with pytest.raises(ValueError, match=r"encoding='k|encoding='r|is not in ASCII .*may be utf-8"):
         load_manifest(write(lines()), encoding=encoding)
+
+
+@pytest.mark.parametrize("table", [None, ["001.wav"], {"file": ["001.wav"]}, b"t.csv"])
+def test_what_is_neither_a_path_nor_a_table(table):
+    with pytest.raises(TypeError, match="A table is a path or a DataFrame, got"):
+        load_manifest(table)
 
 
 @pytest.mark.parametrize("parameters", [{"sep": ";;"}, {"sep": ""}, {"sep": '"'}, {"decimal": ";"}])
@@ -317,10 +327,9 @@ def test_names_that_are_not_unicode(folder, rng):
     bunch = load_manifest(path, encoding="latin-1")
     assert [os.fsencode(file) for file in bunch.data][1] == name
     listed = [file for file in sorted(os.listdir()) if file.endswith("rgen.wav")]
-    columns = {"start": 0.0, "end": [0.2, 0.3], "split": ["train", "test"]}
-    frame = pd.DataFrame({"label": [1, 2], **columns})
-    frame["file"] = pd.Series(listed * 2, dtype=object)
-    frame.loc[2] = [1, 0.0, 9.0, "train", "gone\udcfc.wav"]
+    columns = {"start": 0.0, "end": [0.2, 0.3, 0.3], "split": ["train", "test", "test"]}
+    frame = pd.DataFrame({"label": [1, 2, 3], **columns})
+    frame["file"] = pd.Series([*listed, *listed, "gone\udcfc.wav"], dtype=object)
     with pytest.warns(UserWarning) as record:
         bunch = load_manifest(frame)
     assert bunch.target.tolist() == [1, 2]
@@ -331,3 +340,14 @@ def test_names_that_are_not_unicode(folder, rng):
     ]
     assert os.fsencode(bunch.report["file"].iloc[2]).endswith(b"gone\xfc.wav")
     assert len(record) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0.wav", "x" * 5000, ".", "001.wav/x", "~nobody/a.wav", "\udcfc"]
+)
+def test_names_that_no_file_can_have_are_reported(folder, name):
+    frame = pd.DataFrame({"label": [1, 2], "speaker": list("ab")})
+    frame["file"] = pd.Series(["001.wav", name], dtype=object)
+    with pytest.warns(UserWarning, match=r"1 of 2 rows are left out"):
+        bunch = load_manifest(frame)
+    assert bunch.report["row"].tolist() == [1] and bunch.target.tolist() == [1]
