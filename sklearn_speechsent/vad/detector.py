@@ -199,7 +199,7 @@ class VoiceActivityDetector(FramesTransformer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "memory" and self.frontend is None and "frontend_" in vars(self):
+        if name == "memory" and "frontend_" in vars(self) and self.frontend is None:
             self.frontend_.memory = value
 
     @reports_fit()

@@ -184,6 +184,16 @@ def frozen(memory, paths):
     return make_pipeline(bank, FrameStatistics(), RidgeClassifier()).fit(paths, LABELS)
 
 
+def test_a_frozen_step_is_asked_by_itself(paths, decoded):
+    model = pickle.loads(pickle.dumps(frozen("features", paths)))
+    clone(model).fit(paths, LABELS)  # which a frozen step does not take part in
+    assert len(decoded) == 2 * len(paths)
+    model[0].estimator.set_params(memory="features")
+    decoded.clear()
+    clone(model).fit(paths, LABELS).predict(paths)
+    assert not decoded
+
+
 def union(memory, paths):
     branches = [(str(n), two_steps(memory)[:-1]) for n in range(2)]
     return make_pipeline(FeatureUnion(branches), RidgeClassifier()).fit(paths, LABELS)
@@ -276,6 +286,15 @@ def test_a_relative_joblib_memory(paths, new_paths, tmp_path, go_elsewhere):
     assert set(table["utterances"]) == {9}
     pickle.loads(content).predict(new_paths)
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_joblibs_memory_is_cleared(paths, kind):
+    """Of a path joblib takes the folder as it is, of a string a sub-folder."""
+    memory = joblib.Memory(kind("cache"), verbose=0)
+    MelFilterBank(memory=memory).fit_transform(paths)
+    memory.clear(warn=False)
+    assert FeatureStore("cache/speechsent").summary().empty == (kind is Path)
 
 
 # --- processes
