@@ -7,6 +7,7 @@ does not depend on single workers.
 
 import math
 import os
+import pickle
 import signal
 import threading
 
@@ -182,6 +183,17 @@ def fail_at_row(row):
     before_row(row, fail)
 
 
+def log_decodings(path):
+    """Have a worker write down which files it decodes."""
+
+    def read(recording, sample_rate):
+        with open(path, "a") as file:
+            file.write(f"{recording.source}\n")
+        return READ(recording, sample_rate)
+
+    audio.read = read
+
+
 def as_before():
     audio.read_blocks = READ
 
@@ -234,6 +246,22 @@ def test_grid_search(client, speech, store):
     utterances = store.summary().groupby("step")["utterances"].sum()
     assert utterances.to_dict() == {"files": 24, "mfb": 24, "cmn": 48}
     assert_tidy(store)
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_search_decodes_each_recording_once(client, speech, store, tmp_path, fitted):
+    """Estimators travel as pickles, and clones of them find the store again."""
+    estimator = pipeline(store)
+    if fitted:
+        estimator = pickle.loads(pickle.dumps(local(estimator).fit(speech.data, speech.target)))
+        estimator.set_params(mfb__memory=store, cmn__memory=store)
+    client.run(log_decodings, str(tmp_path / "log"))
+    try:
+        search = GridSearchCV(estimator, GRID, cv=3, error_score="raise")
+        on_cluster(search.fit, speech.data, speech.target)
+    finally:
+        client.run(as_before)
+    assert sorted((tmp_path / "log").read_text().split()) == sorted(map(str, speech.data))
 
 
 def test_grid_search_on_threads_of_one_worker(speech, store, tmp_path, monkeypatch):

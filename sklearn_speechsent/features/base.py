@@ -157,11 +157,14 @@ class UtteranceTransformer(EstimatorMixin, TransformerMixin, BaseEstimator):
 
     def _begin(self, *args: Any) -> Any:
         """Fit; gives the rows of X. That nothing can be stored is an error before the long work."""
-        store = check_store(self.memory)
-        store.prepare()
+        check_store(self.memory).prepare()
         rows = self._fit(*args)
-        self._store_: FeatureStore | NullStore = store
+        self._find_store()
         return rows
+
+    def _find_store(self) -> None:
+        """Use the store that ``memory`` stands for from here on; copies will have none."""
+        self._store_: FeatureStore | NullStore = check_store(self.memory)
 
     @property
     def _store(self) -> FeatureStore | NullStore:
@@ -171,7 +174,7 @@ class UtteranceTransformer(EstimatorMixin, TransformerMixin, BaseEstimator):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "memory" and "_store_" in vars(self):
-            self._store_ = check_store(value)
+            self._find_store()
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

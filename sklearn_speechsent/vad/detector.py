@@ -199,7 +199,7 @@ class VoiceActivityDetector(FramesTransformer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "memory" and self.frontend is None and "frontend_" in vars(self):
+        if name == "memory" and "frontend_" in vars(self) and self.frontend is None:
             self.frontend_.memory = value
 
     @reports_fit()
@@ -260,6 +260,7 @@ class VoiceActivityDetector(FramesTransformer):
         -------
         ndarray of str
         """
+        check_is_fitted(self)
         if input_features is not None and len(input_features) != self.n_features_in_:
             input_features = None
         return super().get_feature_names_out(input_features)
@@ -357,6 +358,10 @@ class VoiceActivityDetector(FramesTransformer):
         self.frontend_ = (
             MelFilterBank(**settings, **shared) if self.frontend is None else clone(self.frontend)
         )
+        for part in (self.frontend_, *self.frontend_.get_params().values()):
+            if isinstance(part, MelFilterBank):
+                # It works without a fit, and gets none where X holds frames.
+                part._find_store()
         rows = self._rows(X, y, reset=True)
         if masks is not None:
             self.loss_curve_ = self._train(rows.frames, list(masks))
