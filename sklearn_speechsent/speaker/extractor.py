@@ -77,7 +77,7 @@ def _pools(extractor: SpeakerFeatureExtractor) -> bool:
 class SpeakerFeatureExtractor(FrozenTransformer):
     """Lower blocks of a pre-trained speaker network as features (SRExt).
 
-    The network is frozen: each utterance is computed once, whole, and in eval mode. With
+    The network is frozen: each utterance is computed once, and in eval mode. With
     ``pooling=None`` its maps go to a network: :class:`~sklearn_speechsent.UtteranceFrames` with
     frames of shape (n_channels, n_frequencies). Pooled to statistics they are an ordinary table of
     shape (n, n_statistics * n_channels * n_bands) for any scikit-learn estimator, with the columns
@@ -87,6 +87,10 @@ class SpeakerFeatureExtractor(FrozenTransformer):
     output of :class:`~sklearn_speechsent.SlidingCMN`. ``fit`` loads the network and raises a
     ValueError if the frames have another rate, window or number of bins than it was trained on, or
     a FileNotFoundError if the weights are not there.
+
+    Utterances of more than 30 s are computed in pieces, so that memory does not grow with them. The
+    maps are those of the whole. In a network with squeeze-excitation, such as the default, up to
+    60 s are one piece; beyond, pieces of equal length have squeeze-excitation of their own.
 
     Parameters
     ----------
@@ -120,6 +124,9 @@ class SpeakerFeatureExtractor(FrozenTransformer):
     memory : str, Path or FeatureStore, optional
         Folder in which features are stored per utterance, by the utterance's frames and the
         parameters, see :class:`~sklearn_speechsent.FeatureStore`. Maps then stay in their files.
+        Statistics are stored for every number of bands: the network runs once whatever ``n_bands``,
+        ``statistics`` and ``compress`` are tried, and again for other weights, ``n_blocks`` or
+        ``precision``.
     verbose : int, default=0
         Whether to show a progress bar, and the size of the maps beforehand.
 
