@@ -49,7 +49,7 @@ def check_proba(proba: ArrayLike, n_levels: int) -> FloatArray:
     if bad.any():
         raise ValueError(
             f"proba contains NaN or infinity: {int(bad.sum())} of {len(bad)} rows, "
-            f"{name_rows(bad)}. {NO_SCORE}"
+            f"in {name_rows(bad)}. {NO_SCORE}"
         )
     if columns.shape[1] != n_levels:
         raise ValueError(f"proba has {columns.shape[1]} columns for {n_levels} levels.")

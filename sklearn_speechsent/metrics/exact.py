@@ -4,13 +4,19 @@ Truth and prediction are both rounded to the levels. On -2 … 2 the truth may b
 clipped as well, which is how Acc-5 of a seven-level corpus is defined.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_pair
+from sklearn_speechsent.metrics.levels import (
+    SENTIMENT_LEVELS,
+    level_index,
+    level_pair,
+    off_scale,
+    read_labels,
+)
 
 
 def _truth(levels: ArrayLike | range) -> range | None:
@@ -137,3 +143,46 @@ def rounded_f1_score(
             zero_division=0,
         )
     )
+
+
+def level_accuracy(
+    y: ArrayLike,
+    predicted: NDArray[Any],
+    levels: NDArray[Any],
+    sample_weight: ArrayLike | None,
+    *,
+    given: bool,
+) -> float:
+    """Share of labels whose nearest level is the predicted one.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Labels; those without a level among ``levels`` count as wrong, whatever is predicted.
+    predicted : ndarray of shape (n,)
+        Values of ``levels``.
+    levels : ndarray of shape (n_levels,)
+        Levels that were learned, in ordinal order.
+    sample_weight : array-like of shape (n,) or None
+    given : bool
+        Whether the levels are the whole scale. Otherwise they are the whole numbers that occurred
+        in training, and a label that is nearer to another whole number has no level.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If a prediction is NaN or a label is missing; the message names the rows.
+    """
+    is_text = levels.dtype.kind == "U"
+    true, _ = read_labels(y, levels if is_text else None)
+    found, _ = read_labels(predicted, levels if is_text else None, "y_pred")
+    index = level_index(true, levels)
+    unknown = off_scale(true, levels)
+    if not given and not is_text:
+        unknown |= np.abs(true.astype(np.float64) - levels[index].astype(np.float64)) > 0.5
+    index[unknown] = -1
+    return float(accuracy_score(index, level_index(found, levels), sample_weight=sample_weight))

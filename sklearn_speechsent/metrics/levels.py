@@ -160,9 +160,8 @@ def encoded_hint(y: NDArray[Any]) -> str:
     return (
         f" Labels 0 … {len(found) - 1} may be numbers of classes that scikit-learn puts in the "
         'place of labels: cross_val_predict(method="predict_proba"), VotingClassifier, '
-        "StackingClassifier and BaggingClassifier do. Pass them labels 0 … K - 1 yourself, "
-        "np.searchsorted(levels, y), and levels=range(K); or predict levels "
-        '(method="predict").'
+        "StackingClassifier and BaggingClassifier do. Number the levels 0 … K - 1 yourself and "
+        'pass levels=range(K), or call cross_val_predict(method="predict").'
     )
 
 
@@ -423,8 +422,8 @@ def merged_values(y: NDArray, levels: NDArray) -> int:
     """Count distinct values that whole levels cannot tell apart, where this looks like a mistake.
 
     Means of several ratings lie between whole levels, and rounding them is what is wanted. Labels
-    are another scale if at most three levels are left of more values (0 … 1 in steps of a sixth),
-    or if none of the values are closer than half a level (half stars).
+    look like another scale if they span two or less (0 … 1, -1 … 1), or if no two values are
+    closer than one half (half stars).
 
     Parameters
     ----------
@@ -435,7 +434,7 @@ def merged_values(y: NDArray, levels: NDArray) -> int:
     Returns
     -------
     int
-        0 where rounding is what is wanted.
+        Number of values; 0 where rounding is what is wanted.
 
     Examples
     --------
@@ -447,9 +446,9 @@ def merged_values(y: NDArray, levels: NDArray) -> int:
     0
     """
     values = np.unique(y).astype(np.float64)
-    if len(values) <= len(levels):
-        return 0
-    return len(values) if len(levels) <= 3 or np.diff(values).min() >= 0.5 else 0
+    merged = len(values) > len(levels)
+    other_scale = merged and (np.ptp(values) <= 2 or np.diff(values).min() >= 0.5)
+    return len(values) if other_scale else 0
 
 
 def whole_levels(y: NDArray) -> IntArray:

@@ -60,7 +60,7 @@ def macro_mean_absolute_error(
     1.0
     """
     true, pred, weight, scale = level_pair(y_true, y_pred, levels, sample_weight)
-    values = scale if np.issubdtype(scale.dtype, np.number) else np.arange(len(scale))
+    values = scale if scale.dtype.kind != "U" else np.arange(len(scale))
     weight_of_level = np.bincount(true, weight)
     occurs = weight_of_level > 0
     error_of_level = np.bincount(true, weight * np.abs(values[true] - values[pred]))

@@ -1,7 +1,9 @@
 """Report with all numbers of the evaluation protocol."""
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import mean_absolute_error
 
 from sklearn_speechsent.metrics._checks import check_pair
@@ -62,12 +64,14 @@ def ordinal_report(
     >>> round(report["mae"], 2), report["accuracy"], report["within_one"]
     (0.36, 0.6, 1.0)
     """
-    *positions, _, scale = level_pair(y_true, y_pred, levels)
-    if np.issubdtype(scale.dtype, np.number):
+    true: NDArray[Any]
+    pred: NDArray[Any]
+    true, pred, _, scale = level_pair(y_true, y_pred, levels)
+    if scale.dtype.kind == "U" or not np.array_equal(scale, np.sort(scale)):
+        scale, polarity = np.arange(len(scale)), float("nan")
+    else:
         true, pred, _ = check_pair(y_true, y_pred)
         polarity = polarity_accuracy_score(true, pred)
-    else:
-        (true, pred), scale, polarity = positions, np.arange(len(scale)), float("nan")
     return {
         "mae": float(mean_absolute_error(true, pred)),
         "spearman": spearman_score(true, pred),

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
+from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.labels import as_labels
 from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
-from sklearn_speechsent.sentiment.labels import level_accuracy
 from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 from sklearn_speechsent.training.net import Outputs
@@ -226,7 +226,7 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         """
         above = self._outputs(X, self._cumulative)["ordinal"]
         levels = self.levels_[(above > 0.5).sum(axis=1)]
-        return nan_where(levels, np.isnan(above).any(axis=1), self.on_error)
+        return nan_where(levels, np.isnan(above[:, 0]), self.on_error)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probability of each level.

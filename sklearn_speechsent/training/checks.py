@@ -51,8 +51,6 @@ def check_training_data(
     if len(frames) < 2:
         raise ValueError("Training needs at least two utterances, got n_samples=1.")
     weight = check_sample_weight(sample_weight, y, dtype=np.float32, ensure_non_negative=True)
-    if not weight.any():
-        raise ValueError("sample_weight is zero everywhere: there is nothing to train on.")
     if groups is not None:
         groups = column_or_1d(groups)
         check_consistent_length(y, groups)
