@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
@@ -24,6 +25,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
+    column_or_1d,
     has_fit_parameter,
 )
 
@@ -35,7 +37,7 @@ from sklearn_speechsent.audio.recording import (
     validated_waveforms,
 )
 from sklearn_speechsent.metrics.exact import level_accuracy
-from sklearn_speechsent.metrics.labels import as_labels
+from sklearn_speechsent.metrics.labels import as_array, as_labels
 from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
@@ -264,6 +266,8 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         self._check_values(self.estimator)
         recordings = self._recordings(X, reset=True)
         check_labels(y, len(recordings))
+        if not isinstance(getattr(y, "dtype", None), pd.CategoricalDtype):  # which has an order
+            y = column_or_1d(as_array(y), warn=True)
         given = {"groups": groups, "sample_weight": sample_weight, **fit_params}
         params = self._addressed({k: v for k, v in given.items() if v is not None})
         estimator = clone(self.estimator)
@@ -275,7 +279,6 @@ class WaveformPerturbation(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
             if name.rpartition("__")[2] in _PER_ROW:
                 check_consistent_length(y, value)
                 params[name] = np.concatenate([np.asarray(value)] * times)
-        # Taken by row, so that an ordered category keeps its order.
         rows = np.tile(np.arange(len(recordings)), times)
         self.estimator_ = estimator.fit(copies, safe_indexing(y, rows), **params)
         return self

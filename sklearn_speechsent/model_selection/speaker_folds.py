@@ -187,7 +187,8 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
                 if self.n_bins is not None:
                     name = f"The bin of labels {members.min():g} to {members.max():g}"
                 elif scale is not None:
-                    name = f"Level {scale[stratum].item()}"
+                    level = scale[stratum]
+                    name = f"Level {level}" if scale.dtype.kind == "U" else f"Level {level:g}"
                 else:
                     name = f"Level {stratum}"
                 warnings.warn(
