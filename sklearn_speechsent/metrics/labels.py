@@ -119,7 +119,7 @@ def as_array(values: Any) -> NDArray[Any]:
     ndarray
     """
     if isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(object), None)
+        values = np.ma.filled(values.astype(object), np.nan)
     array = np.asarray(values)
     if array.dtype.kind == "T" or (array.dtype.kind in "US" and not isinstance(values, np.ndarray)):
         array = np.asarray(values, dtype=object)

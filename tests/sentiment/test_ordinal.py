@@ -102,7 +102,7 @@ def test_wrong_labels(data):
         OrdinalClassifier(levels=[-1, 0, 1]).fit(X, y)
     with pytest.raises(ValueError, match="two or more different numbers"):
         OrdinalClassifier(levels=[1]).fit(X, y)
-    with pytest.raises(ValueError, match="must be numbers.*numbers as text"):
+    with pytest.raises(ValueError, match=r"must be numbers.*numbers as text"):
         OrdinalClassifier(levels=[-1, 0, 1]).fit(X, y.astype(str))
 
 
