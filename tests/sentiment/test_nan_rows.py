@@ -1,5 +1,7 @@
 """Rows of NaN in training, prediction and scores, under either ``on_error``."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -23,23 +25,35 @@ ESTIMATORS = {
     "classifier": SpeechSentimentClassifier(**NET),
     "regressor": SpeechSentimentRegressor(**NET),
 }
+#: What each takes.
+KINDS = {
+    "ordinal": ["table"],
+    "trees": ["table"],
+    "classifier": ["table", "frames"],
+    "regressor": ["table", "frames"],
+}
 #: Rows of NaN among 30.
 BAD = np.isin(np.arange(30), [4, 11, 12, 17, 20, 26, 29])
 NAMED = "rows 4, 11, 12, 17, 20 and 2 more"
 
 
-@pytest.fixture(params=ESTIMATORS)
-def estimator(request):
-    """One of all estimators, unfitted."""
-    return clone(ESTIMATORS[request.param])
+@pytest.fixture(params=[(name, kind) for name in ESTIMATORS for kind in KINDS[name]], ids="-".join)
+def case(request):
+    """One of all estimators, unfitted, and the kind of X."""
+    name, kind = request.param
+    return clone(ESTIMATORS[name]), kind
 
 
-@pytest.fixture(params=["table", "frames"])
-def kind(request, estimator):
-    """Kind of X; all but networks take tables only."""
-    if request.param == "frames" and isinstance(estimator, OrdinalClassifier):
-        return "table"
-    return request.param
+@pytest.fixture
+def estimator(case):
+    """The estimator of a case."""
+    return case[0]
+
+
+@pytest.fixture
+def kind(case):
+    """The kind of X of a case."""
+    return case[1]
 
 
 def make(kind, rng, bad=BAD):
@@ -47,11 +61,12 @@ def make(kind, rng, bad=BAD):
     y = np.arange(30) % 3 - 1
     X = (y[:, None] + 0.1 * rng.normal(size=(30, 4))).astype(np.float32)
     broken = np.where(bad[:, None], np.float32(np.nan), X)
-    if kind == "table":
-        return X, broken, y
-    return *(
-        UtteranceFrames.from_arrays([np.stack([r, r]) for r in rows]) for rows in (X, broken)
-    ), y
+    return (X, broken, y) if kind == "table" else (as_frames(X), as_frames(broken), y)
+
+
+def as_frames(rows):
+    """Rows of a table as utterances of two frames."""
+    return UtteranceFrames.from_arrays([np.stack([row, row]) for row in rows])
 
 
 def soft(estimator):
@@ -107,13 +122,10 @@ def test_training(estimator, kind, rng):
 def test_scores_do_not_leave_rows_out(estimator, kind, rng, on_error):
     X, broken, y = make(kind, rng)
     fitted = estimator.set_params(on_error=on_error).fit(X, y)
-    scorers = [
-        fitted.score,
-        *(_bound(name, fitted) for name in ("acc7", "concordance_correlation")),
-    ]
+    names = ["acc7", "concordance_correlation"]
     if is_classifier(fitted):
-        scorers.append(_bound("neg_ranked_probability_error", fitted))
-    for score in scorers:
+        names.append("neg_ranked_probability_error")
+    for score in [fitted.score, *(partial(get_scorer(name), fitted) for name in names)]:
         with pytest.raises(ValueError, match=f"{NAMED}.*[Ll]eave"):
             score(broken, y)
         assert np.isfinite(score(X, y))
