@@ -17,6 +17,7 @@ from sklearn_speechsent import (
     WaveformPerturbation,
     make_sentiment_pipeline,
 )
+from sklearn_speechsent.metrics import get_scorer
 
 NET = dict(max_epochs=1, batch_size=8, n_jobs=1, random_state=0)
 ESTIMATORS = {
