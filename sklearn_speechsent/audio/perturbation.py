@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
@@ -35,6 +36,8 @@ from sklearn_speechsent.audio.recording import (
     is_waveform_table,
     validated_waveforms,
 )
+from sklearn_speechsent.metrics.exact import level_accuracy
+from sklearn_speechsent.metrics.labels import as_array, as_labels
 from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.estimators import EstimatorMixin
@@ -43,6 +46,7 @@ from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
     fit_context,
     routing_enabled,
+    safe_indexing,
 )
 from sklearn_speechsent.utils.validation import check_labels, new_generator
 
@@ -153,8 +157,8 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         One copy per gain in dB. Features after mean normalisation hardly see it.
     predict_speeds : sequence of float, default=(0.9, 1.0, 1.1)
         Predictions are averaged over the recording at these speeds: intensities of a regressor,
-        threshold probabilities of a classifier, which must then have ``predict_proba`` and classes
-        in ascending order of sentiment.
+        threshold probabilities of a classifier, which must then have ``predict_proba``, and
+        classes in ascending order of sentiment or their order in ``levels_``.
     random_state : int, RandomState instance or None, default=0
         Varies the noise. Noise also depends on the recording's name (or samples) and segment, but
         not on its row, so that cross-validation finds cached copies again: with an integer the same
@@ -263,7 +267,8 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         self._check_values(self.estimator)
         recordings = self._recordings(X, reset=True)
         check_labels(y, len(recordings))
-        y = column_or_1d(np.asarray(y), warn=True)
+        if not isinstance(getattr(y, "dtype", None), pd.CategoricalDtype):  # which has an order
+            y = column_or_1d(as_array(y), warn=True)
         given = {"groups": groups, "sample_weight": sample_weight, **fit_params}
         params = self._addressed({k: v for k, v in given.items() if v is not None})
         estimator = clone(self.estimator)
@@ -275,7 +280,8 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
             if name.rpartition("__")[2] in _PER_ROW:
                 check_consistent_length(y, value)
                 params[name] = np.concatenate([np.asarray(value)] * times)
-        self.estimator_ = estimator.fit(copies, np.tile(y, times), **params)
+        rows = np.tile(np.arange(len(recordings)), times)
+        self.estimator_ = estimator.fit(copies, safe_indexing(y, rows), **params)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -289,13 +295,17 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n,)
             Intensities, or levels: the number of thresholds exceeded with an average probability
-            above one half; NaN where the estimator gives NaN.
+            above one half; where the estimator gives NaN, an error or NaN as its ``on_error`` says.
         """
         if len(self.predict_speeds) > 1 and is_classifier(self):
             proba = self._average("predict_proba", X)
+            final = final_step(self.estimator_)[1]
+            levels = getattr(final, "levels_", self.classes_)  # in ordinal order
+            proba = proba[:, np.argsort(np.argsort(levels))]
             above = 1 - np.cumsum(proba, axis=1)[:, :-1]
-            levels = self.classes_[(above > 0.5).sum(axis=1)]
-            return nan_where(levels, np.isnan(proba).any(axis=1))
+            on_error = getattr(final, "on_error", "nan")
+            levels = levels[(above > 0.5).sum(axis=1)]
+            return nan_where(levels, np.isnan(proba).any(axis=1), on_error)
         return self._average("predict", X)
 
     @available_if(_has_probabilities)
@@ -325,8 +335,13 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         float
         """
+        predicted = as_labels(self.predict(X), "y_pred")[0]
+        final = final_step(self.estimator_)[1]
+        if is_classifier(self) and hasattr(final, "levels_"):
+            given = getattr(final, "levels", None) is not None
+            return level_accuracy(y, predicted, final.levels_, sample_weight, given=given)
         score = accuracy_score if is_classifier(self) else r2_score
-        return score(y, self.predict(X), sample_weight=sample_weight)
+        return score(y, predicted, sample_weight=sample_weight)
 
     @property
     def classes_(self) -> NDArray[Any]:

@@ -114,7 +114,9 @@ def _from_stack(stack: NDArray[Any]) -> UtteranceFrames:
     return UtteranceFrames(base, starts, starts + n_frames)
 
 
-def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> UtteranceFrames:
+def check_frames(
+    estimator: Any, X: Any, *, reset: bool, bins: bool = False, allow_nan: bool = False
+) -> UtteranceFrames:
     """Validate the frames that a step takes, and remember or compare their size.
 
     Parameters
@@ -128,6 +130,8 @@ def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> 
         Whether this is ``fit`` (remember) or a later call (compare).
     bins : bool, default=False
         Reading of a 2-D table, see ``X``.
+    allow_nan : bool, default=False
+        Whether an array may hold NaN, as frames always may.
 
     Returns
     -------
@@ -139,12 +143,15 @@ def check_frames(estimator: Any, X: Any, *, reset: bool, bins: bool = False) -> 
         If there is no utterance, an utterance has no frames, or frames differ in size from those
         seen in ``fit``.
     """
+    finite: Any = "allow-nan" if allow_nan else True
     if _is_table(X):
-        table = validate_data(estimator, X, reset=reset, dtype=[np.float32, np.float64])
+        dtypes = [np.float32, np.float64]
+        table = validate_data(estimator, X, reset=reset, dtype=dtypes, ensure_all_finite=finite)
         return _from_stack(table[:, :, None] if bins else table[:, None, :])
     if isinstance(X, np.ndarray) and X.ndim > 2:
         dtypes = [np.float64, np.float32, np.float16]
-        frames = _from_stack(check_array(X, allow_nd=True, dtype=dtypes))
+        stack = check_array(X, allow_nd=True, dtype=dtypes, ensure_all_finite=finite)
+        frames = _from_stack(stack)
     else:
         frames = as_utterance_frames(X)
     if len(frames) == 0:

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
+from sklearn_speechsent.metrics.labels import NO_SCORE, as_labels, name_rows, refuse_text
+
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -11,8 +13,10 @@ IntArray = NDArray[np.int64]
 
 def check_values(values: ArrayLike, name: str) -> FloatArray:
     """Return finite numbers as a 1-D float64 array; ValueError names what is wrong."""
-    array = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
-    return column_or_1d(array, dtype=np.float64)
+    array, _ = as_labels(values, name)
+    if array.dtype.kind == "U":
+        refuse_text(array, name, "Numbers are needed here. ")
+    return array.astype(np.float64)
 
 
 def check_weights(sample_weight: ArrayLike | None, n_samples: int) -> FloatArray:
@@ -40,7 +44,13 @@ def check_pair(
 
 def check_proba(proba: ArrayLike, n_levels: int) -> FloatArray:
     """Return probabilities as an array; ValueError unless each row is a distribution."""
-    columns = check_array(proba, dtype=np.float64, input_name="proba")
+    columns = check_array(proba, dtype=np.float64, ensure_all_finite=False)
+    bad = ~np.isfinite(columns).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"proba contains NaN or infinity: {int(bad.sum())} of {len(bad)} rows, "
+            f"in {name_rows(bad)}. {NO_SCORE}"
+        )
     if columns.shape[1] != n_levels:
         raise ValueError(f"proba has {columns.shape[1]} columns for {n_levels} levels.")
     if columns.min() < 0 or not np.allclose(columns.sum(axis=1), 1, atol=1e-3):

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-from sklearn_speechsent.metrics._checks import check_pair
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, level_index
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_pair
 
 
 class LevelConfusionDisplay(ConfusionMatrixDisplay):
@@ -104,9 +103,9 @@ class LevelConfusionDisplay(ConfusionMatrixDisplay):
         Parameters
         ----------
         y_true : array-like of shape (n_samples,)
-            True intensities; rounded and clipped to the levels.
+            True intensities, rounded to the levels; or text, if the levels are.
         y_pred : array-like of shape (n_samples,)
-            Predicted intensities; rounded and clipped to the levels.
+            Predicted intensities, rounded and clipped to the levels; or text.
         levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
             The fixed set of levels.
         normalize : {"true", "pred", "all"}, default=None
@@ -139,15 +138,9 @@ class LevelConfusionDisplay(ConfusionMatrixDisplay):
         >>> display.confusion_matrix.shape
         (7, 7)
         """
-        true, pred, _ = check_pair(y_true, y_pred)
-        steps = check_levels(levels)
-        matrix = confusion_matrix(
-            level_index(true, steps),
-            level_index(pred, steps),
-            labels=np.arange(len(steps)),
-            normalize=normalize,
-        )
-        return cls(matrix, display_labels=steps).plot(ax=ax, **kwargs)
+        true, pred, _, scale = level_pair(y_true, y_pred, levels)
+        matrix = confusion_matrix(true, pred, labels=np.arange(len(scale)), normalize=normalize)
+        return cls(matrix, display_labels=scale).plot(ax=ax, **kwargs)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, y: ArrayLike, **kwargs: Any) -> Self:

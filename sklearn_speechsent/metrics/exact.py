@@ -1,16 +1,27 @@
 """Accuracy and F1 of exact levels: Acc-7, Acc-5 and F1-7.
 
-Truth and prediction are both rounded and clipped to the levels, which is how Acc-5 of a
-seven-level corpus is defined.
+Truth and prediction are both rounded to the levels. On -2 … 2 the truth may be on -3 … 3 and is
+clipped as well, which is how Acc-5 of a seven-level corpus is defined.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
-from sklearn_speechsent.metrics._checks import check_pair
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, level_index
+from sklearn_speechsent.metrics.levels import (
+    SENTIMENT_LEVELS,
+    level_index,
+    level_pair,
+    off_scale,
+    read_labels,
+)
+
+
+def _truth(levels: ArrayLike | range) -> range | None:
+    """Scale of the truth where it is not `levels`: that of Acc-5."""
+    return SENTIMENT_LEVELS if np.array_equal(levels, range(-2, 3)) else None
 
 
 def rounded_accuracy_score(
@@ -32,11 +43,11 @@ def rounded_accuracy_score(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True intensities; rounded and clipped to the levels.
+        True intensities, rounded to the levels; or text, if the levels are.
     y_pred : array-like of shape (n_samples,)
-        Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
-        The fixed set of levels.
+        Predicted intensities, rounded and clipped to the levels; or text.
+    levels : array-like of shape (n_levels,), default=range(-3, 4)
+        The fixed set of levels, from the lowest to the highest.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item.
 
@@ -64,11 +75,8 @@ def rounded_accuracy_score(
     >>> rounded_accuracy_score([-3, 0, 1.3, 3], [-2.2, 0.4, 0.9, 5], levels=range(-2, 3))
     1.0
     """
-    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    steps = check_levels(levels)
-    return float(
-        accuracy_score(level_index(true, steps), level_index(pred, steps), sample_weight=weight)
-    )
+    true, pred, weight, _ = level_pair(y_true, y_pred, levels, sample_weight, _truth(levels))
+    return float(accuracy_score(true, pred, sample_weight=weight))
 
 
 def rounded_f1_score(
@@ -89,11 +97,11 @@ def rounded_f1_score(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True intensities; rounded and clipped to the levels.
+        True intensities, rounded to the levels; or text, if the levels are.
     y_pred : array-like of shape (n_samples,)
-        Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
-        The fixed set of levels.
+        Predicted intensities, rounded and clipped to the levels; or text.
+    levels : array-like of shape (n_levels,), default=range(-3, 4)
+        The fixed set of levels, from the lowest to the highest.
     average : {"weighted", "macro", "micro"}, default="weighted"
         Mean over levels weighted by their true frequency, plain mean, or F1 of the pooled
         counts, which equals :func:`rounded_accuracy_score`.
@@ -125,14 +133,56 @@ def rounded_f1_score(
     """
     if average not in ("weighted", "macro", "micro"):
         raise ValueError(f"average must be 'weighted', 'macro' or 'micro', got {average!r}.")
-    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    steps = check_levels(levels)
+    true, pred, weight, _ = level_pair(y_true, y_pred, levels, sample_weight, _truth(levels))
     return float(
         f1_score(
-            level_index(true, steps),
-            level_index(pred, steps),
+            true,
+            pred,
             average=average,
             sample_weight=weight,
             zero_division=0,
         )
     )
+
+
+def level_accuracy(
+    y: ArrayLike,
+    predicted: NDArray[Any],
+    levels: NDArray[Any],
+    sample_weight: ArrayLike | None,
+    *,
+    given: bool,
+) -> float:
+    """Share of labels whose nearest level is the predicted one.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Labels; those without a level among ``levels`` count as wrong, whatever is predicted.
+    predicted : ndarray of shape (n,)
+        Values of ``levels``.
+    levels : ndarray of shape (n_levels,)
+        Levels that were learned, in ordinal order.
+    sample_weight : array-like of shape (n,) or None
+    given : bool
+        Whether the levels are the whole scale. Otherwise they are the whole numbers that occurred
+        in training, and a label that is nearer to another whole number has no level.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If a prediction is NaN or a label is missing; the message names the rows.
+    """
+    is_text = levels.dtype.kind == "U"
+    true, _ = read_labels(y, levels if is_text else None)
+    found, _ = read_labels(predicted, levels if is_text else None, "y_pred")
+    index = level_index(true, levels)
+    unknown = off_scale(true, levels)
+    if not given and not is_text:
+        unknown |= np.abs(true.astype(np.float64) - levels[index].astype(np.float64)) > 0.5
+    index[unknown] = -1
+    return float(accuracy_score(index, level_index(found, levels), sample_weight=sample_weight))

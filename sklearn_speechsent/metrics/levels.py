@@ -1,72 +1,190 @@
 """Ordinal scales and the one rule that gives a value its level.
 
 On consecutive whole levels a value is rounded half to even, as :func:`numpy.rint` does. On any
-other scale, with gaps or with fractions, it takes the nearest level, the lower of two equally near.
+other scale of numbers, with gaps or with fractions, it takes the nearest level, the lower of two
+equally near. Text has to be equal to its level.
 Training, metrics, displays, loaders and splitters all use these functions.
 """
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import Any
 
-from sklearn_speechsent.metrics._checks import FloatArray, IntArray, check_values
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length
+
+from sklearn_speechsent.metrics._checks import FloatArray, IntArray, check_weights
+from sklearn_speechsent.metrics.labels import (
+    NUMBERS,
+    as_array,
+    as_labels,
+    name_rows,
+    reads_as,
+    refuse_text,
+)
 
 SENTIMENT_LEVELS = range(-3, 4)
 #: Beyond this not every whole number is a float64.
 _LARGEST_INTEGER = 2.0**53
 
 
-def check_levels(levels: ArrayLike | range) -> IntArray | FloatArray:
+def check_levels(levels: ArrayLike | range) -> NDArray[Any]:
     """Levels of a scale as an array.
 
     Parameters
     ----------
-    levels : array-like of numbers of shape (n_levels,)
+    levels : array-like of shape (n_levels,)
+        Numbers, or text from the lowest to the highest level.
 
     Returns
     -------
     ndarray of shape (n_levels,)
-        int64 if all levels are whole numbers, otherwise float64.
+        int64 if all levels are whole numbers, otherwise float64; str if they are text.
 
     Raises
     ------
     ValueError
-        If they are not two or more different finite numbers in ascending order.
+        If they are not two or more different finite numbers in ascending order or different texts.
 
     Examples
     --------
     >>> check_levels([-1.0, 0.0, 1.0]), check_levels([-1.5, 0, 2])
     (array([-1,  0,  1]), array([-1.5,  0. ,  2. ]))
+    >>> check_levels(["low", "high"])
+    array(['low', 'high'], dtype='<U4')
     """
-    array = np.asarray(levels)
-    valid = array.ndim == 1 and len(array) >= 2 and array.dtype.kind in "biufO"
-    if valid:
-        try:
-            steps = array.astype(np.float64)
-        except (TypeError, ValueError):
-            valid = False
-    if not valid or not np.isfinite(steps).all() or (np.diff(steps) <= 0).any():
+    array = as_array(levels)
+    if array.ndim == 1 and len(array) >= 2 and array.dtype.kind == "U":
+        if len(np.unique(array)) == len(array):
+            _check_order_of_text(array)
+            return array
+    elif array.ndim == 1 and len(array) >= 2 and array.dtype.kind in NUMBERS:
+        steps = array.astype(np.float64)
+        if np.isfinite(steps).all() and (np.diff(steps) > 0).all():
+            whole = np.array_equal(steps, np.rint(steps)) and np.abs(steps).max() < _LARGEST_INTEGER
+            return steps.astype(np.int64) if whole else steps
+    raise ValueError(
+        "levels must be two or more different numbers in ascending order, such as [-1, 0, 1], or "
+        f'different texts from the lowest to the highest, such as ["low", "high"]; got {levels!r}.'
+    )
+
+
+def _check_order_of_text(levels: NDArray[Any]) -> None:
+    """Refuse text that reads as numbers in an order that is not that of the numbers."""
+    numbers = [reads_as(level) for level in levels.tolist()]
+    known = [number for number in numbers if number is not None]
+    if len(known) == len(numbers) and (np.diff(known) <= 0).any():
         raise ValueError(
-            "levels must be two or more different numbers in ascending order, such as [-1, 0, 1]; "
-            f"got {levels!r}."
+            f"The levels {levels.tolist()} are numbers as text, and their order is not that of the "
+            "numbers. Convert labels and levels to numbers (pd.to_numeric)."
         )
-    whole = np.array_equal(steps, np.rint(steps)) and np.abs(steps).max() < _LARGEST_INTEGER
-    return steps.astype(np.int64) if whole else steps
 
 
-def level_index(y: NDArray, levels: NDArray) -> IntArray:
+def read_labels(
+    y: Any, levels: ArrayLike | range | None = None, name: str = "y", *, warn: bool = False
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Labels as an array, and their scale if it is known.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Numbers, text, or an ordered category of pandas.
+    levels : array-like of shape (n_levels,), optional
+        The scale, see :func:`check_levels`. Numbers may come in any order.
+    name : str, default="y"
+        In messages.
+    warn : bool, default=False
+        Whether a column in place of a 1-D array is a warning.
+
+    Returns
+    -------
+    values : ndarray of shape (n,)
+    scale : ndarray of shape (n_levels,) or None
+        `levels`; without them the order of a category; None for other numbers.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing, text without an order, or not of the kind of `levels`; the message
+        says what to do.
+
+    Examples
+    --------
+    >>> read_labels(["low", "high"], levels=["low", "high"])[1]
+    array(['low', 'high'], dtype='<U4')
+    """
+    values, order = as_labels(y, name, warn=warn)
+    if levels is None:
+        if order is None:
+            if values.dtype.kind == "U":
+                refuse_text(values, name)
+            return values, None
+        text_or_ascending = order.dtype.kind == "U" or _ascends(order)
+        return values, check_levels(order) if text_or_ascending else order
+    given = as_array(levels)
+    scale = check_levels(np.sort(given) if given.dtype.kind in NUMBERS else levels)
+    is_text = values.dtype.kind == "U"
+    if is_text and scale.dtype.kind != "U":
+        refuse_text(values, name, f"With levels={scale.tolist()}, labels must be numbers. ")
+    if scale.dtype.kind == "U" and not is_text:
+        raise ValueError(
+            f"levels={scale.tolist()} are text, and labels are not: {name} holds "
+            f"{values[:1].tolist()[0]!r} in row 0.{encoded_hint(values)} Pass levels of the same "
+            "kind."
+        )
+    if order is not None:
+        places = pd.Index(scale, dtype=object).get_indexer(pd.Index(order, dtype=object))
+        if (np.diff(places[places >= 0]) < 0).any():
+            raise ValueError(
+                f"The order of the category {order.tolist()} is not that of levels="
+                f"{scale.tolist()}. Leave out levels=, or put the categories in order."
+            )
+    return values, scale
+
+
+def encoded_hint(y: NDArray[Any]) -> str:
+    """Say where labels 0 … K - 1 may come from, if that is what labels are.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+
+    Returns
+    -------
+    str
+        Empty for other labels.
+    """
+    found = np.unique(y) if y.dtype.kind in NUMBERS else np.array([])
+    if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
+        return ""
+    return (
+        f" Labels 0 … {len(found) - 1} may be numbers of classes that scikit-learn puts in the "
+        'place of labels: cross_val_predict(method="predict_proba"), VotingClassifier, '
+        "StackingClassifier and BaggingClassifier do. Number the levels 0 … K - 1 yourself and "
+        'pass levels=range(K), or call cross_val_predict(method="predict").'
+    )
+
+
+def _ascends(levels: NDArray[Any]) -> bool:
+    """Whether levels are numbers in ascending order, so that values in between have a level."""
+    return levels.dtype.kind in NUMBERS and bool((np.diff(levels.astype(np.float64)) > 0).all())
+
+
+def level_index(y: NDArray[Any], levels: NDArray[Any]) -> IntArray:
     """Position of each value's level in the scale, by the rule of this module.
 
     Parameters
     ----------
-    y : ndarray of numbers of shape (n,)
-        Finite. Values beyond the ends of the scale belong to its first and last level.
-    levels : ndarray of numbers of shape (n_levels,)
-        In ascending order, see :func:`check_levels`.
+    y : ndarray of shape (n,)
+        Finite numbers, of which those beyond the ends of the scale belong to its first and last
+        level; or text.
+    levels : ndarray of shape (n_levels,)
+        From the lowest to the highest, see :func:`read_labels`.
 
     Returns
     -------
     ndarray of int64 of shape (n,)
-        0 … n_levels - 1.
+        0 … n_levels - 1; -1 where a text is not among the levels.
 
     Examples
     --------
@@ -76,11 +194,143 @@ def level_index(y: NDArray, levels: NDArray) -> IntArray:
     array([1, 1, 1, 3])
     >>> level_index(y, np.array([-1, 1, 2]))
     array([0, 0, 1, 1])
+    >>> level_index(np.array(["low", "high"]), np.array(["low", "medium", "high"]))
+    array([0, 2])
     """
+    if not _ascends(levels):
+        found = pd.Index(levels, dtype=object).get_indexer(pd.Index(y, dtype=object))
+        return found.astype(np.int64)
     values, steps = np.asarray(y, dtype=np.float64), np.asarray(levels, dtype=np.float64)
     if np.array_equal(steps, np.rint(steps[0]) + np.arange(len(steps))):
         return np.clip(np.rint(values) - steps[0], 0, len(steps) - 1).astype(np.int64)
     return np.searchsorted((steps[1:] + steps[:-1]) / 2, values, side="left").astype(np.int64)
+
+
+def off_scale(y: NDArray[Any], levels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Find labels that have no level: further beyond an end than half a level, and never 0.5.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+    levels : ndarray of shape (n_levels,)
+
+    Returns
+    -------
+    ndarray of bool of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> off_scale(np.array([-1.6, -1.5, 3.0]), np.array([-1, 0, 1]))
+    array([ True, False,  True])
+    """
+    if not _ascends(levels):
+        return level_index(y, levels) < 0
+    values, steps = np.asarray(y, dtype=np.float64), levels.astype(np.float64)
+    margin = np.minimum(np.diff(steps)[[0, -1]] / 2, 0.5)
+    return (values < steps[0] - margin[0]) | (values > steps[-1] + margin[1])
+
+
+def refuse_off(y: NDArray[Any], levels: NDArray[Any], remedy: str, name: str = "y") -> None:
+    """Raise for labels off the scale.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+    levels : ndarray of shape (n_levels,)
+    remedy : str
+        End of the message.
+    name : str, default="y"
+        In the message.
+
+    Raises
+    ------
+    ValueError
+        If there are any; the message names the first.
+    """
+    off = off_scale(y, levels)
+    if off.any():
+        row = int(off.argmax())
+        label = y[row : row + 1].tolist()[0]
+        others = f", and {int(off.sum()) - 1} more," if off.sum() > 1 else ""
+        raise ValueError(
+            f"Label {label!r} in row {row}{others} of {name} lies off the scale "
+            f"{levels.tolist()}.{encoded_hint(y)} {remedy}"
+        )
+
+
+def level_pair(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    levels: ArrayLike | range,
+    sample_weight: ArrayLike | None = None,
+    truth: ArrayLike | range | None = None,
+) -> tuple[IntArray, IntArray, FloatArray, NDArray[Any]]:
+    """Positions of truth and prediction in a scale, of the items whose weight is not 0.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        Labels. An ordered category brings its scale along, in place of the default levels.
+    y_pred : array-like of shape (n,)
+        Predictions of the same kind. Numbers beyond the ends belong to the first and last level.
+    levels : array-like of shape (n_levels,)
+    sample_weight : array-like of shape (n,), optional
+    truth : array-like of shape (n_true_levels,), optional
+        Scale of the truth, where it is scored on fewer levels; `levels` by default.
+
+    Returns
+    -------
+    true, pred : ndarray of int64 of shape (n_counted,)
+    weight : ndarray of shape (n_counted,)
+    scale : ndarray of shape (n_levels,)
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a value is missing, or a label lies off the scale.
+    """
+    true, scale = scored_labels(y_true, levels, truth)
+    pred = read_labels(y_pred, scale, "y_pred")[0]
+    check_consistent_length(true, pred)
+    if not _ascends(scale):
+        refuse_off(pred, scale, "Predictions must be levels.", "y_pred")
+    weight = check_weights(sample_weight, len(true))
+    counted = weight > 0
+    true, pred, weight = true[counted], pred[counted], weight[counted]
+    return level_index(true, scale), level_index(pred, scale), weight, scale
+
+
+def scored_labels(
+    y_true: ArrayLike, levels: ArrayLike | range, truth: ArrayLike | range | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """True labels and the scale that they are scored on, see :func:`level_pair`.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+    levels : array-like of shape (n_levels,)
+    truth : array-like of shape (n_true_levels,), optional
+
+    Returns
+    -------
+    true : ndarray of shape (n,)
+    scale : ndarray of shape (n_levels,)
+
+    Raises
+    ------
+    ValueError
+        If a label is missing or lies off the scale.
+    """
+    category = isinstance(getattr(y_true, "dtype", None), pd.CategoricalDtype)
+    own = category and y_true.dtype.ordered and levels is SENTIMENT_LEVELS  # type: ignore[union-attr]
+    if not own:
+        check_levels(levels)  # in ascending order, which an estimator does not ask for
+    true, scale = read_labels(y_true, None if own else levels, "y_true")
+    assert scale is not None
+    remedy = "Pass levels= of these labels, from the lowest to the highest."
+    refuse_off(true, scale if truth is None else check_levels(truth), remedy, "y_true")
+    return true, scale
 
 
 def round_to_levels(
@@ -119,7 +369,7 @@ def round_to_levels(
     array([0., 0., 2.])
     """
     steps = check_levels(levels)
-    return steps[level_index(check_values(y, "y"), steps)]
+    return steps[level_index(read_labels(y, steps)[0], steps)]
 
 
 def round_to_integers(y: NDArray) -> NDArray:
@@ -166,6 +416,39 @@ def observed_levels(y: NDArray) -> NDArray:
     found = np.unique(round_to_integers(y))
     # Next to a gap, 1.5 belongs to 1 and not to 2: 2 goes if it had nothing else.
     return found[np.unique(level_index(y, found))]
+
+
+def merged_values(y: NDArray, levels: NDArray) -> int:
+    """Count distinct values that whole levels cannot tell apart, where this looks like a mistake.
+
+    Means of several ratings lie between whole levels, and rounding them is what is wanted. Labels
+    look like another scale if they span two or less (0 … 1, -1 … 1), or if no two values are
+    closer than one half (half stars).
+
+    Parameters
+    ----------
+    y : ndarray of numbers of shape (n,)
+    levels : ndarray of shape (n_levels,)
+        As :func:`observed_levels` returns them.
+
+    Returns
+    -------
+    int
+        Number of values; 0 where rounding is what is wanted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> merged_values(np.array([0, 0.25, 0.5, 0.75, 1]), np.array([0, 1]))
+    5
+    >>> thirds = np.arange(-9, 10) / 3
+    >>> merged_values(thirds, observed_levels(thirds))
+    0
+    """
+    values = np.unique(y).astype(np.float64)
+    merged = len(values) > len(levels)
+    other_scale = merged and (np.ptp(values) <= 2 or np.diff(values).min() >= 0.5)
+    return len(values) if other_scale else 0
 
 
 def whole_levels(y: NDArray) -> IntArray:
@@ -215,29 +498,33 @@ def sampling_weights(index: NDArray[np.int64], exponent: float) -> NDArray[np.fl
     return weights / weights.sum()
 
 
-def nan_where(levels: NDArray, unknown: NDArray) -> NDArray:
-    """Predicted levels with NaN where none can be given.
+def nan_where(levels: NDArray, unknown: NDArray, on_error: str = "nan") -> NDArray:
+    """Predicted levels where none can be given for some rows.
 
     Parameters
     ----------
     levels : ndarray of shape (n,)
     unknown : ndarray of bool of shape (n,)
+    on_error : {"raise", "nan"}, default="nan"
 
     Returns
     -------
     ndarray of shape (n,)
-        Of floats if there is one that is unknown.
+        `levels` if all are known; otherwise NaN among floats, or among objects for text.
 
     Raises
     ------
     ValueError
-        If one is unknown and levels are not numbers.
+        If some are unknown and `on_error` is "raise"; the message names the rows.
     """
     if not unknown.any():
         return levels
-    if levels.dtype.kind not in "iufb":
+    if on_error == "raise":
         raise ValueError(
-            f"There is no level for row {int(np.flatnonzero(unknown)[0])}, and NaN is not among "
-            f"labels of dtype {levels.dtype}. Use numbers as labels, or predict_proba."
+            f"No level can be given for {name_rows(unknown)} ({int(unknown.sum())} of "
+            f"{len(unknown)}), whose features are NaN: the recording cannot be used or holds no "
+            'speech. Leave such rows out, use predict_proba, or set on_error="nan".'
         )
-    return np.where(unknown, np.nan, levels.astype(np.float64))
+    found = levels.astype(np.float64 if levels.dtype.kind in NUMBERS else object)
+    found[unknown] = np.nan
+    return found

@@ -1,4 +1,4 @@
-"""Metrics of the distance between levels, with truth and prediction rounded and clipped to them.
+"""Metrics of the distance between levels, with truth and prediction rounded to them.
 
 The levels are a parameter and never taken from the data, so distances are the same in a fold that
 lacks a rare level.
@@ -7,9 +7,8 @@ lacks a rare level.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_speechsent.metrics._checks import check_pair
 from sklearn_speechsent.metrics.agreement import concordance_correlation_score
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, level_index
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_pair
 
 
 def macro_mean_absolute_error(
@@ -30,18 +29,18 @@ def macro_mean_absolute_error(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True intensities; rounded and clipped to the levels.
+        True intensities, rounded to the levels; or text, if the levels are.
     y_pred : array-like of shape (n_samples,)
-        Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
-        The fixed set of levels.
+        Predicted intensities, rounded and clipped to the levels; or text.
+    levels : array-like of shape (n_levels,), default=range(-3, 4)
+        The fixed set of levels, from the lowest to the highest.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item within its level.
 
     Returns
     -------
     float
-        Error in the unit of the levels; 0 is perfect.
+        Error in the unit of the levels, for text in levels; 0 is perfect.
 
     Raises
     ------
@@ -60,13 +59,11 @@ def macro_mean_absolute_error(
     >>> macro_mean_absolute_error([0, 0, 0, 2], [0, 0, 0, 0])
     1.0
     """
-    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    steps = check_levels(levels)
-    index = level_index(true, steps)
-    error = np.abs(steps[index] - steps[level_index(pred, steps)])
-    weight_of_level = np.bincount(index, weight)
+    true, pred, weight, scale = level_pair(y_true, y_pred, levels, sample_weight)
+    values = scale if scale.dtype.kind != "U" else np.arange(len(scale))
+    weight_of_level = np.bincount(true, weight)
     occurs = weight_of_level > 0
-    error_of_level = np.bincount(index, weight * error)
+    error_of_level = np.bincount(true, weight * np.abs(values[true] - values[pred]))
     return float(np.mean(error_of_level[occurs] / weight_of_level[occurs]))
 
 
@@ -89,9 +86,9 @@ def quadratic_weighted_kappa_score(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True intensities; rounded and clipped to the levels.
+        True intensities, rounded to the levels; or text, if the levels are.
     y_pred : array-like of shape (n_samples,)
-        Predicted intensities; rounded and clipped to the levels.
+        Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of levels; the distance of two levels is their difference in position.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -124,11 +121,8 @@ def quadratic_weighted_kappa_score(
     >>> quadratic_weighted_kappa_score([-1, 0, 1, 3], [0, 0, 0, 0])
     0.0
     """
-    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    steps = check_levels(levels)
-    return concordance_correlation_score(
-        level_index(true, steps), level_index(pred, steps), sample_weight=weight
-    )
+    true, pred, weight, _ = level_pair(y_true, y_pred, levels, sample_weight)
+    return concordance_correlation_score(true, pred, sample_weight=weight)
 
 
 def threshold_accuracy_score(
@@ -151,9 +145,9 @@ def threshold_accuracy_score(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True intensities; rounded and clipped to the levels.
+        True intensities, rounded to the levels; or text, if the levels are.
     y_pred : array-like of shape (n_samples,)
-        Predicted intensities; rounded and clipped to the levels.
+        Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
         The fixed set of K levels; distances are counted in levels.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -182,10 +176,8 @@ def threshold_accuracy_score(
     >>> threshold_accuracy_score([-2, 0, 1, 3], [-2, 0, 1, 0])
     0.875
     """
-    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    steps = check_levels(levels)
-    distance = np.abs(level_index(true, steps) - level_index(pred, steps))
-    return float(1 - np.average(distance, weights=weight) / (len(steps) - 1))
+    true, pred, weight, scale = level_pair(y_true, y_pred, levels, sample_weight)
+    return float(1 - np.average(np.abs(true - pred), weights=weight) / (len(scale) - 1))
 
 
 def within_one_accuracy_score(
@@ -205,11 +197,11 @@ def within_one_accuracy_score(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True intensities; rounded and clipped to the levels.
+        True intensities, rounded to the levels; or text, if the levels are.
     y_pred : array-like of shape (n_samples,)
-        Predicted intensities; rounded and clipped to the levels.
-    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
-        The fixed set of levels.
+        Predicted intensities, rounded and clipped to the levels; or text.
+    levels : array-like of shape (n_levels,), default=range(-3, 4)
+        The fixed set of levels, from the lowest to the highest.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item.
 
@@ -235,7 +227,5 @@ def within_one_accuracy_score(
     >>> within_one_accuracy_score([-2, 0, 1, 3], [-1, 0.4, 2.2, 0])
     0.75
     """
-    true, pred, weight = check_pair(y_true, y_pred, sample_weight)
-    steps = check_levels(levels)
-    distance = np.abs(level_index(true, steps) - level_index(pred, steps))
-    return float(np.average(distance <= 1, weights=weight))
+    true, pred, weight, _ = level_pair(y_true, y_pred, levels, sample_weight)
+    return float(np.average(np.abs(true - pred) <= 1, weights=weight))

@@ -250,5 +250,7 @@ def polarity_from_proba(
     array([ 0.25, -0.25])
     """
     steps = check_levels(levels)
+    if steps.dtype.kind == "U":
+        raise ValueError(f"levels={steps.tolist()} have no sign: polarity needs numbers.")
     columns = check_proba(proba, len(steps))
     return columns @ np.sign(steps).astype(np.float64)

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
-from sklearn_speechsent.metrics._checks import check_proba, check_values, check_weights
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, level_index
+from sklearn_speechsent.metrics._checks import check_proba, check_weights
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_index, scored_labels
 
 
 def ranked_probability_error(
@@ -28,11 +28,12 @@ def ranked_probability_error(
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        True intensities; rounded and clipped to the levels.
+        True intensities, rounded to the levels; or text, if the levels are.
     proba : array-like of shape (n_samples, n_levels)
-        Probability of each level.
-    levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
-        The fixed set of K levels, one per column of `proba`.
+        Probability of each level, in the order of ``classes_``: numbers ascend, text is sorted, as
+        columns of `predict_proba` are everywhere in scikit-learn.
+    levels : array-like of shape (n_levels,), default=range(-3, 4)
+        The fixed set of K levels, from the lowest to the highest.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each item.
 
@@ -61,12 +62,11 @@ def ranked_probability_error(
     >>> ranked_probability_error([1, -1], [[0, 0.5, 0.5], [0, 0, 1]], levels=[-1, 0, 1])
     1.125
     """
-    steps = check_levels(levels)
-    columns = check_proba(proba, len(steps))
-    true = check_values(y_true, "y_true")
+    true, scale = scored_labels(y_true, levels)
+    columns = check_proba(proba, len(scale))[:, np.argsort(np.argsort(scale))]
     check_consistent_length(true, columns)
     weight = check_weights(sample_weight, len(true))
     thresholds = np.arange(columns.shape[1] - 1)
-    reached = level_index(true, steps)[:, np.newaxis] <= thresholds
+    reached = level_index(true, scale)[:, np.newaxis] <= thresholds
     gap = np.cumsum(columns, axis=1)[:, :-1] - reached
     return float(np.average((gap**2).sum(axis=1), weights=weight))

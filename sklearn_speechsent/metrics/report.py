@@ -1,12 +1,15 @@
 """Report with all numbers of the evaluation protocol."""
 
-from numpy.typing import ArrayLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import mean_absolute_error
 
 from sklearn_speechsent.metrics._checks import check_pair
 from sklearn_speechsent.metrics.agreement import concordance_correlation_score, spearman_score
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_pair
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -40,7 +43,8 @@ def ordinal_report(
     -------
     dict of str to float
         Keys ``mae, spearman, ccc, qwk, accuracy, macro_mae, polarity_accuracy, within_one,
-        threshold_accuracy``, in this order. Correlations and kappa of a constant are 0.0.
+        threshold_accuracy``, in this order. Correlations and kappa of a constant are 0.0. Of text,
+        all are about positions in the scale, and ``polarity_accuracy`` is NaN.
 
     Raises
     ------
@@ -60,15 +64,22 @@ def ordinal_report(
     >>> round(report["mae"], 2), report["accuracy"], report["within_one"]
     (0.36, 0.6, 1.0)
     """
-    true, pred, _ = check_pair(y_true, y_pred)
+    true: NDArray[Any]
+    pred: NDArray[Any]
+    true, pred, _, scale = level_pair(y_true, y_pred, levels)
+    if scale.dtype.kind == "U" or not np.array_equal(scale, np.sort(scale)):
+        scale, polarity = np.arange(len(scale)), float("nan")
+    else:
+        true, pred, _ = check_pair(y_true, y_pred)
+        polarity = polarity_accuracy_score(true, pred)
     return {
         "mae": float(mean_absolute_error(true, pred)),
         "spearman": spearman_score(true, pred),
         "ccc": concordance_correlation_score(true, pred),
-        "qwk": quadratic_weighted_kappa_score(true, pred, levels),
-        "accuracy": rounded_accuracy_score(true, pred, levels),
-        "macro_mae": macro_mean_absolute_error(true, pred, levels),
-        "polarity_accuracy": polarity_accuracy_score(true, pred),
-        "within_one": within_one_accuracy_score(true, pred, levels),
-        "threshold_accuracy": threshold_accuracy_score(true, pred, levels),
+        "qwk": quadratic_weighted_kappa_score(true, pred, scale),
+        "accuracy": rounded_accuracy_score(true, pred, scale),
+        "macro_mae": macro_mean_absolute_error(true, pred, scale),
+        "polarity_accuracy": polarity,
+        "within_one": within_one_accuracy_score(true, pred, scale),
+        "threshold_accuracy": threshold_accuracy_score(true, pred, scale),
     }

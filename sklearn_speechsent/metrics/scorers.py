@@ -17,7 +17,8 @@ from sklearn_speechsent.metrics.agreement import (
     spearman_score,
 )
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
+from sklearn_speechsent.metrics.labels import as_array
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, scored_labels
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -39,13 +40,15 @@ Scorer = Callable[..., float]
 class _NegativeRankedProbability:
     """Scorer of predict_proba, which has fewer columns in a fold that lacks a level."""
 
-    levels: tuple[float, ...]
+    levels: tuple[Any, ...] | None
 
     def __call__(
         self, estimator: Any, X: Any, y_true: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
-        proba = _align_proba(estimator.predict_proba(X), estimator.classes_, self.levels)
-        return -ranked_probability_error(y_true, proba, self.levels, sample_weight=sample_weight)
+        levels = SENTIMENT_LEVELS if self.levels is None else self.levels
+        _, scale = scored_labels(y_true, levels)
+        proba = _align_proba(estimator.predict_proba(X), estimator.classes_, np.sort(scale))
+        return -ranked_probability_error(y_true, proba, levels, sample_weight=sample_weight)
 
     def _accept_sample_weight(self) -> bool:  # a search asks this of every scorer of a dict
         return True
@@ -107,8 +110,9 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     scoring : str or callable
         A name of :func:`get_scorer_names`, or one of scikit-learn's. A callable
         ``scorer(estimator, X, y)`` is returned as it is.
-    levels : array-like of numbers of shape (n_levels,), default=None
-        The fixed set of levels, None for -3 … 3. Scorers whose metric has no levels, such as
+    levels : array-like of shape (n_levels,), default=None
+        The fixed set of levels, from the lowest to the highest; None for the order of `y` if it is
+        an ordered category, otherwise for -3 … 3. Scorers whose metric has no levels, such as
         ``"pearson"``, ignore it.
 
     Returns
@@ -138,7 +142,7 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
         return scoring
     steps = None if levels is None else tuple(check_levels(levels).tolist())
     if scoring == _PROBABILISTIC:
-        return _NegativeRankedProbability(steps or tuple(SENTIMENT_LEVELS))
+        return _NegativeRankedProbability(steps)
     if scoring not in _METRICS:
         return _sklearn_scorer(scoring)
     metric, greater_is_better, bound = _METRICS[scoring]
@@ -149,12 +153,10 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     return sklearn.metrics.make_scorer(metric, greater_is_better=greater_is_better, **bound)
 
 
-def _align_proba(
-    proba: ArrayLike, classes: ArrayLike, levels: ArrayLike | range
-) -> NDArray[np.float64]:
+def _align_proba(proba: ArrayLike, classes: ArrayLike, steps: NDArray[Any]) -> NDArray[np.float64]:
     """Spread the columns of the classes seen in training over all levels, 0 for the others."""
-    steps, seen = check_levels(levels), np.asarray(classes)
-    columns = check_array(proba, dtype=np.float64, input_name="proba")
+    seen = as_array(classes)
+    columns = check_array(proba, dtype=np.float64, ensure_all_finite=False)
     if columns.shape[1] != len(seen):
         raise ValueError(f"proba has {columns.shape[1]} columns for {len(seen)} classes.")
     if not np.isin(seen, steps).all():

@@ -14,9 +14,15 @@ import pandas as pd
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 
-from sklearn_speechsent.metrics.levels import check_levels, level_index, round_to_integers
+from sklearn_speechsent.metrics.levels import (
+    check_levels,
+    level_index,
+    read_labels,
+    refuse_off,
+    round_to_integers,
+)
 
 IntArray = NDArray[np.intp]
 
@@ -32,9 +38,11 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
     ----------
     n_splits : int, default=5
         Number of folds, at least 2 and at most the number of speakers.
-    levels : array-like of numbers of shape (n_levels,), default=None
+    levels : array-like of shape (n_levels,), default=None
         The scale, to whose levels labels are rounded and clipped as by
-        :func:`~sklearn_speechsent.metrics.round_to_levels`. None rounds to the nearest integer.
+        :func:`~sklearn_speechsent.metrics.round_to_levels`; or text from the lowest to the highest
+        level. None takes the order of an ordered category, and rounds numbers to the nearest
+        integer.
     n_bins : int, default=None
         Number of quantile bins of the labels to stratify by, for labels without levels; an error
         next to `levels`. None stratifies by level.
@@ -94,7 +102,8 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         X : sequence of shape (n_samples, ...)
             Anything with a length: paths, utterances, arrays. Only its length is used.
         y : array-like of shape (n_samples,)
-            Labels, continuous or integer.
+            Labels: numbers, continuous or integer, text of which `levels` gives the order, or an
+            ordered category.
         groups : array-like of shape (n_samples,)
             Speaker of each utterance.
 
@@ -120,8 +129,7 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
             )
         if y is None:
             raise ValueError(f"{type(self).__name__} stratifies by label: pass y.")
-        labels = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-        labels = column_or_1d(labels)
+        labels, scale = self._labels(y)
         speakers = column_or_1d(groups)
         check_consistent_length(X, labels, speakers)
         if pd.isna(speakers).any():
@@ -131,7 +139,7 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
             raise ValueError(
                 f"n_splits={self.n_splits} folds need as many speakers; groups has {n_speakers}."
             )
-        strata = self._strata(labels)
+        strata = self._strata(labels, scale)
         if max(np.unique(strata, return_counts=True)[1]) < self.n_splits:
             raise ValueError(
                 f"Every level of y has fewer than n_splits={self.n_splits} utterances: use fewer "
@@ -145,31 +153,42 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         _fill_empty(tests, speakers)
         rows = np.arange(len(labels))
         folds = [(np.setdiff1d(rows, test), test) for test in tests]
-        self._warn_absent(folds, labels, strata)
+        self._warn_absent(folds, labels, strata, scale)
         return iter(folds)
 
-    def _strata(self, labels: NDArray[np.float64]) -> IntArray:
+    def _labels(self, y: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Labels and their scale, if it is known."""
+        labels, scale = read_labels(y, self.levels)
+        if scale is not None and level_index(labels, scale).min() < 0:
+            refuse_off(labels, scale, "Correct it, or pass other levels.")
+        if self.n_bins is not None and labels.dtype.kind == "U":
+            raise ValueError("n_bins needs numbers as labels, and y holds text.")
+        return labels, scale
+
+    def _strata(self, labels: NDArray[Any], scale: NDArray[Any] | None) -> IntArray:
         """Return the stratum of each utterance: its level or its quantile bin."""
-        if self.levels is not None:
-            return level_index(labels, check_levels(self.levels)).astype(np.intp)
-        if self.n_bins is None:
-            return round_to_integers(labels).astype(np.intp)
-        edges = np.quantile(labels, np.linspace(0, 1, self.n_bins + 1)[1:-1])
-        return np.digitize(labels, np.unique(edges))
+        if self.n_bins is not None:
+            edges = np.quantile(labels, np.linspace(0, 1, self.n_bins + 1)[1:-1])
+            return np.digitize(labels, np.unique(edges))
+        if scale is not None:
+            return level_index(labels, scale).astype(np.intp)
+        return round_to_integers(labels).astype(np.intp)
 
     def _warn_absent(
         self,
         folds: list[tuple[IntArray, IntArray]],
-        labels: NDArray[np.float64],
+        labels: NDArray[Any],
         strata: IntArray,
+        scale: NDArray[Any] | None,
     ) -> None:
         for number, (train, _) in enumerate(folds):
             for stratum in np.setdiff1d(strata, strata[train]):
                 members = labels[strata == stratum]
                 if self.n_bins is not None:
                     name = f"The bin of labels {members.min():g} to {members.max():g}"
-                elif self.levels is not None:
-                    name = f"Level {check_levels(self.levels)[stratum]:g}"
+                elif scale is not None:
+                    level = scale[stratum]
+                    name = f"Level {level}" if scale.dtype.kind == "U" else f"Level {level:g}"
                 else:
                     name = f"Level {stratum}"
                 warnings.warn(

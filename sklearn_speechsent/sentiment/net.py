@@ -13,16 +13,23 @@ import skorch.dataset
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch.utils.data import DataLoader
 
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.frames.validation import unusable
-from sklearn_speechsent.metrics.levels import level_index, round_to_integers, sampling_weights
+from sklearn_speechsent.frames.validation import check_frames
+from sklearn_speechsent.metrics.levels import (
+    level_index,
+    observed_levels,
+    read_labels,
+    round_to_integers,
+    sampling_weights,
+)
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
 from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights
-from sklearn_speechsent.sentiment.labels import label_index, warn_left_out
+from sklearn_speechsent.sentiment.labels import check_scale, find_levels, warn_merged
+from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction
 from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS, check_training_data
 from sklearn_speechsent.training.data import UtteranceDataset
 from sklearn_speechsent.training.net import TORCH_NAMES, TrainingRun, UtteranceNet
@@ -196,13 +203,38 @@ class SpeechSentimentNet(UtteranceNet):
         """Names of the heads that are trained."""
         raise NotImplementedError
 
-    def _learn_levels(self, y: NDArray[Any], levels: Any) -> None:
-        """Find ``levels_`` if there is an ordinal head."""
-        raise NotImplementedError
+    def _read_labels(
+        self, y: Any, levels: Any, n: int, *, reset: bool, name: str = "y"
+    ) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Labels of ``n`` rows, and the scale they are on: what was learned unless ``reset``."""
+        learned: NDArray[Any] | None = None if reset else vars(self).get("levels_")
+        by_name = levels is None and learned is not None and learned.dtype.kind == "U"
+        y, scale = read_labels(y, learned if by_name else levels, name, warn=True)
+        check_consistent_length(np.empty(n), y)
+        if "regression" in self._heads() and y.dtype.kind == "U":
+            raise ValueError(
+                f"A regression head needs numbers, and {name} holds text, such as {str(y[0])!r}. "
+                "Number the levels (series.cat.codes of an ordered category), or use "
+                "SpeechSentimentClassifier(two_headed=False)."
+            )
+        if learned is not None:
+            if scale is not None and not np.array_equal(scale, learned):
+                raise ValueError(
+                    f"The levels {scale.tolist()} are not those of the first fit, "
+                    f"{learned.tolist()}. Other levels need a fit from the start."
+                )
+            scale = learned
+        check_scale(y, scale, name)
+        return y, scale
 
-    def _check_y(self, y: Any, n: int) -> NDArray[Any]:
-        """Labels as a 1-D array of length ``n``."""
-        raise NotImplementedError
+    def _learn_levels(self, y: NDArray[Any], scale: NDArray[Any] | None) -> None:
+        """Find ``levels_`` if there is an ordinal head."""
+        if "ordinal" in self._heads():
+            self.levels_ = find_levels(y, scale)
+            return
+        self.__dict__.pop("levels_", None)  # of an earlier fit with two heads
+        if scale is None and self.sampling_exponent:
+            warn_merged(y, observed_levels(y))
 
     # -- fitting ---------------------------------------------------------------------------------
 
@@ -224,7 +256,8 @@ class SpeechSentimentNet(UtteranceNet):
             Mel frames of shape (n_frames, n_mels), or maps of shape (n_frames, n_channels,
             n_frequencies). A 2-D table is read as utterances of one frame each.
         y : array-like of shape (n,)
-            Intensities or levels.
+            Intensities or levels: numbers, or for a classifier an ordered category of pandas, or
+            text of which ``levels`` gives the order.
         groups : array-like of shape (n,), optional
             Speakers. With ``early_stopping``, whole speakers are held out.
         sample_weight : array-like of shape (n,), optional
@@ -239,7 +272,8 @@ class SpeechSentimentNet(UtteranceNet):
         Raises
         ------
         ValueError
-            If data or parameters do not fit together.
+            If data or parameters do not fit together, a label lies off the scale, or utterances
+            are NaN and ``on_error="raise"``; the message names the rows.
         FloatingPointError
             If the loss becomes infinite or NaN.
         OSError
@@ -266,12 +300,17 @@ class SpeechSentimentNet(UtteranceNet):
         ----------
         X, y, groups, sample_weight, X_val, y_val
             See :meth:`fit`.
-        classes : array-like of numbers, optional
+        classes : array-like, optional
             The scale, at the first call; like the parameter ``levels``.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If a label lies off the scale of the first call, or as :meth:`fit`.
         """
         levels = self.levels if classes is None else classes
         validation = None if X_val is None else (X_val, y_val)
@@ -293,22 +332,25 @@ class SpeechSentimentNet(UtteranceNet):
         )
         self._check_device_sharing()
         frames = self._check_utterances(X, reset=reset)
-        y = self._check_y(y, len(frames))
-        if self.on_error == "nan":
-            good = ~unusable(frames)
-            if not good.all():
-                warn_left_out(int((~good).sum()), len(frames))
-                frames, y = frames[good], y[good]
-                groups, sample_weight = (
-                    values if values is None else np.asarray(values)[good]
-                    for values in (groups, sample_weight)
-                )
+        y, scale = self._read_labels(y, levels, len(frames), reset=reset)
+        good = rows_to_fit(frames, on_error=self.on_error)
+        if not good.all():
+            check_consistent_length(y, groups, sample_weight)
+            frames, y = frames[good], y[good]
+            groups, sample_weight = (
+                values if values is None else np.asarray(values)[good]
+                for values in (groups, sample_weight)
+            )
         groups, weight = check_training_data(frames, y, groups, sample_weight)
         if reset:
-            self._learn_levels(y, levels)
+            self._learn_levels(y, scale)
         if validation is not None:
-            valid_frames = self._check_utterances(validation[0], reset=False)
-            validation = valid_frames, self._check_y(validation[1], len(valid_frames))
+            frames_val = self._check_utterances(validation[0], reset=False)
+            y_val, _ = self._read_labels(
+                validation[1], levels, len(frames_val), reset=False, name="y_val"
+            )
+            good = rows_to_fit(frames_val, on_error=self.on_error, name="X_val")
+            validation = frames_val[good], y_val[good]
         data = [frames, y, groups, weight, validation, levels]
         with resumable(self, data, reset=reset) as (rng, progress):
             train, valid = np.arange(len(frames)), None
@@ -347,6 +389,16 @@ class SpeechSentimentNet(UtteranceNet):
                 natural, sampled, out=np.zeros_like(natural), where=sampled > 0
             )
 
+    def _check_frames(self, X: Any, *, reset: bool) -> UtteranceFrames:
+        """Frames of X; rows of NaN are treated later."""
+        return check_frames(self, X, reset=reset, allow_nan=True)
+
+    def _without_outputs(
+        self, frames: UtteranceFrames, sums: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Rows whose outputs are NaN."""
+        return rows_without_prediction(frames, on_error=self.on_error)
+
     def _check_frame_settings(self, frames: UtteranceFrames) -> None:
         """Frames must be like those that the pre-trained blocks were trained on, if any."""
         if self.weights is not None:
@@ -354,7 +406,7 @@ class SpeechSentimentNet(UtteranceNet):
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if "ordinal" in self._heads():
-            return label_index(y, self.levels_)
+            return level_index(y, self.levels_)
         if self.levels is not None:
             return level_index(y, np.unique(self.levels))
         return np.unique(round_to_integers(y), return_inverse=True)[1]
@@ -366,7 +418,7 @@ class SpeechSentimentNet(UtteranceNet):
         if "regression" in self._heads():
             targets["regression"] = y.astype(np.float32)
         if "ordinal" in self._heads():
-            targets["ordinal"] = label_index(y, self.levels_)
+            targets["ordinal"] = level_index(y, self.levels_)
         return UtteranceDataset(frames, y, targets=targets)
 
     # -- hooks of skorch -------------------------------------------------------------------------

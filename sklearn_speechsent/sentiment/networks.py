@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.metrics import r2_score
 
+from sklearn_speechsent.metrics.exact import level_accuracy
+from sklearn_speechsent.metrics.labels import as_labels
 from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
-from sklearn_speechsent.sentiment.labels import find_levels
+from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 from sklearn_speechsent.training.net import Outputs
-from sklearn_speechsent.utils.sklearn_compat import check_target
 
 _T = TypeVar("_T", bound=type)
 
@@ -33,13 +34,16 @@ two_headed : bool, default=False
     Train the regression head and the ordinal head together, each with a decoder of its own; the
     losses are summed. Predictions come from this estimator's head; ``as_classifier`` and
     ``as_regressor`` give a view with those of the other head.
-levels : array-like of numbers, optional
-    The ordinal scale. By default the levels that occur in ``y``; pass it where a fold may lack
-    one.
+levels : array-like, optional
+    The ordinal scale: numbers, or text from the lowest to the highest level. By default the order
+    of ``y`` if that is an ordered category, otherwise the whole numbers that labels are nearest
+    to; pass it where a fold may lack a level, and where the scale is not of whole numbers.
 on_error : {"raise", "nan"}, default="raise"
-    What to do with utterances of NaN, as those of recordings that could not be used. With
-    ``"nan"`` a level of NaN is predicted for them, and ``fit`` leaves them out with a warning that
-    counts them. Intensities and probabilities of such utterances are NaN in either case.
+    What to do with utterances of NaN, as those of recordings that cannot be used or hold no
+    speech. With ``"nan"`` a level of NaN is predicted for them, and ``fit`` leaves them out with a
+    warning that counts them; otherwise both are errors that name the rows. Intensities and
+    probabilities of such utterances are NaN in either case. NaN among numbers is an error with
+    ``"raise"`` and the same as an utterance of NaN with ``"nan"``; infinity is always an error.
 prior_correction : bool, default=False
     Undo the shift of ``sampling_exponent`` when levels are predicted: class probabilities are
     multiplied by the ratio of the levels' natural and sampled frequencies.
@@ -169,8 +173,11 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
     Attributes
     ----------
     {attributes}
-    levels_, classes_ : ndarray of shape (n_levels,)
-        Levels in ascending order.
+    levels_ : ndarray of shape (n_levels,)
+        Levels in ordinal order.
+    classes_ : ndarray of shape (n_levels,)
+        Levels in the order of the columns of ``predict_proba``: sorted, as everywhere in
+        scikit-learn. For numbers the same as ``levels_``, for text alphabetical.
 
     See Also
     --------
@@ -194,25 +201,11 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
 
     @property
     def classes_(self) -> NDArray[Any]:
-        """Levels in ascending order, shape (n_levels,)."""
-        return self.levels_
+        """Levels as columns of probabilities are sorted, shape (n_levels,)."""
+        return np.sort(self.levels_)
 
     def _heads(self) -> tuple[str, ...]:
         return ("regression", "ordinal") if self.two_headed else ("ordinal",)
-
-    def _check_y(self, y: Any, n: int) -> NDArray[Any]:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        y = column_or_1d(y, warn=True)
-        if y.dtype.kind in "fc":
-            y = check_target(y, estimator=self)
-        check_consistent_length(np.empty(n), y)
-        if self.two_headed and y.dtype.kind not in "iufb":
-            raise ValueError(f"two_headed=True needs numbers as labels, got dtype {y.dtype}.")
-        return y
-
-    def _learn_levels(self, y: NDArray[Any], levels: Any) -> None:
-        self.levels_ = find_levels(y, levels)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Level of each utterance.
@@ -224,21 +217,16 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         Returns
         -------
         ndarray of shape (n,)
-            Values of ``classes_``; with ``on_error="nan"`` NaN for utterances whose frames are.
+            Values of ``levels_``; with ``on_error="nan"`` NaN for utterances whose frames are.
 
         Raises
         ------
         ValueError
-            If frames are NaN and ``on_error="raise"``; ``predict_proba`` gives NaN.
+            If frames are NaN and ``on_error="raise"``; the message names the rows.
         """
         above = self._outputs(X, self._cumulative)["ordinal"]
-        bad = np.asarray(np.isnan(above).any(axis=1))
-        if bad.any() and self.on_error == "raise":
-            raise ValueError(
-                f"No level can be given for row {np.flatnonzero(bad)[0]}, whose frames are NaN. "
-                'Leave such rows out, use predict_proba, or set on_error="nan".'
-            )
-        return nan_where(self.levels_[(above > 0.5).sum(axis=1)], bad)
+        levels = self.levels_[(above > 0.5).sum(axis=1)]
+        return nan_where(levels, np.isnan(above[:, 0]), self.on_error)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probability of each level.
@@ -250,9 +238,33 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         Returns
         -------
         ndarray of shape (n, n_levels), float32
-            Rows sum to 1; NaN for utterances whose frames are.
+            In the order of ``classes_``. Rows sum to 1; NaN for utterances whose frames are, with a
+            warning if ``on_error="raise"``.
         """
-        return self._outputs(X, self._probabilities)["ordinal"]
+        proba = self._outputs(X, self._probabilities)["ordinal"]
+        return warn_nan(proba[:, np.argsort(self.levels_)], self.on_error)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy; real labels count as the nearest level.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
+        y : array-like of shape (n,)
+            Labels as in ``fit``. Those off the scale count as wrong.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If utterances are NaN; the message names the rows.
+        """
+        given = self.levels is not None
+        return level_accuracy(y, self.predict(X), self.levels_, sample_weight, given=given)
 
     def _probabilities(self, outputs: Outputs) -> Outputs:
         """P(level = k) for each level, from the outputs of a batch."""
@@ -324,17 +336,6 @@ class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
     def _heads(self) -> tuple[str, ...]:
         return ("regression", "ordinal") if self.two_headed else ("regression",)
 
-    def _check_y(self, y: Any, n: int) -> NDArray[Any]:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        y = check_target(y, y_numeric=True, estimator=self)
-        check_consistent_length(np.empty(n), y)
-        return y.astype(np.float64)
-
-    def _learn_levels(self, y: NDArray[Any], levels: Any) -> None:
-        if self.two_headed:
-            self.levels_ = find_levels(y, levels)
-
     def predict(self, X: Any) -> NDArray[np.float32]:
         """Intensity of each utterance.
 
@@ -345,9 +346,31 @@ class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
         Returns
         -------
         ndarray of shape (n,), float32
-            In the unit of ``y``, not clipped; NaN for utterances whose frames are.
+            In the unit of ``y``, not clipped; NaN for utterances whose frames are, with a warning
+            if ``on_error="raise"``.
         """
-        return self._outputs(X)["regression"]
+        return warn_nan(self._outputs(X)["regression"], self.on_error)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R², the coefficient of determination.
+
+        Parameters
+        ----------
+        X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If utterances are NaN; the message names the rows.
+        """
+        true, predicted = as_labels(y)[0], as_labels(self.predict(X), "y_pred")[0]
+        return float(r2_score(true, predicted, sample_weight=sample_weight))
 
     # Inherited from skorch; to scikit-learn it would make this a classifier.
     predict_proba = property()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -33,17 +34,22 @@ from sklearn.utils import gen_batches, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
+    get_routing_for_object,
     process_routing,
 )
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
-
-from sklearn_speechsent.metrics.levels import nan_where
-from sklearn_speechsent.sentiment.labels import (
-    find_levels,
-    label_index,
-    warn_left_out,
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
 )
+
+from sklearn_speechsent.audio.perturbation import final_step
+from sklearn_speechsent.metrics.exact import level_accuracy
+from sklearn_speechsent.metrics.levels import level_index, nan_where, read_labels
+from sklearn_speechsent.sentiment.labels import check_scale, find_levels
+from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction, warn_nan
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.estimators import EstimatorMixin
 from sklearn_speechsent.utils.sklearn_compat import (
@@ -51,6 +57,7 @@ from sklearn_speechsent.utils.sklearn_compat import (
     Interval,
     StrOptions,
     check_method_params,
+    check_sample_weight,
     fit_context,
     routing_enabled,
 )
@@ -220,6 +227,18 @@ def _fit_threshold(
     return clone(estimator).fit(X, above, **fit_params)
 
 
+def _addressed_weight(estimator: Any, weight: NDArray[Any]) -> dict[str, Any]:
+    """Weights under the name that a classifier, or a Pipeline that ends in one, knows them by."""
+    prefix, last = final_step(estimator)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature(last.fit).parameters.values())
+    if not (has_fit_parameter(last, "sample_weight") or takes_any):
+        raise ValueError(
+            f"{type(last).__name__} takes no sample_weight. Leave it out, or use another estimator."
+        )
+    # With metadata routing, the steps' own requests say which of them take it.
+    return {"sample_weight" if routing_enabled() else f"{prefix}sample_weight": weight}
+
+
 def _gives_distances(estimator: Any) -> bool:
     """Whether scores are signed distances and not probabilities."""
     return hasattr(estimator, "decision_function")
@@ -262,11 +281,16 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     gamma : float, default=0.25
         Width of the radial kernel of the default estimator, in units of one over the number of
         features: ``SVC(gamma=gamma / n_features)``. An error next to ``estimator``, like ``C``.
-    levels : array-like of numbers, optional
-        The scale. By default the levels that occur in ``y``; pass it where a fold may lack one.
+    levels : array-like, optional
+        The scale: numbers, or text from the lowest to the highest level. By default the order of
+        ``y`` if that is an ordered category, otherwise the whole numbers that labels are nearest
+        to; pass it where a fold may lack a level, and where the scale is not of whole numbers.
     on_error : {"raise", "nan"}, default="raise"
-        What to do with rows that hold NaN, as those of recordings that could not be used. ``"nan"``
-        predicts NaN for them, and ``fit`` leaves them out with a warning that counts them.
+        What to do with rows of NaN, as those of recordings that cannot be used or hold no speech.
+        With ``"nan"`` a level of NaN is predicted for them, and ``fit`` leaves them out with a
+        warning that counts them; otherwise both are errors that name the rows. Probabilities are
+        NaN in either case. NaN among numbers goes where ``estimator`` takes it; otherwise it is an
+        error with ``"raise"`` and the same as a row of NaN with ``"nan"``.
     n_jobs : int, optional
         Threads over thresholds.
 
@@ -275,8 +299,8 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     levels_ : ndarray of shape (n_levels,)
         Levels in ordinal order.
     classes_ : ndarray of shape (n_levels,)
-        Levels in ascending order, as in the columns of ``predict_proba``; for numbers the same as
-        ``levels_``.
+        Levels in the order of the columns of ``predict_proba``: sorted, as everywhere in
+        scikit-learn. For numbers the same as ``levels_``, for text alphabetical.
     estimators_ : list of classifiers
         Fitted clones of ``estimator``, one per threshold, from the lowest to the highest.
     n_features_in_ : int
@@ -288,6 +312,9 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     -----
     Real labels count as the nearest level, see
     :func:`~sklearn_speechsent.metrics.round_to_levels`.
+
+    With metadata routing, ``set_fit_request(sample_weight=True)`` asks for weights; if that is not
+    set, the request of ``estimator`` counts.
 
     Support vector classifiers with a kernel that is not linear (:class:`~sklearn.svm.SVC` alone, or
     after scalers of :mod:`sklearn.preprocessing` in a Pipeline) compute it once for all thresholds,
@@ -345,7 +372,11 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
             return self.estimator
         # The seed changes nothing, but without one, fit would advance NumPy's global generator.
         svc = SVC(C=self.C, gamma=self.gamma / n_features, class_weight="balanced", random_state=0)
-        return make_pipeline(StandardScaler(), svc)
+        scaler = StandardScaler()
+        if routing_enabled():
+            scaler.set_fit_request(sample_weight=False)
+            svc.set_fit_request(sample_weight=True)
+        return make_pipeline(scaler, svc)
 
     def _check_estimator(self) -> None:
         """Refuse parameters of the default estimator next to another one."""
@@ -363,14 +394,20 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     @reports_fit()
     # The binary classifiers are checked by their own fit.
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, **fit_params: Any) -> OrdinalClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any
+    ) -> OrdinalClassifier:
         """Fit one classifier per threshold.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features)
         y : array-like of shape (n,)
-            Levels; real labels are rounded to the nearest one.
+            Levels: numbers, of which real ones are rounded to the nearest level, an ordered
+            category of pandas, or text of which ``levels`` gives the order.
+        sample_weight : array-like of shape (n,), optional
+            Passed to every classifier, or to the last step of every Pipeline, whatever its own
+            ``class_weight`` is. Rows of weight zero are left out.
         **fit_params : dict
             Passed to every classifier's ``fit``; through metadata routing if that is enabled.
 
@@ -381,20 +418,29 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         Raises
         ------
         ValueError
-            If ``y`` has a single level or a label off the given ``levels``, or if ``C`` or
-            ``gamma`` is changed next to ``estimator``.
+            If ``y`` has a single level, text without an order or a label off the scale, if rows are
+            NaN and ``on_error="raise"``, if weights are negative, all zero or not taken by
+            ``estimator``, or if ``C`` or ``gamma`` is changed next to ``estimator``.
         """
         self._check_estimator()
-        X, y = self._validate(X, y)
+        X = self._validate(X)
+        y, scale = read_labels(y, self.levels, warn=True)
+        check_consistent_length(X, y)
+        check_scale(y, scale)
         if fit_params and routing_enabled():
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
-        good = ~self._unusable(X)
+        good = rows_to_fit(X, on_error=self.on_error, takes_nan=self._takes_nan())
+        if sample_weight is not None:
+            weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            if not weight[good].any():
+                raise ValueError("sample_weight is zero everywhere: there is nothing to train on.")
+            good &= weight > 0
+            fit_params = {**fit_params, **_addressed_weight(self._estimator(), weight)}
         if not good.all():
-            X, y = X[good], y[good]
             fit_params = check_method_params(good, fit_params, np.flatnonzero(good))
-            warn_left_out(int((~good).sum()), len(good))
-        levels = find_levels(y, self.levels)
-        index = label_index(y, levels)
+            X, y = X[good], y[good]
+        levels = find_levels(y, scale)
+        index = level_index(y, levels)
         estimator = self._estimator(X.shape[1])
         # Rows of weight zero change the numbers of support vectors, which index the kernel.
         split = None if fit_params else _split_at_kernel(estimator, X)
@@ -409,7 +455,7 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         if self._shared_ is not None:
             fitted = [Pipeline([*self._shared_.steps, (name, last)]) for last in fitted]
         self.estimators_ = fitted
-        self.levels_ = self.classes_ = levels
+        self.levels_, self.classes_ = levels, np.sort(levels)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -422,11 +468,38 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         Returns
         -------
         ndarray of shape (n,)
-            Values of ``levels_``; with ``on_error="nan"`` NaN for rows that hold NaN.
+            Values of ``levels_``; with ``on_error="nan"`` NaN for rows of NaN.
+
+        Raises
+        ------
+        ValueError
+            If rows are NaN and ``on_error="raise"``; the message names them.
         """
         scores, bounds = self._threshold_scores(X)
         levels = self.levels_[(scores > bounds).sum(axis=1)]
-        return nan_where(levels, np.isnan(scores).any(axis=1))
+        return nan_where(levels, np.isnan(scores).any(axis=1), self.on_error)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy; real labels count as the nearest level.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+        y : array-like of shape (n,)
+            Labels as in ``fit``. Those off the scale count as wrong.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If rows are NaN; the message names them.
+        """
+        given = self.levels is not None
+        return level_accuracy(y, self.predict(X), self.levels_, sample_weight, given=given)
 
     @available_if(_soft)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -445,21 +518,24 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         Returns
         -------
         ndarray of shape (n, n_levels)
-            Rows sum to 1; with ``on_error="nan"`` NaN for rows that hold NaN.
+            In the order of ``classes_``. Rows sum to 1; NaN for rows of NaN, with a warning if
+            ``on_error="raise"``.
         """
         scores, bounds = self._threshold_scores(X)
         above = np.where(bounds > 0, scores, expit(2 * scores))
         above = -np.sort(-above, axis=1)
         edges = np.pad(above, ((0, 0), (1, 0)), constant_values=1.0)
         edges = np.pad(edges, ((0, 0), (0, 1)), constant_values=0.0)
-        return edges[:, :-1] - edges[:, 1:]
+        proba = edges[:, :-1] - edges[:, 1:]
+        return warn_nan(proba[:, np.argsort(self.levels_)], self.on_error)
 
     def _threshold_scores(self, X: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Scores of shape (n, n_thresholds), and what those of each threshold have to exceed."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         bounds = np.array([0.0 if _gives_distances(e) else 0.5 for e in self.estimators_])
-        good = ~self._unusable(X)
+        takes_nan = self._takes_nan()
+        good = ~rows_without_prediction(X, on_error=self.on_error, takes_nan=takes_nan)
         if good.all():
             return self._good_scores(X), bounds
         scores = np.full((len(good), len(bounds)), np.nan)
@@ -477,11 +553,9 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         ]
         return np.concatenate(blocks)
 
-    def _unusable(self, X: Any) -> NDArray[np.bool_]:
-        """Rows that hold NaN, where these are not an error."""
-        if self.on_error == "raise":
-            return np.zeros(X.shape[0], dtype=bool)
-        return np.isnan(np.asarray(X.sum(axis=1), dtype=np.float64).ravel())
+    def _takes_nan(self) -> bool:
+        """Whether the binary classifiers take NaN among numbers."""
+        return bool(get_tags(self).input_tags.allow_nan)
 
     def _scores(self, estimators: list[Any], X: NDArray[Any]) -> NDArray[Any]:
         scores = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
@@ -489,16 +563,10 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         )
         return np.stack(scores, axis=1)
 
-    def _validate(self, *data: Any, reset: bool = True) -> Any:
-        accepted = get_tags(self).input_tags
+    def _validate(self, X: Any, reset: bool = True) -> Any:
+        sparse = "csr" if get_tags(self).input_tags.sparse else False
         return validate_data(
-            self,
-            *data,
-            reset=reset,
-            accept_sparse="csr" if accepted.sparse else False,
-            ensure_all_finite=(
-                "allow-nan" if accepted.allow_nan or self.on_error == "nan" else True
-            ),
+            self, X, reset=reset, accept_sparse=sparse, ensure_all_finite="allow-nan"
         )
 
     def get_metadata_routing(self) -> MetadataRouter:
@@ -508,10 +576,16 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         -------
         MetadataRouter
         """
-        return MetadataRouter(owner=self).add(
-            estimator=self._estimator(),
-            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-        )
+        router, own = MetadataRouter(owner=self), self._get_metadata_request()
+        if self.estimator is not None:
+            mapping = MethodMapping().add(caller="fit", callee="fit")
+            router.add(estimator=self.estimator, method_mapping=mapping)
+            inner = get_routing_for_object(self.estimator)
+            if own.fit.requests["sample_weight"] is None and inner.consumes(
+                "fit", ["sample_weight"]
+            ):
+                own.fit.add_request(param="sample_weight", alias=False)
+        return router.add_self_request(own)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -355,14 +355,7 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         check_is_fitted(self)
         frames = self._check_utterances(X, reset=False)
         sums = sums_of(frames)
-        bad = ~np.isfinite(sums)
-        if bad.any():
-            warnings.warn(
-                f"Frames of {int(bad.sum())} utterances are NaN (row {np.flatnonzero(bad)[0]} is "
-                "the first); so is what is predicted for them.",
-                UserWarning,
-                stacklevel=3,
-            )
+        bad = self._without_outputs(frames, sums)
         # Without a usable row one is computed all the same, to learn the shape of the outputs.
         rows = np.arange(1) if bad.all() else np.flatnonzero(~bad)
         # Rounding depends on the place in a batch. Sorted by what they hold, not by where they
@@ -384,6 +377,20 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         for values in outputs.values():
             values[bad] = np.nan
         return outputs
+
+    def _without_outputs(
+        self, frames: UtteranceFrames, sums: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Rows whose outputs are NaN, from the sums over their values."""
+        bad = ~np.isfinite(sums)
+        if bad.any():
+            warnings.warn(
+                f"Frames of {int(bad.sum())} utterances are NaN (row {np.flatnonzero(bad)[0]} is "
+                "the first); so is what is predicted for them.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return bad
 
     # -- scikit-learn ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ changes.
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -18,7 +19,6 @@ from sklearn.utils._set_output import _wrap_data_with_container as wrap_output
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names
 from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
-from sklearn.utils.validation import _check_y as check_target
 
 __all__ = [
     "BaseSearchCV",
@@ -29,9 +29,9 @@ __all__ = [
     "check_feature_names",
     "check_method_params",
     "check_sample_weight",
-    "check_target",
     "fit_context",
     "routing_enabled",
+    "safe_indexing",
     "validate_parameter_constraints",
     "wrap_output",
 ]

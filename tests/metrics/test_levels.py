@@ -37,7 +37,11 @@ def test_refuses_values_that_are_not_numbers(value):
 
 
 @pytest.mark.parametrize(
-    "levels", [[0], [1, 0], [0, 0, 1], [0, np.inf], ["low", "high"], [[0, 1]], 3, [0, np.nan]]
+    "levels",
+    [
+        *([0], [1, 0], [0, 0, 1], [0, np.inf], [[0, 1]], 3, [0, np.nan], [0, None]),
+        *(["low", "low"], ["low", 1], ["low"], ["low", None], [b"low", b"high"]),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 def test_refuses_levels_that_are_not_a_scale(levels):
@@ -68,7 +72,8 @@ def test_any_increasing_numbers_are_levels(levels):
     rounded = round_to_levels(y, levels)
     assert rounded.tolist() == expected
     assert rounded.dtype == (np.int64 if levels[-1] == 100 else np.float64)
-    assert rounded_accuracy_score(y, rounded, levels) == 1
+    assert rounded_accuracy_score(rounded, y, levels) == 1
+    assert rounded_accuracy_score(y.clip(levels[0], levels[-1]), rounded, levels) == 1
     middle = (np.array(levels[1:]) + levels[:-1]) / 2
     np.testing.assert_array_equal(round_to_levels(middle, levels), levels[:-1])
 

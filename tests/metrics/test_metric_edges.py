@@ -95,7 +95,7 @@ def test_levels_are_fixed_and_not_read_off_the_data():
     assert metrics.threshold_accuracy_score(true, pred) == 0.5
     assert metrics.threshold_accuracy_score(true, pred, range(-4, 5)) == pytest.approx(5 / 8)
     assert metrics.macro_mean_absolute_error(true, pred) == 3
-    assert metrics.macro_mean_absolute_error(true, pred, levels=range(-1, 2)) == 1
+    assert metrics.macro_mean_absolute_error([-1, 1], pred, levels=range(-1, 2)) == 1
 
 
 def test_neighbours_on_a_scale_with_gaps():

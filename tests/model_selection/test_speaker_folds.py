@@ -188,3 +188,24 @@ def test_no_fold_is_empty_with_one_speaker_per_fold():
         folds = list(StratifiedSpeakerKFold(5).split(y, y, speakers))
     assert sorted(set(speakers[test]).pop() for _, test in folds) == [0, 1, 2, 3, 4]
     assert all(len(set(speakers[test])) == 1 for _, test in folds)
+
+
+def test_named_levels_are_strata():
+    """Text and categories are spread like their positions."""
+    rng = np.random.default_rng(0)
+    names, code, speakers = ["poor", "fair", "good"], rng.integers(0, 3, 60), np.arange(60) % 12
+    text = np.array(names)[code]
+    category = pd.Series(pd.Categorical.from_codes(code, names, ordered=True), index=code)
+    expected = list(StratifiedSpeakerKFold(3).split(code, code, speakers))
+    for y, levels in ((text, names), (category, None), (category, names)):
+        folds = list(StratifiedSpeakerKFold(3, levels=levels).split(code, y, speakers))
+        for (_, found), (_, test) in zip(folds, expected, strict=True):
+            np.testing.assert_array_equal(found, test)
+    with pytest.raises(ValueError, match="order is not known"):
+        next(StratifiedSpeakerKFold(3).split(code, text, speakers))
+    with pytest.raises(ValueError, match="Label 'good' in row"):
+        next(StratifiedSpeakerKFold(3, levels=["poor", "fair"]).split(code, text, speakers))
+    with pytest.raises(ValueError, match="n_bins needs numbers"):
+        next(StratifiedSpeakerKFold(3, n_bins=2).split(code, category, speakers))
+    with pytest.warns(UserWarning, match="Level good is absent"):
+        list(StratifiedSpeakerKFold(3).split(code, category, np.where(code == 2, 0, speakers + 1)))
