@@ -17,6 +17,7 @@ from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
     RecordingError,
+    SilentRecordingError,
 )
 
 #: Containers that libsndfile cannot open and FFmpeg can convert.
@@ -142,7 +143,9 @@ def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
             "it out."
         )
     if high - low < _SILENCE:
-        raise recording.error("it is silent from beginning to end. Leave it out.")
+        raise recording.error(
+            "it is silent from beginning to end. Leave it out.", SilentRecordingError
+        )
     # A faster recording is resampled like one of a higher rate: one filter for both.
     rate = recorded * recording.speed
     if rate != sample_rate:

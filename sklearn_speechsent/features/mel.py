@@ -16,9 +16,12 @@ from sklearn_speechsent import audio
 from sklearn_speechsent.audio import Recording
 from sklearn_speechsent.audio.recording import is_waveform_table, validated_waveforms
 from sklearn_speechsent.features._kaldi import log_mel_energies
+from sklearn_speechsent.features.band_limit import band_limits
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.frames import UtteranceFrames
-from sklearn_speechsent.store import RecordingRows
+from sklearn_speechsent.frames.no_speech import warn_without_speech
+from sklearn_speechsent.frames.validation import row_numbers
+from sklearn_speechsent.store import FrameRows, RecordingRows, check_store
 from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 from sklearn_speechsent.utils.threads import torch_threads
@@ -40,6 +43,8 @@ def _extract(
                     "it is shorter than one frame after resampling. Leave it out."
                 )
             yield log_mel_energies(samples, **arguments)
+        except audio.SilentRecordingError:
+            yield np.full((1, arguments["n_mels"]), np.nan, arguments["dtype"])
         except audio.RecordingError as exception:
             yield exception
 
@@ -211,16 +216,32 @@ class MelFilterBank(FramesTransformer):
             audio.raise_for_bad_recordings(bad, len(rows))
         if bad:
             done = "left out" if self.on_error == "skip" else "kept as NaN"
-            shown = "\n  ".join(map(str, bad[:5]))
-            warnings.warn(
-                f"{len(bad)} of {len(rows)} recordings were {done}:\n  {shown}", stacklevel=4
-            )
+            # Copies of one recording share its row.
+            first = list({problem.row: problem for problem in reversed(bad)}.values())[::-1]
+            shown = "\n  ".join(map(str, first[:5]))
+            n = rows.metadata()["row"].nunique()
+            warnings.warn(f"{len(first)} of {n} recordings were {done}:\n  {shown}", stacklevel=4)
         assert frames is not None
         frames.frame_settings.update(self._frame_settings())
         metadata = rows.metadata()
         if len(frames) < len(rows):
             metadata = metadata[~np.isin(np.arange(len(rows)), sorted(failed))]
-        return frames.with_metadata(metadata)
+        frames = self._measured(frames.with_metadata(metadata))
+        bad_rows = np.isin(row_numbers(frames), [problem.row for problem in bad])
+        warn_without_speech(frames[~bad_rows], None, "are silent from beginning to end")
+        return frames
+
+    def _measured(self, frames: UtteranceFrames) -> UtteranceFrames:
+        """Frames with the duration (s) and the band limit (Hz) of each recording."""
+        settings, function = band_limits(frames.frame_settings)
+        progress = {"n_jobs": self.n_jobs, "verbose": 0}
+        made, _ = check_store(self.memory).compute(
+            "band", settings, FrameRows(frames), function, frames=False, **progress
+        )
+        assert made is not None
+        band_limit = made.base[made.starts][:, 0]
+        duration = np.where(np.isnan(band_limit), np.nan, frames.lengths * frames.frame_shift)
+        return frames.with_metadata(duration=duration, band_limit=band_limit)
 
     def _samples(self, seconds: float) -> int:
         return max(1, int(self.sample_rate * seconds + 1e-6))

@@ -14,6 +14,9 @@ from sklearn_speechsent.vad import scores as vad_scores
 
 LENGTHS = (300, 1, 57, 450, 12)
 
+#: The frames are noise.
+pytestmark = pytest.mark.usefixtures("somebody_speaks")
+
 
 @pytest.fixture
 def path(tmp_path):
