@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.frames import UtteranceFrames
-from sklearn_speechsent.frames.no_speech import warn_without_speech
+from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.compute import Function
@@ -26,9 +26,7 @@ _VERSION = 3
 _BLOCK = 4096
 
 
-def window_means(
-    frames: NDArray[Any], width: int
-) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+def window_means(frames: NDArray[Any], width: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Means of all windows of ``width`` frames, a block of them at a time.
 
     Parameters
@@ -178,7 +176,8 @@ class SlidingCMN(FramesTransformer):
 
     def _finish(self, made: UtteranceFrames, rows: FrameRows) -> UtteranceFrames:
         made = super()._finish(made, rows)
-        warn_without_speech(made, rows.frames, "hold digital silence only")
+        found = rows_of_nan(made) & ~rows_of_nan(rows.frames)
+        warn_without_speech(found, made, "hold digital silence only")
         made.frame_settings["cmn"] = "utterance" if self.window is None else float(self.window)
         return made
 

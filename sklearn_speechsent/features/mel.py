@@ -19,8 +19,7 @@ from sklearn_speechsent.features._kaldi import log_mel_energies
 from sklearn_speechsent.features.band_limit import band_limits
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.frames import UtteranceFrames
-from sklearn_speechsent.frames.no_speech import warn_without_speech
-from sklearn_speechsent.frames.validation import row_numbers
+from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.store import FrameRows, RecordingRows, check_store
 from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
@@ -223,12 +222,13 @@ class MelFilterBank(FramesTransformer):
             warnings.warn(f"{len(first)} of {n} recordings were {done}:\n  {shown}", stacklevel=4)
         assert frames is not None
         frames.frame_settings.update(self._frame_settings())
-        metadata = rows.metadata()
+        made = np.arange(len(rows))
         if len(frames) < len(rows):
-            metadata = metadata[~np.isin(np.arange(len(rows)), sorted(failed))]
-        frames = self._measured(frames.with_metadata(metadata))
-        bad_rows = np.isin(row_numbers(frames), [problem.row for problem in bad])
-        warn_without_speech(frames[~bad_rows], None, "are silent from beginning to end")
+            made = np.setdiff1d(made, sorted(failed))
+        frames = self._measured(frames.with_metadata(rows.metadata().iloc[made]))
+        silent = rows_of_nan(frames) & ~np.isin(made, sorted(failed))
+        names = [str(recording) for recording in rows.take(made.tolist())]
+        warn_without_speech(silent, frames, "are silent from beginning to end", names)
         return frames
 
     def _measured(self, frames: UtteranceFrames) -> UtteranceFrames:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_speechsent.frames.domain import learn_domain, warn_outside
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin, reports_fit
 
@@ -107,6 +108,9 @@ class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     ----------
     n_features_in_ : int
         Bins.
+    domain_ : dict of str to (float, float)
+        What the recordings in ``fit`` were like, see
+        :class:`~sklearn_speechsent.SpeakerFeatureExtractor`.
 
     Examples
     --------
@@ -118,7 +122,7 @@ class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     @reports_fit()
     def fit(self, X: Any, y: Any = None) -> FrameStatistics:
-        """Remember the number of bins; nothing is learned.
+        """Remember the number of bins and what recordings are like; nothing else is learned.
 
         Parameters
         ----------
@@ -130,7 +134,7 @@ class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         -------
         self
         """
-        check_frames(self, X, reset=True)
+        self.domain_ = learn_domain(check_frames(self, X, reset=True))
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -146,7 +150,9 @@ class FrameStatistics(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             All means, then all standard deviations.
         """
         check_is_fitted(self)
-        return np.stack([pool_statistics(u) for u in check_frames(self, X, reset=False)])
+        frames = check_frames(self, X, reset=False)
+        warn_outside(self.domain_, frames)
+        return np.stack([pool_statistics(utterance) for utterance in frames])
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the statistics: ``mean_b0`` … ``std_b79``.

@@ -125,5 +125,8 @@ def _values(frames: UtteranceFrames) -> dict[str, Any]:
 
 
 def _span(low: float, high: float, scale: float) -> str:
-    texts = [f"{scale * value:.2g}" if scale * value < 10 else f"{scale * value:.0f}" for value in (low, high)]
+    texts = [
+        f"{scale * value:.2g}" if scale * value < 10 else f"{scale * value:.0f}"
+        for value in (low, high)
+    ]
     return texts[0] if texts[0] == texts[1] else " to ".join(texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,34 +26,41 @@ def rows_of_nan(frames: UtteranceFrames) -> NDArray[np.bool_]:
     return found
 
 
-def warn_without_speech(made: UtteranceFrames, frames: UtteranceFrames | None, why: str) -> None:
-    """Warn once about utterances that a step has made rows of NaN.
+def warn_without_speech(
+    found: NDArray[np.bool_],
+    frames: UtteranceFrames,
+    why: str,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Warn once about utterances that a step makes rows of NaN.
 
     Parameters
     ----------
-    made : UtteranceFrames
-        Output of the step.
-    frames : UtteranceFrames or None
-        Its input: rows that are NaN already were warned about. None is recordings.
+    found : ndarray of bool of shape (n,)
+        Which utterances; without any there is no warning.
+    frames : UtteranceFrames
+        All utterances.
     why : str
-        What is wrong with them, after "recordings".
+        What they are like, after "recordings".
+    names : sequence of str, optional
+        Of all utterances; by default their rows of X.
 
     Warns
     -----
     NoSpeechWarning
         It counts and names rows of X, copies of one recording once.
     """
-    found = rows_of_nan(made)
-    if frames is not None:
-        found &= ~rows_of_nan(frames)
     if not found.any():
         return
-    numbers = row_numbers(made)
-    rows = np.unique(numbers[found])
-    names = ", ".join(map(str, rows[:_SHOWN].tolist())) + (", ..." if len(rows) > _SHOWN else "")
+    rows = row_numbers(frames)
+    # The first copy of each recording names it.
+    first = {int(rows[i]): i for i in np.flatnonzero(found)[::-1]}
+    shown = [f"row {row}" if names is None else names[first[row]] for row in sorted(first)]
+    if len(shown) > _SHOWN:
+        shown = [*shown[:_SHOWN], f"{len(shown) - _SHOWN} more"]
     warnings.warn(
-        f"{len(rows)} of {len(np.unique(numbers))} recordings {why}; nobody speaks there, so that "
-        f"nothing can be said about them and their rows are NaN: {'row' if len(rows) == 1 else 'rows'} {names}.",
+        f"{len(first)} of {len(np.unique(rows))} recordings {why}. Nothing can be said about them, "
+        f"so that their rows are NaN: {', '.join(shown)}.",
         NoSpeechWarning,
         stacklevel=5,
     )

@@ -479,8 +479,10 @@ class VoiceActivityDetector(FramesTransformer):
 
     def _finish(self, made: UtteranceFrames, rows: AudioRows) -> UtteranceFrames:
         made = super()._finish(made, rows)
-        warn_without_speech(made, rows.frames, "hold no speech")
-        share = np.where(rows_of_nan(made), np.nan, made.lengths / rows.frames.lengths)
+        nothing = rows_of_nan(made)
+        found = nothing & ~rows_of_nan(rows.frames)
+        warn_without_speech(found, made, "hold no speech")
+        share = np.where(nothing, np.nan, made.lengths / rows.frames.lengths)
         made = made.with_metadata(speech=share)
         made.frame_settings["vad"] = self.method
         return made
