@@ -234,9 +234,8 @@ class MelFilterBank(FramesTransformer):
     def _measured(self, frames: UtteranceFrames) -> UtteranceFrames:
         """Frames with the duration (s) and the band limit (Hz) of each recording."""
         settings, function = band_limits(frames.frame_settings)
-        progress = {"n_jobs": self.n_jobs, "verbose": 0}
         made, _ = check_store(self.memory).compute(
-            "band", settings, FrameRows(frames), function, frames=False, **progress
+            "band", settings, FrameRows(frames), function, frames=False, n_jobs=self.n_jobs
         )
         assert made is not None
         band_limit = made.base[made.starts][:, 0]

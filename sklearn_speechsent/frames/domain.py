@@ -21,7 +21,7 @@ class _Property:
 
     #: Factor by which a value may lie outside of the range of fit.
     factor: float
-    #: What is said about recordings outside, with and without a range of values.
+    #: What is said about recordings, with a place for one value or a range.
     text: str
     #: Multiplies values into the unit of the text.
     scale: float = 1.0
@@ -41,7 +41,7 @@ class DomainWarning(UserWarning):
 
 
 def learn_domain(frames: UtteranceFrames, known: Domain | None = None) -> Domain:
-    """Range of each property of the recordings that a model is fitted on.
+    """Find the range of each property of the recordings that a model is fitted on.
 
     Parameters
     ----------
@@ -125,8 +125,6 @@ def _values(frames: UtteranceFrames) -> dict[str, Any]:
 
 
 def _span(low: float, high: float, scale: float) -> str:
-    texts = [
-        f"{scale * value:.2g}" if scale * value < 10 else f"{scale * value:.0f}"
-        for value in (low, high)
-    ]
+    values = (scale * low, scale * high)
+    texts = [f"{value:.2g}" if value < 10 else f"{value:.0f}" for value in values]
     return texts[0] if texts[0] == texts[1] else " to ".join(texts)

@@ -119,8 +119,8 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         Values of the speaker embedding that came with the frames, 0 without.
     domain_ : dict of str to (float, float)
         Lowest and highest ``band_limit`` (Hz), ``duration`` (s) and share of ``speech`` of the
-        recordings in ``fit``. ``transform`` gives a :class:`~sklearn_speechsent.frames.DomainWarning`
-        about others when it pools.
+        recordings in ``fit``. When it pools, ``transform`` gives a
+        :class:`~sklearn_speechsent.frames.DomainWarning` about others.
     n_features_in_ : int
         Mel bins.
 
