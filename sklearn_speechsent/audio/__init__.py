@@ -5,6 +5,7 @@ from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
     RecordingError,
+    SilentRecordingError,
     as_recordings,
 )
 from sklearn_speechsent.audio.samples import duration, probe, read, read_blocks
@@ -20,6 +21,7 @@ __all__ = [
     "MissingRecordingError",
     "Recording",
     "RecordingError",
+    "SilentRecordingError",
     "WaveformPerturbation",
     "as_recordings",
     "check_recordings",

@@ -31,6 +31,10 @@ class MissingRecordingError(RecordingError, FileNotFoundError):
     """A recording whose file does not exist."""
 
 
+class SilentRecordingError(RecordingError):
+    """A recording without any sound: not a bad file, but nothing can be said about it."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """One row of X.

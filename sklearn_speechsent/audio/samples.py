@@ -21,7 +21,7 @@ from sklearn_speechsent.audio import io
 from sklearn_speechsent.audio.channels import ChannelPowers
 from sklearn_speechsent.audio.extent import Extent
 from sklearn_speechsent.audio.names import printable
-from sklearn_speechsent.audio.recording import Recording
+from sklearn_speechsent.audio.recording import Recording, SilentRecordingError
 
 #: One step of a 32-bit recording: samples with a smaller range are digital silence.
 _SILENCE = 2.0**-31
@@ -275,7 +275,9 @@ def _mixed_down(
             f"column 'channel', 0 to {channels.n - 1}."
         )
     if highest - lowest < _SILENCE:
-        raise recording.error("it is silent from beginning to end. Leave it out.")
+        raise recording.error(
+            "it is silent from beginning to end. Leave it out.", SilentRecordingError
+        )
     if channels.same() and (recording.channel is not None or notes is not None):
         _remark(
             recording,

@@ -13,17 +13,21 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.compute import Function
+from sklearn_speechsent.utils.silence import digital_silence
 from sklearn_speechsent.utils.sklearn_compat import Interval
 
 #: Part of every cache key: increased when the same settings give other frames.
-_VERSION = 2
+_VERSION = 3
+#: Windows that are computed at a time: in double precision they take some megabytes.
+_BLOCK = 4096
 
 
-def window_means(frames: NDArray[Any], width: int) -> NDArray[np.float64]:
-    """Mean of every window of ``width`` frames.
+def window_means(frames: NDArray[Any], width: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Means of all windows of ``width`` frames, a block of them at a time.
 
     Parameters
     ----------
@@ -31,9 +35,11 @@ def window_means(frames: NDArray[Any], width: int) -> NDArray[np.float64]:
     width : int
         Window in frames, ``n_frames`` at most.
 
-    Returns
-    -------
-    ndarray of shape (n_frames - width + 1, ...)
+    Yields
+    ------
+    windows : slice
+        By their first frames.
+    means : ndarray of shape (n_windows, ...)
 
     Notes
     -----
@@ -41,29 +47,47 @@ def window_means(frames: NDArray[Any], width: int) -> NDArray[np.float64]:
     that up in float64 makes the cost independent of the window and agrees with the literal double
     loop to about 1e-13.
     """
-    sums = np.empty((len(frames) - width + 1, *frames.shape[1:]))
-    frames[:width].sum(axis=0, dtype=np.float64, out=sums[0, ...])
-    np.subtract(frames[width:], frames[:-width], dtype=np.float64, out=sums[1:])
-    steps = torch.from_numpy(sums)
-    torch.cumsum(steps, dim=0, out=steps)  # twice as fast as NumPy's along this axis
-    sums /= width
-    return sums
+    total = frames[:width].sum(axis=0, dtype=np.float64)
+    for first in range(0, len(frames) - width + 1, _BLOCK):
+        last = min(first + _BLOCK, len(frames) - width + 1)
+        sums = np.empty((last - first, *frames.shape[1:]))
+        sums[0] = total
+        if first:
+            sums[0] += np.subtract(frames[first + width - 1], frames[first - 1], dtype=np.float64)
+        entering, leaving = frames[first + width : last + width - 1], frames[first : last - 1]
+        np.subtract(entering, leaving, dtype=np.float64, out=sums[1:])
+        steps = torch.from_numpy(sums)
+        torch.cumsum(steps, dim=0, out=steps)  # twice as fast as NumPy's along this axis
+        total = sums[-1].copy()
+        yield slice(first, last), sums / width
 
 
-def _without_means(utterances: Iterable[NDArray[Any]], width: int | None) -> Iterator[NDArray[Any]]:
+def _without_means(
+    utterances: Iterable[NDArray[Any]], width: int | None, log_mel: bool
+) -> Iterator[NDArray[Any]]:
     """Frames of each utterance without their means, in float32 at least.
 
     The window is centred, and shifted inward at the edges, which share the first and last mean.
     """
     for utterance in utterances:
-        out = np.empty(utterance.shape, np.result_type(utterance, np.float32))
+        out_type = np.result_type(utterance, np.float32)
+        silent = digital_silence(utterance) if log_mel else np.zeros(1, dtype=bool)
+        if silent.all():
+            yield np.full((1, *utterance.shape[1:]), np.nan, out_type)
+            continue
+        if silent.any():
+            utterance = utterance[~silent]
+        out = np.empty(utterance.shape, out_type)
         length = min(width or len(utterance), len(utterance))
-        means = window_means(utterance, length).astype(out.dtype, copy=False)
-        first = length // 2
-        last = first + len(means)
-        np.subtract(utterance[:first], means[0], out=out[:first])
-        np.subtract(utterance[first:last], means, out=out[first:last])
-        np.subtract(utterance[last:], means[-1], out=out[last:])
+        half, n_windows = length // 2, len(utterance) - length + 1
+        for windows, means in window_means(utterance, length):
+            means = means.astype(out_type, copy=False)
+            if windows.start == 0:
+                np.subtract(utterance[:half], means[0], out=out[:half])
+            rows = slice(half + windows.start, half + windows.stop)
+            np.subtract(utterance[rows], means, out=out[rows])
+            if windows.stop == n_windows:
+                np.subtract(utterance[rows.stop :], means[-1], out=out[rows.stop :])
         yield out
 
 
@@ -72,6 +96,10 @@ class SlidingCMN(FramesTransformer):
 
     What is constant over a few seconds is the channel, the microphone and the loudness, not the
     affect. The name comes from cepstra, for which the method was made; here it works on MFB.
+
+    Frames of digital silence, as :class:`~sklearn_speechsent.MelFilterBank` makes them of zeros,
+    lie far below the noise of any microphone: they count in no mean and are left out. An utterance
+    of nothing else becomes a single frame of NaN.
 
     X is :class:`~sklearn_speechsent.UtteranceFrames`, a sequence of (n_frames, n_bins), or an
     array-like of shape (n, n_frames), whose rows are utterances of one bin. Nothing is learned.
@@ -133,21 +161,33 @@ class SlidingCMN(FramesTransformer):
         return FrameRows(check_frames(self, X, reset=reset, bins=True))
 
     def _settings(self, rows: FrameRows) -> dict[str, Any]:
-        return {"version": _VERSION, "width": self._width(rows)}
+        return {"version": _VERSION, **self._arguments(rows)}
 
     def _function(self, rows: FrameRows) -> Function:
-        return partial(_without_means, width=self._width(rows))
+        return partial(_without_means, **self._arguments(rows))
 
-    def _lengths(self, rows: FrameRows) -> NDArray[np.int64]:
-        return rows.frames.lengths
+    def _lengths(self, rows: FrameRows) -> NDArray[np.int64] | None:
+        frames = rows.frames
+        if not _log_mel(frames):
+            return frames.lengths
+        if not isinstance(frames.base, np.ndarray):  # what lies in files is not read for this
+            return None
+        return np.array([max(1, np.sum(~digital_silence(utterance))) for utterance in frames])
 
     def _finish(self, made: UtteranceFrames, rows: FrameRows) -> UtteranceFrames:
         made = super()._finish(made, rows)
+        found = rows_of_nan(made) & ~rows_of_nan(rows.frames)
+        warn_without_speech(found, made, "hold digital silence only")
         made.frame_settings["cmn"] = "utterance" if self.window is None else float(self.window)
         return made
 
-    def _width(self, rows: FrameRows) -> int | None:
-        """Window in frames; None is the utterance."""
-        if self.window is None:
-            return None
-        return max(1, round(self.window / rows.frames.frame_shift))
+    def _arguments(self, rows: FrameRows) -> dict[str, Any]:
+        """Window in frames, of which None is the utterance, and whether zeros lie at a floor."""
+        width = self.window and max(1, round(self.window / rows.frames.frame_shift))
+        return {"width": width, "log_mel": _log_mel(rows.frames)}
+
+
+def _log_mel(frames: UtteranceFrames) -> bool:
+    """Whether frames are log-mel energies before any normalisation, with a floor for zeros."""
+    settings = frames.frame_settings
+    return "n_mels" in settings and settings.get("cmn") is None

@@ -16,9 +16,11 @@ from sklearn_speechsent import audio
 from sklearn_speechsent.audio import Recording
 from sklearn_speechsent.audio.recording import is_waveform_table, validated_waveforms
 from sklearn_speechsent.features._kaldi import log_mel_energies
+from sklearn_speechsent.features.band_limit import band_limits
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer, bin_names
 from sklearn_speechsent.frames import UtteranceFrames
-from sklearn_speechsent.store import RecordingRows
+from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
+from sklearn_speechsent.store import FrameRows, RecordingRows
 from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 from sklearn_speechsent.utils.threads import torch_threads
@@ -41,6 +43,8 @@ def _extract(
                     "it is shorter than one frame after resampling. Leave it out."
                 )
             yield frames
+        except audio.SilentRecordingError:
+            yield np.full((1, arguments["n_mels"]), np.nan, arguments["dtype"])
         except audio.RecordingError as exception:
             yield exception
 
@@ -213,16 +217,32 @@ class MelFilterBank(FramesTransformer):
             audio.raise_for_bad_recordings(bad, len(rows))
         if bad:
             done = "left out" if self.on_error == "skip" else "kept as NaN"
-            shown = "\n  ".join(map(str, bad[:5]))
-            warnings.warn(
-                f"{len(bad)} of {len(rows)} recordings were {done}:\n  {shown}", stacklevel=4
-            )
+            # Copies of one recording share its row.
+            first = list({problem.row: problem for problem in reversed(bad)}.values())[::-1]
+            shown = "\n  ".join(map(str, first[:5]))
+            n = rows.metadata()["row"].nunique()
+            warnings.warn(f"{len(first)} of {n} recordings were {done}:\n  {shown}", stacklevel=4)
         assert frames is not None
         frames.frame_settings.update(self._frame_settings())
-        metadata = rows.metadata()
+        made = np.arange(len(rows))
         if len(frames) < len(rows):
-            metadata = metadata[~np.isin(np.arange(len(rows)), sorted(failed))]
-        return frames.with_metadata(metadata)
+            made = np.setdiff1d(made, sorted(failed))
+        frames = self._measured(frames.with_metadata(rows.metadata().iloc[made]))
+        silent = rows_of_nan(frames) & ~np.isin(made, sorted(failed))
+        names = [str(recording) for recording in rows.take(made.tolist())]
+        warn_without_speech(silent, frames, "are silent from beginning to end", names)
+        return frames
+
+    def _measured(self, frames: UtteranceFrames) -> UtteranceFrames:
+        """Frames with the duration (s) and the band limit (Hz) of each recording."""
+        settings, function = band_limits(frames.frame_settings)
+        made, _ = self._store.compute(
+            "band", settings, FrameRows(frames), function, frames=False, n_jobs=self.n_jobs
+        )
+        assert made is not None
+        band_limit = made.base[made.starts][:, 0]
+        duration = np.where(np.isnan(band_limit), np.nan, frames.lengths * frames.frame_shift)
+        return frames.with_metadata(duration=duration, band_limit=band_limit)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the mel bins: ``mel00`` and so on.

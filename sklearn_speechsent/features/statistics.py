@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features.base import as_table
+from sklearn_speechsent.frames.domain import learn_domain, warn_outside
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.estimators import EstimatorMixin
@@ -280,6 +281,9 @@ class FrameStatistics(EstimatorMixin, TransformerMixin, BaseEstimator):
     ----------
     n_features_in_ : int
         Bins.
+    domain_ : dict of str to (float, float)
+        What the recordings in ``fit`` were like, see
+        :class:`~sklearn_speechsent.SpeakerFeatureExtractor`.
 
     Examples
     --------
@@ -291,7 +295,7 @@ class FrameStatistics(EstimatorMixin, TransformerMixin, BaseEstimator):
 
     @reports_fit()
     def fit(self, X: Any, y: Any = None) -> FrameStatistics:
-        """Remember the number of bins; nothing is learned.
+        """Remember the number of bins and what recordings are like; nothing else is learned.
 
         Parameters
         ----------
@@ -303,7 +307,7 @@ class FrameStatistics(EstimatorMixin, TransformerMixin, BaseEstimator):
         -------
         self
         """
-        check_frames(self, X, reset=True)
+        self.domain_ = learn_domain(check_frames(self, X, reset=True))
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -320,6 +324,7 @@ class FrameStatistics(EstimatorMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         frames = check_frames(self, X, reset=False)
+        warn_outside(self.domain_, frames)
         return as_table(self, np.stack([pool_statistics(u) for u in frames]), frames)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:

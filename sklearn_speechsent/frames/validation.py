@@ -187,3 +187,26 @@ def sums_of(frames: UtteranceFrames) -> NDArray[np.float64]:
     if frames.embeddings is not None:
         sums += frames.embeddings.sum(axis=1)
     return sums
+
+
+def row_numbers(frames: UtteranceFrames) -> NDArray[np.int64]:
+    """Row of X that messages name for each utterance, shape (n,); copies of a recording share one.
+
+    Parameters
+    ----------
+    frames : UtteranceFrames
+
+    Returns
+    -------
+    ndarray of int of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frames = UtteranceFrames.from_arrays([np.zeros((3, 2)), np.ones((5, 2))])
+    >>> row_numbers(frames), row_numbers(frames.with_metadata(row=[7, 7]))
+    (array([0, 1]), array([7, 7]))
+    """
+    if frames.metadata is None or "row" not in frames.metadata:
+        return np.arange(len(frames))
+    return frames.metadata["row"].to_numpy()

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch.utils.data import DataLoader
 
 from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames.domain import learn_domain
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.metrics.levels import (
     level_index,
@@ -342,6 +343,7 @@ class SpeechSentimentNet(UtteranceNet):
                 for values in (groups, sample_weight)
             )
         groups, weight = check_training_data(frames, y, groups, sample_weight)
+        self.domain_ = learn_domain(frames, None if reset else self.domain_)
         if reset:
             self._learn_levels(y, scale)
         if validation is not None:

@@ -129,6 +129,10 @@ frame_shape_ : tuple of int
     Shape of a frame.
 embedding_size_ : int
     Values of the embedding that comes with each utterance; 0 for none.
+domain_ : dict of str to (float, float)
+    Lowest and highest ``band_limit`` (Hz), ``duration`` (s) and share of ``speech`` of the
+    recordings in ``fit``. Predictions for others give a
+    :class:`~sklearn_speechsent.frames.DomainWarning`.
 prior_ratio_ : ndarray of shape (n_levels,)
     Natural divided by sampled frequency of each level; only with an ordinal head.
 """

@@ -30,6 +30,7 @@ from sklearn_speechsent.features.statistics import (
     pool_pieces,
 )
 from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.frames.domain import learn_domain, warn_outside
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import SpeakerWeights, load_into
 from sklearn_speechsent.store import FrameRows
@@ -138,6 +139,10 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         Name, checksum, architecture and frame settings of the weights, without their tensors.
     embedding_size_ : int
         Values of the speaker embedding that came with the frames, 0 without.
+    domain_ : dict of str to (float, float)
+        Lowest and highest ``band_limit`` (Hz), ``duration`` (s) and share of ``speech`` of the
+        recordings in ``fit``. When it pools, ``transform`` gives a
+        :class:`~sklearn_speechsent.frames.DomainWarning` about others.
     n_features_in_ : int
         Mel bins.
 
@@ -216,6 +221,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         if self.pooling == "stats":
             self._divisions()
         self.embedding_size_ = _embedding_size(rows.frames)
+        self.domain_ = learn_domain(rows.frames)
         return rows
 
     def _build(self, weights: SpeakerWeights) -> SpeakerBlocks:
@@ -236,6 +242,8 @@ class SpeakerFeatureExtractor(FrozenTransformer):
                 f"X has embeddings of {_embedding_size(rows.frames)} values per utterance, but "
                 f"SpeakerFeatureExtractor is expecting {self.embedding_size_}."
             )
+        if self.pooling is not None:  # maps go to a network, which looks itself
+            warn_outside(self.domain_, rows.frames)
         return rows
 
     def _settings(self, rows: FrameRows) -> dict[str, Any]:

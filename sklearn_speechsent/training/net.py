@@ -19,6 +19,7 @@ from skorch.callbacks import LRScheduler
 from skorch.utils import get_map_location, to_device
 
 from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.frames.domain import Domain, warn_outside
 from sklearn_speechsent.frames.validation import check_frames, sums_of
 from sklearn_speechsent.nn import SpecAugment
 from sklearn_speechsent.training.batch_norm import average_statistics
@@ -76,6 +77,8 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
 
     #: Set during a fit only; a class attribute, so that it is None otherwise.
     _run_: TrainingRun | None = None
+    #: What the recordings in ``fit`` were like, where a subclass learns that.
+    domain_: Domain = {}
 
     # -- batches and losses ----------------------------------------------------------------------
 
@@ -354,6 +357,7 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         """
         check_is_fitted(self)
         frames = self._check_utterances(X, reset=False)
+        warn_outside(self.domain_, frames)
         sums = sums_of(frames)
         bad = self._without_outputs(frames, sums)
         # Without a usable row one is computed all the same, to learn the shape of the outputs.

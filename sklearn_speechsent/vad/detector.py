@@ -19,6 +19,7 @@ from sklearn_speechsent.audio import Recording, as_recordings
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.features.mel import MelFilterBank
 from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.frames.validation import check_frames, holds_recordings, unusable
 from sklearn_speechsent.pretrained import (
     build_vad,
@@ -38,6 +39,7 @@ from sklearn_speechsent.utils.sklearn_compat import (
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utils.validation import new_generator
 from sklearn_speechsent.vad.fitting import FrameChunks, check_masks, train_on_frames
+from sklearn_speechsent.vad.presence import holds_speech
 from sklearn_speechsent.vad.scores import (
     energy_scores,
     load_silero,
@@ -307,7 +309,8 @@ class VoiceActivityDetector(FramesTransformer):
         rows = self._rows(X, reset=False)
         if rows.recordings is not None:
             rows.check_alignment()
-        return segment_table(self._speech(rows), rows.frames, rows.recordings)
+        masks, _ = self._speech(rows)
+        return segment_table(masks, rows.frames, rows.recordings)
 
     def save_weights(self, path: str | os.PathLike[str], **extra: Any) -> Path:
         """Write the U-net to a file that is taken as ``weights=``.
@@ -452,16 +455,24 @@ class VoiceActivityDetector(FramesTransformer):
             for row, length in enumerate(frames.lengths.tolist())
         ]
 
-    def _speech(self, rows: AudioRows) -> list[NDArray[np.bool_]]:
-        """Mask of speech of each utterance; nothing is speech in those of NaN."""
+    def _speech(self, rows: AudioRows) -> tuple[list[NDArray[np.bool_]], NDArray[np.bool_]]:
+        """Mask of speech of each utterance, and in which ones somebody speaks at all.
+
+        Nothing is speech in those of NaN, which are left as they are.
+        """
         threshold, hysteresis = self._limits()
         hangover = round(self.hangover / rows.frames.frame_shift)
-        return [
-            np.zeros(len(scores), dtype=bool)
-            if np.isnan(scores).any()
-            else smooth(scores, threshold=threshold, hysteresis=hysteresis, hangover=hangover)
-            for scores in self._scores(rows)
+        found = self._scores(rows)
+        somebody = np.ones(len(found), dtype=bool)
+        if self.method == "unet":
+            somebody = holds_speech(self.network_, rows.frames, found, self.n_jobs, threshold)
+        masks = [
+            smooth(scores, threshold=threshold, hysteresis=hysteresis, hangover=hangover)
+            if speaks and not np.isnan(scores).any()
+            else np.zeros(len(scores), dtype=bool)
+            for scores, speaks in zip(found, somebody, strict=True)
         ]
+        return masks, somebody
 
     # -- frames of speech ----------------------------------------------------------------------
 
@@ -486,11 +497,20 @@ class VoiceActivityDetector(FramesTransformer):
 
     def _speech_frames(self, rows: AudioRows) -> Iterator[NDArray[Any]]:
         minimum = max(round(self.min_duration / rows.frames.frame_shift), 1)
-        for utterance, mask in zip(rows.frames, self._speech(rows), strict=True):
-            yield utterance[mask] if mask.sum() >= minimum else utterance
+        for utterance, mask, speaks in zip(rows.frames, *self._speech(rows), strict=True):
+            if speaks:
+                yield utterance[mask] if mask.sum() >= minimum else utterance
+            else:
+                kind = np.result_type(utterance, np.float16)  # whole numbers have no NaN
+                yield np.full((1, *utterance.shape[1:]), np.nan, kind)
 
     def _finish(self, made: UtteranceFrames, rows: AudioRows) -> UtteranceFrames:
         made = super()._finish(made, rows)
+        nothing = rows_of_nan(made)
+        found = nothing & ~rows_of_nan(rows.frames)
+        warn_without_speech(found, made, "hold no speech")
+        share = np.where(nothing, np.nan, made.lengths / rows.frames.lengths)
+        made = made.with_metadata(speech=share)
         made.frame_settings["vad"] = self.method
         return made
 

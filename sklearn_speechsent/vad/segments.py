@@ -16,6 +16,20 @@ from sklearn_speechsent.frames.container import UtteranceFrames
 _MEDIAN = 11
 
 
+def without_clicks(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Median-filtered scores.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_frames,)
+
+    Returns
+    -------
+    ndarray of shape (n_frames,)
+    """
+    return ndimage.median_filter(scores, size=_MEDIAN, mode="nearest")
+
+
 def smooth(
     scores: NDArray[np.floating], *, threshold: float, hysteresis: float, hangover: int
 ) -> NDArray[np.bool_]:
@@ -36,7 +50,7 @@ def smooth(
     -------
     ndarray of bool of shape (n_frames,)
     """
-    filtered = ndimage.median_filter(scores, size=_MEDIAN, mode="nearest")
+    filtered = without_clicks(scores)
     runs, n_runs = ndimage.label(filtered > threshold - hysteresis)
     reached = np.zeros(n_runs + 1, dtype=bool)
     reached[runs[filtered > threshold]] = True

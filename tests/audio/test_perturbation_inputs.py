@@ -90,10 +90,10 @@ def test_too_short_copies_name_the_recording_and_the_speed(rng):
 
 
 def test_errors_of_decoding_name_the_row(tmp_path, speech):
-    silent = tmp_path / "silent.wav"
-    soundfile.write(silent, np.zeros(RATE), RATE)
-    with pytest.raises(RecordingError, match=r"^row 1 \(.*silent.wav\): it is silent"):
-        WaveformPerturbation(quick()).fit([speech.data[0], silent], [0, 1])
+    bad = tmp_path / "bad.wav"
+    soundfile.write(bad, np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    with pytest.raises(RecordingError, match=r"^row 1 \(.*bad.wav\): sample 0 is nan"):
+        WaveformPerturbation(quick()).fit([speech.data[0], bad], [0, 1])
 
 
 @pytest.mark.parametrize(

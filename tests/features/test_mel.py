@@ -273,11 +273,11 @@ def test_a_damaged_entry_is_computed_again(wavs, tmp_path, decoded, damage):
 
 
 def test_errors_are_not_cached(tmp_path, wavs):
-    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    soundfile.write(tmp_path / "bad.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
     bank = MelFilterBank(memory=tmp_path / "cache")
     for _ in range(2):
-        with pytest.raises(audio.RecordingError, match=r"silent\.wav"):
-            bank.fit_transform([wavs[0], tmp_path / "silent.wav"])
+        with pytest.raises(audio.RecordingError, match=r"bad\.wav"):
+            bank.fit_transform([wavs[0], tmp_path / "bad.wav"])
 
 
 def _fill(paths, folder, results):

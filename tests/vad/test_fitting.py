@@ -227,6 +227,7 @@ def test_labels_do_not_train(loud, path, y):
     assert not hasattr(detector, "loss_curve_")
 
 
+@pytest.mark.usefixtures("somebody_speaks")  # in noise
 def test_labels_of_a_pipeline_do_not_train(rng):
     waves = [rng.standard_normal(16000) * 0.1 for _ in range(6)]
     pipeline = make_pipeline(
@@ -275,6 +276,7 @@ def test_only_the_u_net_learns_from_masks(loud):
         VoiceActivityDetector("energy").fit(frames, masks=masks)
 
 
+@pytest.mark.usefixtures("somebody_speaks")  # in noise
 def test_recordings_with_masks(path, rng):
     waves = [rng.standard_normal(n) for n in (16000, 8000)]
     lengths = [98, 48]

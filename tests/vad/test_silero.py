@@ -134,7 +134,7 @@ def test_a_front_end_may_remove_the_loudness(silero, waves):
 
 
 def test_rows_that_cannot_be_read(silero, waves):
-    X = [np.zeros(RATE), waves[0]]
+    X = [np.full(RATE, np.nan), waves[0]]
     detector = VoiceActivityDetector("silero", frontend=MelFilterBank(on_error="nan"))
     with pytest.warns(UserWarning, match="kept as NaN"):
         kept = detector.fit_transform(X)

@@ -1,0 +1,65 @@
+"""Band limit of recordings, measured from their log-mel frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_speechsent.store.compute import Function
+from sklearn_speechsent.utils.silence import digital_silence
+
+#: Part of every cache key: increased when the same frames give another limit.
+_VERSION = 1
+#: Frames that are looked at, evenly spaced, and dB below the loudest in which they are loud.
+_FRAMES, _LOUD = 3000, 15.0
+#: dB that a band lies below the strongest band of its frame, at most, in one frame of twenty.
+_DEPTH = 20.0
+
+
+def band_limits(frame_settings: Mapping[str, Any]) -> tuple[dict[str, Any], Function]:
+    """Step that finds the highest frequency at which recordings hold sound.
+
+    Parameters
+    ----------
+    frame_settings : mapping
+        Of log-mel frames: ``n_mels``, ``low_freq`` and ``high_freq``.
+
+    Returns
+    -------
+    settings : dict
+        On which results depend, next to the frames.
+    function : callable
+        Gives an array of shape (1, 1) for each utterance, in Hz; NaN for one of NaN.
+
+    Notes
+    -----
+    Hissing sounds of speech have most of their energy at the top, and are not much fainter than
+    vowels. So a band counts as used if in one of twenty loud frames it lies at most 20 dB below
+    the strongest band of that frame. Steady noise above a telephone's band lies lower than that in
+    loud frames.
+    """
+    settings = {name: frame_settings[name] for name in ("n_mels", "low_freq", "high_freq")}
+    low, high = (np.log1p(settings[name] / 700.0) for name in ("low_freq", "high_freq"))
+    centres = 700.0 * np.expm1(np.linspace(low, high, settings["n_mels"] + 2)[1:-1])
+    return {"version": _VERSION, **settings}, partial(_limits, centres=centres)
+
+
+def _limits(
+    utterances: Iterable[NDArray[Any]], centres: NDArray[np.float64]
+) -> Iterator[NDArray[np.float64]]:
+    for utterance in utterances:
+        spectra = utterance[:: -(-len(utterance) // _FRAMES)].astype(np.float64)
+        spectra = 10 / np.log(10) * spectra[~digital_silence(spectra)]
+        if not np.isfinite(spectra).all() or not len(spectra):
+            yield np.full((1, 1), np.nan)
+            continue
+        strongest = spectra.max(axis=1)
+        n_loudest = max(1, min(len(strongest) // 20, 100))  # pauses may be long
+        limit = np.partition(strongest, -n_loudest)[-n_loudest] - _LOUD
+        depths = spectra[strongest > limit] - strongest[strongest > limit, None]
+        depths = np.percentile(depths, 95, axis=0)
+        yield centres[[[np.flatnonzero(depths >= -_DEPTH)[-1]]]]

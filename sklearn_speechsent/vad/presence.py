@@ -1,0 +1,91 @@
+"""Recordings in which nobody speaks, told from those with little or unusual speech."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_speechsent.frames.container import UtteranceFrames
+from sklearn_speechsent.nn import SpeechUNet
+from sklearn_speechsent.vad.scores import unet_scores
+from sklearn_speechsent.vad.segments import without_clicks
+
+#: Probability that speech reaches somewhere, and share of the bands by which a voice that is
+#: shouted is lowered to where the network knows voices.
+_REACHED, _LOWERED = 0.5, 0.075
+#: Frames over which spectra are averaged, and nepers by which those of speech differ from each
+#: other, in the mean over the bands. With 10 dB of pink noise recordings of RAVDESS and LibriSpeech
+#: have 0.67 and more; noise, hum and tones have 0.3 and less.
+_AVERAGED, _MOVED = 9, 0.45
+#: Frames of an utterance that are looked at, evenly spaced: enough, and little memory.
+_LOOKED_AT = 3000
+
+
+def holds_speech(
+    network: SpeechUNet,
+    frames: UtteranceFrames,
+    scores: list[NDArray[np.float32]],
+    n_jobs: int | None,
+    threshold: float,
+) -> NDArray[np.bool_]:
+    """Tell in which utterances somebody speaks.
+
+    Parameters
+    ----------
+    network : SpeechUNet
+        In eval mode.
+    frames : UtteranceFrames
+        Log-mel frames.
+    scores : list of ndarray of shape (n_frames_i,)
+        Probabilities that the network gives them; NaN for utterances of NaN.
+    n_jobs : int or None
+        Threads of torch.
+    threshold : float
+        Probability that speech has to reach.
+
+    Returns
+    -------
+    ndarray of bool of shape (n,)
+        True for utterances of NaN, about which there is nothing to find out.
+
+    Notes
+    -----
+    Somebody speaks if the probability reaches one half (or ``threshold``, if that is lower), and
+    if the spectrum of these frames moves: hum and tones sound like a voice to the network, and
+    stand still. Shouted voices lie above those that it was trained on: what does not reach one
+    half is scored again, lowered by some bands.
+    """
+    limit = min(_REACHED, threshold)
+    heard = [without_clicks(values) for values in scores]
+    doubtful = np.flatnonzero([not (values >= limit).any() for values in heard])
+    doubtful = doubtful[[np.isfinite(heard[row]).all() for row in doubtful]]
+    if len(doubtful):
+        lowered = _lowered(frames[doubtful])
+        again = unet_scores(network, lowered, np.arange(len(doubtful)), n_jobs)
+        for number, row in enumerate(doubtful.tolist()):
+            heard[row] = without_clicks(again[number])
+    return np.array(
+        [
+            np.isnan(values).any() or _moves(utterance, values >= limit)
+            for utterance, values in zip(frames, heard, strict=True)
+        ]
+    )
+
+
+def _lowered(frames: UtteranceFrames) -> UtteranceFrames:
+    """Frames whose spectra are shifted down, the highest band repeated."""
+    n_bands = frames.frame_shape[0]
+    bands = np.minimum(np.arange(n_bands) + max(1, round(_LOWERED * n_bands)), n_bands - 1)
+    return frames.with_frames([utterance[:, bands] for utterance in frames])
+
+
+def _moves(utterance: NDArray[np.floating], speech: NDArray[np.bool_]) -> bool:
+    """Whether the spectrum moves, whatever its loudness does, in frames that may be speech."""
+    found = np.flatnonzero(speech)
+    if not len(found):
+        return False
+    found = found[:: -(-len(found) // _LOOKED_AT)]
+    around = found[:, None] + np.arange(_AVERAGED) - _AVERAGED // 2
+    spectra = utterance[around.clip(0, len(utterance) - 1)].mean(axis=1, dtype=np.float32)
+    spectra -= spectra.mean(axis=1, keepdims=True)
+    return bool(spectra.std(axis=0, dtype=np.float64).mean() >= _MOVED)
