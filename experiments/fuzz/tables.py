@@ -127,7 +127,8 @@ class TableChecks:
         if lines is None:
             return
         header, *records = lines
-        if len(found.data) + n_dropped != len(records):
+        n_empty = sum(not any(map(str.strip, record)) for record in records)
+        if not len(records) - n_empty <= len(found.data) + n_dropped <= len(records):
             raise Failed(
                 f"load_manifest: {len(found.data)} rows and {n_dropped} left out of {len(records)}"
             )
