@@ -5,10 +5,10 @@
 Recordings of the data home (synthetic ones if there is none) are written in every format that can
 be written and read, and mutated: fields of the header, sizes, bits, chunks, lengths. At least half
 of the mutants keep the bytes by which their format is recognised. Each is read between two good
-recordings, by check_recordings and by MelFilterBank under either on_error. A fifth of the mutants
-are tables instead: manifests, tables of segments and lists as X. All of it runs in processes with
-bounded memory and time. A crash, a hang, memory beyond the bound, a row too many or too few, other
-frames of a good row, an error of another kind or one that names no row is a failure.
+recordings, by check_recordings and by MelFilterBank under either on_error. For every four of them a
+table is mutated, too: a manifest, a table of segments, or a list as X. All of it runs in processes
+with bounded memory and time. A crash, a hang, memory beyond the bound, a row too many or too few,
+other frames of a good row, an error of another kind or one that names no row is a failure.
 
 Prints and writes the outcomes. The mutants that failed are written to FILE.failures; --only checks
 them again. Ends with status 1 if there is a failure.
@@ -26,8 +26,11 @@ import numpy as np
 
 from experiments._harness.command import make_parser
 from experiments._harness.tables import save, table_of
-from experiments.fuzz.child import mutants
+from experiments.fuzz.child import TABLES, mutants
 from experiments.fuzz.children import check_in_children
+
+#: Outcomes that the report lists; the others are counted, and FILE.json has all.
+_SHOWN = 40
 
 
 def report_of(results: list[dict[str, Any]]) -> list[str]:
@@ -52,8 +55,11 @@ def report_of(results: list[dict[str, Any]]) -> list[str]:
     totals = np.array([[int(cell) for cell in row[1:]] for row in rows]).sum(axis=0)
     rows.append(["all", *map(str, totals)])
     lines += table_of(columns, rows)
-    outcomes = Counter(result["outcome"] for result in results if "outcome" in result)
-    lines += table_of(["outcome", "mutants"], [[k, str(n)] for k, n in outcomes.most_common()])
+    outcomes = Counter(result["outcome"] for result in results if "outcome" in result).most_common()
+    rows = [[outcome, str(n)] for outcome, n in outcomes[:_SHOWN]]
+    if rest := outcomes[_SHOWN:]:
+        rows.append([f"{len(rest)} others", str(sum(n for _, n in rest))])
+    lines += table_of(["outcome", "mutants"], rows)
     failures = Counter(result["failure"] for result in results if "failure" in result)
     rows = []
     for failure, n in failures.most_common():
@@ -65,16 +71,14 @@ def report_of(results: list[dict[str, Any]]) -> list[str]:
 def _column(result: dict[str, Any]) -> str:
     if "failure" in result:
         return "failure"
-    outcome = result["outcome"]
-    return (
-        "error" if outcome.startswith("error") else outcome if outcome == "same frames" else "other"
-    )
+    outcome = str(result["outcome"]).partition(":")[0]
+    return outcome if outcome in ("same frames", "error") else "other"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check mutants, print, write; return 1 if one failed."""
     parser = make_parser(__doc__)
-    parser.add_argument("--n", type=int, default=2000, help="mutants (2000)")
+    parser.add_argument("--n", type=int, default=2000, help="mutated recordings (2000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, nargs="+", help="numbers of mutants, instead of --n")
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
@@ -84,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "experiments.fuzz.child", folder]
         command += [str(value) for value in (options.seed, options.memory, options.seconds)]
-        results = check_in_children(command, options.only or range(options.n), options.jobs)
+        numbers = options.only or range(options.n * TABLES // (TABLES - 1))
+        results = check_in_children(command, numbers, options.jobs)
         failed = [result for result in results if "failure" in result]
         make, failures = mutants(options.seed, Path(folder)), options.out.with_suffix(".failures")
         failures.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from experiments.fuzz.sources import load_voices
 from experiments.fuzz.tables import TableChecks
 
 #: One mutant in this many is a table.
-_TABLES = 5
+TABLES = 5
 
 
 def mutants(seed: int, folder: Path) -> Callable[[int], Mutant]:
@@ -33,7 +33,7 @@ def mutants(seed: int, folder: Path) -> Callable[[int], Mutant]:
     recordings = RecordingChecks(seed, folder, load_voices(folder))
     tables = TableChecks(seed, folder, recordings)
     return lambda number: (
-        recordings.make(number) if number % _TABLES else tables.make(number // _TABLES)
+        recordings.make(number) if number % TABLES else tables.make(number // TABLES)
     )
 
 
