@@ -1,0 +1,1 @@
+"""Mutated recordings and tables, in processes that may crash."""
