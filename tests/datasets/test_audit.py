@@ -197,7 +197,7 @@ def test_every_header_is_opened_once(write, monkeypatch):
         [segments(file, *[(k, k + 1, 0) for k in range(20)], speaker=file) for file in files]
     )
     opened = []
-    monkeypatch.setattr(io, "AudioFile", spy(io.AudioFile, opened))
+    monkeypatch.setattr(io, "open_audio", spy(io.open_audio, opened))
     rows, _ = audit_items(frame, corpus="mine", n_jobs=2)
     assert len(rows) == 40
     assert sorted(recording.source for recording in opened) == files
