@@ -36,7 +36,7 @@ _MATROSKA = b"\x1a\x45\xdf\xa3"
 _WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
 _WIDTHS |= {"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 #: Samples that are decoded and dropped after a seek, where frames depend on those before them.
-_WARM_UP = {"MP3": 4608}
+_WARM_UP = {"MP3": 16 * 1152}
 
 
 class _Sequential(soundfile.SoundFile):
@@ -102,11 +102,11 @@ class AudioFile:
         self._recording = recording
         self._stream: Any = stream
         stream.seek(0)
-        fixes = header.fixes
         if header.samples is not None and (recording.start or recording.stop is not None):
-            fixes = {}  # a decoder that does not know the number of samples cannot seek well
-        if fixes or header.end is not None:
-            self._stream = Corrected(stream, fixes, header.end)
+            # A decoder that does not know the number of samples cannot seek well.
+            header = replace(header, fixes={})
+        if header.corrects:
+            self._stream = Corrected(stream, header)
         self._file = _Sequential(self._stream)
         self.extent = self._measure(header)
 
