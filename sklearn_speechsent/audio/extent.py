@@ -61,7 +61,7 @@ class Extent:
             If the segment is not inside of the file, there is no such channel, the rate is not that
             of a recording, or the header tells that samples are missing.
         """
-        given = isinstance(recording.source, str) or recording.rate is not None
+        given = recording.is_file or recording.rate is not None
         if given and not RATES[0] <= self.rate <= RATES[1]:
             raise recording.error(
                 f"its rate is {self.rate} Hz, and recordings have {RATES[0]} to {RATES[1]} Hz. "

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
+from sklearn_speechsent.audio.mpeg import counting_frame
+
 #: Sizes that recorders and streams write before they know better: 0, or close to the largest.
 _UNFINISHED = 2**16
 #: First bytes of files.
@@ -40,6 +42,10 @@ class Promise:
         Corrections by position, with which a decoder reads all that is there.
     end : int or None
         Where the file ends for the decoder; None for its last byte.
+    start : int
+        Where the file begins for the decoder.
+    prefix : bytes
+        What the decoder has to read before that.
     """
 
     samples: int | None = None
@@ -49,23 +55,32 @@ class Promise:
     flaw: str = ""
     fixes: dict[int, bytes] = field(default_factory=dict)
     end: int | None = None
+    start: int = 0
+    prefix: bytes = b""
+
+    @property
+    def corrects(self) -> bool:
+        """Whether a decoder needs :class:`Corrected`."""
+        return bool(self.fixes or self.prefix or self.end is not None)
 
 
 class Corrected(io.RawIOBase):
-    """File with some bytes replaced and an end of its own, read only.
+    """File with what is corrected in a promise, read only.
 
     Parameters
     ----------
     file : binary file
         Closed with this one.
-    fixes : dict of int to bytes
-    end : int or None
+    promise : Promise
     """
 
-    def __init__(self, file: BinaryIO, fixes: dict[int, bytes], end: int | None) -> None:
+    def __init__(self, file: BinaryIO, promise: Promise) -> None:
         self._file = file
-        self._fixes = fixes
-        self._end = file.seek(0, io.SEEK_END) if end is None else end
+        self._prefix = promise.prefix
+        self._fixes = promise.fixes
+        self._shift = promise.start - len(promise.prefix)
+        end = file.seek(0, io.SEEK_END) if promise.end is None else promise.end
+        self._end = end - self._shift
         self._at = 0
 
     def readable(self) -> bool:
@@ -84,8 +99,10 @@ class Corrected(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         """Fill a buffer with what comes next, corrected."""
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        self._file.seek(self._at)
-        content = self._file.read(max(0, min(len(view), self._end - self._at)))
+        content = self._prefix[self._at : self._at + len(view)]
+        if not content:
+            self._file.seek(self._at + self._shift)
+            content = self._file.read(max(0, min(len(view), self._end - self._at)))
         view[: len(content)] = content
         for at, fix in self._fixes.items():
             for position, byte in enumerate(fix, start=at - self._at):
@@ -318,7 +335,8 @@ def _mpeg(file: BinaryIO, size: int, head: bytes) -> Promise:
     found = re.search(rb"Xing|Info", head[:48])
     counts = head[found.end() : found.end() + 12] if found else b""
     if len(counts) < 12 or not counts[3] & 1:
-        return Promise(exact=False)
+        prefix = counting_frame(file, start)
+        return Promise(exact=False, start=start if prefix else 0, prefix=prefix)
     if not counts[3] & 2:
         return Promise()
     end = start + int.from_bytes(counts[8:12], "big")

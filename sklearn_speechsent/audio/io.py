@@ -9,6 +9,8 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
+from io import BytesIO, FileIO
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,6 +18,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sklearn_speechsent.audio.extent import MISSING, Extent, more_than
+from sklearn_speechsent.audio.ffmpeg import FFmpegFile, open_ffmpeg
 from sklearn_speechsent.audio.headers import Corrected, Promise, has_second_flac, promise
 from sklearn_speechsent.audio.names import located
 from sklearn_speechsent.audio.recording import (
@@ -26,13 +29,14 @@ from sklearn_speechsent.audio.recording import (
 
 #: Values of all channels that are decoded at a time.
 BLOCK = 2**20
-#: Containers that libsndfile cannot open and FFmpeg can convert.
-_NEEDS_CONVERSION = {".m4a", ".aac", ".mp4", ".wma", ".webm", ".mkv", ".mov", ".avi", ".amr"}
+#: Containers that libsndfile cannot open and FFmpeg can.
+_NEEDS_FFMPEG = {".m4a", ".aac", ".mp4", ".wma", ".webm", ".mkv", ".mov", ".avi", ".amr", ".3gp"}
+_MATROSKA = b"\x1a\x45\xdf\xa3"
 #: Bytes of one sample, for the formats in which it is constant.
 _WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
 _WIDTHS |= {"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 #: Samples that are decoded and dropped after a seek, where frames depend on those before them.
-_WARM_UP = {"MP3": 4608}
+_WARM_UP = {"MP3": 16 * 1152}
 
 
 class _Sequential(soundfile.SoundFile):
@@ -45,42 +49,67 @@ class _Sequential(soundfile.SoundFile):
         return False
 
 
-class AudioFile:
-    """An open file of samples.
+def open_audio(recording: Recording) -> AudioFile | FFmpegFile:
+    """Open a recording of a file, or of the content of one.
 
     Parameters
     ----------
     recording : Recording
-        Of a file.
 
-    Attributes
-    ----------
-    extent : Extent
-        What the header tells.
+    Returns
+    -------
+    AudioFile or FFmpegFile
+        To be closed; has an ``extent`` and gives ``blocks``.
 
     Raises
     ------
     RecordingError
         If it cannot be opened as audio.
     """
+    stream, header = _open(recording), Promise()
+    try:
+        header = promise(stream)
+        return AudioFile(recording, stream, header)
+    except (soundfile.SoundFileError, TypeError, OSError) as exception:
+        # soundfile asks for more arguments (TypeError) where a suffix means: no header.
+        error = _not_audio(recording, stream, exception, header)
+        if not header.flaw and (header.size or 0) <= (header.present or 0):
+            file = open_ffmpeg(recording, stream)
+            if isinstance(file, FFmpegFile):
+                return file
+            error = file or error
+        stream.close()
+        raise error from exception
 
-    def __init__(self, recording: Recording) -> None:
+
+class AudioFile:
+    """An open file of samples.
+
+    Parameters
+    ----------
+    recording : Recording
+    stream : binary file
+        Closed with this one.
+    header : Promise
+
+    Attributes
+    ----------
+    extent : Extent
+        What the header tells.
+    """
+
+    def __init__(self, recording: Recording, stream: BinaryIO, header: Promise) -> None:
         self._recording = recording
-        header = Promise()
-        self._stream: Any = _open(recording)
-        try:
-            header = promise(self._stream)
-            self._stream.seek(0)
-            fixes = header.fixes
-            if header.samples is not None and (recording.start or recording.stop is not None):
-                fixes = {}  # a decoder that does not know the number of samples cannot seek well
-            if fixes or header.end is not None:
-                self._stream = Corrected(self._stream, fixes, header.end)
-            self._file = _Sequential(self._stream)
-        except (soundfile.SoundFileError, TypeError, OSError) as exception:
-            # soundfile asks for more arguments (TypeError) where a suffix means: no header.
-            self._stream.close()
-            raise _not_audio(recording, exception, header) from exception
+        self._stream: Any = stream
+        stream.seek(0)
+        if header.samples is not None and (recording.start or recording.stop is not None):
+            # A decoder that does not know the number of samples cannot seek well.
+            header = replace(header, fixes={})
+        if header.corrects:
+            self._stream = Corrected(stream, header)
+        # libsndfile reads a plain file itself, which is faster than through Python.
+        plain = isinstance(self._stream, FileIO)
+        self._file = _Sequential(stream.fileno() if plain else self._stream, closefd=False)
         self.extent = self._measure(header)
 
     def __enter__(self) -> AudioFile:
@@ -179,6 +208,8 @@ class AudioFile:
 
 def _open(recording: Recording) -> BinaryIO:
     """Open the file of a recording."""
+    if isinstance(recording.source, bytes):
+        return BytesIO(recording.source)
     path = located(str(recording.source))
     if os.path.isdir(path):
         raise recording.error("it is a directory. Pass the files in it.")
@@ -198,18 +229,26 @@ def _open(recording: Recording) -> BinaryIO:
     return file
 
 
-def _not_audio(recording: Recording, exception: Exception, header: Promise) -> RecordingError:
-    """Error that says why a decoder refuses a file."""
-    path = located(str(recording.source))
-    if os.path.getsize(path) == 0:
+def _not_audio(
+    recording: Recording, stream: BinaryIO, exception: Exception, header: Promise
+) -> RecordingError:
+    """Error that says why libsndfile refuses a file."""
+    stream.seek(0)
+    head = stream.read(12)
+    if not head:
         return recording.error("the file is empty (0 bytes).")
-    stem, suffix = os.path.splitext(os.path.basename(path))
+    name = os.path.basename(recording.source) if isinstance(recording.source, str) else "recording"
+    stem, suffix = os.path.splitext(name)
     if header.flaw:
         remedy = f"{header.flaw}. Get the whole file."
     elif (header.size or 0) > (header.present or 0):
         remedy = f"it holds {header.present} of {header.size} bytes. Get the whole file."
-    elif suffix.lower() in _NEEDS_CONVERSION:
+    elif suffix.lower() in _NEEDS_FFMPEG or head[4:8] == b"ftyp" or head[:4] == _MATROSKA:
         remedy = f"convert it first: ffmpeg -i {stem}{suffix} {stem}.wav"
+        if find_spec("av") is None:
+            remedy += ", or have it read: pip install sklearn-speechsent[av]"
+        else:
+            remedy = f"is it cut off or damaged? Get the whole file, or {remedy}"
     else:
         remedy = "wav, flac, ogg and mp3 files can be read; is it damaged or mislabelled?"
     why = getattr(exception, "error_string", exception)

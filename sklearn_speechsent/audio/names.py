@@ -36,6 +36,25 @@ def located(path: str) -> str:
     return path
 
 
+def is_name(content: bytes) -> bool:
+    r"""Whether bytes are the name of a file, rather than the content of one.
+
+    Parameters
+    ----------
+    content : bytes
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_name(b"/data/a.wav"), is_name(b"RIFF$\x00\x00\x00WAVE")
+    (True, False)
+    """
+    return min(content, default=0) >= 32 and b"/" != content[-1:]
+
+
 def printable(text: str) -> str:
     r"""Text that any stream in UTF-8 takes: bytes of a name that are not UTF-8 are escaped.
 

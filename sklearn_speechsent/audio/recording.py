@@ -13,9 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-from sklearn_speechsent.audio.names import located, printable
+from sklearn_speechsent.audio.names import is_name, located, printable
 
 _COLUMNS = ("file", "start", "end", "channel", "speed", "gain_db", "snr_db", "seed")
+_BYTES = (bytes, bytearray, memoryview)
+#: Bytes of the longest path on Linux.
+_LONGEST_NAME = 4096
 #: Values outside of these ranges are more likely typing errors than perturbed speech.
 PERTURBATION_RANGES = {"speed": (0.25, 4.0), "gain_db": (-100.0, 100.0), "snr_db": (-100.0, 100.0)}
 
@@ -43,8 +46,8 @@ class Recording:
     ----------
     row : int
         Position in X.
-    source : str or ndarray of shape (n_samples,) or (n_samples, n_channels)
-        File, or samples.
+    source : str, bytes or ndarray of shape (n_samples,) or (n_samples, n_channels)
+        File, content of a file, or samples.
     rate : int or None
         Sample rate (Hz) of samples in memory; None if they are already at the wanted rate.
     start, stop : float or None
@@ -64,7 +67,7 @@ class Recording:
     """
 
     row: int
-    source: str | NDArray[Any]
+    source: str | bytes | NDArray[Any]
     rate: int | None = None
     start: float | None = None
     stop: float | None = None
@@ -77,13 +80,21 @@ class Recording:
 
     def __str__(self) -> str:
         row = self.row if self.origin is None else self.origin
-        parts = [printable(self.source) if isinstance(self.source, str) else "samples in memory"]
+        if isinstance(self.source, str):
+            parts = [printable(self.source)]
+        else:
+            parts = ["bytes" if self.is_file else "samples in memory"]
         if self.channel is not None:
             parts.append(f"channel {self.channel}")
         if self.start is not None or self.stop is not None:
             stop = "end" if self.stop is None else f"{self.stop:g}"
             parts.append(f"{self.start or 0:g} to {stop} s")
         return f"row {row} ({', '.join(parts)})"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether this is a file or its content, rather than samples."""
+        return isinstance(self.source, (str, bytes))
 
     def error(self, problem: str, kind: type[RecordingError] = RecordingError) -> RecordingError:
         """Make an error that names this recording.
@@ -108,7 +119,8 @@ class Recording:
         Returns
         -------
         tuple
-            Path, size and time of change, or the samples and their rate; then :meth:`variant`.
+            Path, size and time of change, the content, or the samples and their rate; then
+            :meth:`variant`.
         """
         if not isinstance(self.source, str):
             return (self.rate, self.source, *self.variant())
@@ -162,7 +174,9 @@ class Recording:
             place = (os.path.basename(self.source), self.start, self.stop, *self._channel())
             name = repr(place).encode()
         else:
-            name = np.ascontiguousarray(self.source).tobytes() + "".join(self._channel()).encode()
+            given = self.source
+            name = given if isinstance(given, bytes) else np.ascontiguousarray(given).tobytes()
+            name += "".join(self._channel()).encode()
         noise = snr_db if self.snr_db is None else min(snr_db, self.snr_db)
         return replace(copy, snr_db=noise, seed=(zlib.crc32(name) + seed) % 2**31)
 
@@ -172,12 +186,14 @@ def as_recordings(X: Any) -> list[Recording]:
 
     Parameters
     ----------
-    X : array-like of str or Path, DataFrame, sequence of arrays or of ``(rate, array)``
+    X : array-like of str or Path, DataFrame, sequence of arrays, ``(rate, array)``, bytes or files
         A DataFrame has the column ``file`` and may have ``start`` and ``end`` in seconds (a
         missing value is the beginning or the end) and ``channel`` (0, 1, ...; a missing value
         mixes all channels down); a single column holds files whatever its name.
         The columns ``speed``, ``gain_db``, ``snr_db`` and ``seed`` ask for a perturbed copy, see
         :class:`Recording`; a missing value leaves the recording unchanged.
+        Bytes are the content of a file; so is what a file opened in binary mode gives, which is
+        read at once.
         A list of :class:`Recording` stays as it is, except for the row numbers.
         A 2-D numeric array is a batch of waveforms of equal length. Samples go along the first
         axis. Integer samples are scaled by the range of their type; floats are taken as they are,
@@ -205,6 +221,10 @@ def as_recordings(X: Any) -> list[Recording]:
     """
     if isinstance(X, (str, bytes, os.PathLike)):
         raise TypeError(f"X must be a list of recordings, got the single path {X!r}: pass [{X!r}].")
+    if hasattr(X, "read"):
+        raise TypeError(
+            f"X must be a list of recordings, got the single file {X!r:.80}: pass [file]."
+        )
     if isinstance(X, tuple) and len(X) == 2 and np.ndim(X[0]) == 0 and np.ndim(X[1]) >= 1:
         raise TypeError("X must be a list of recordings, got one (rate, array) pair: pass [pair].")
     if isinstance(X, pd.DataFrame):
@@ -282,7 +302,8 @@ def _from_frame(X: pd.DataFrame) -> list[Recording]:
     columns = {column: _numbers(X, column) for column in _COLUMNS[1:]}
     recordings = []
     for row, file in enumerate(X["file"]):
-        if not isinstance(file, (str, os.PathLike, tuple, np.ndarray)):
+        paths_and_more = (str, os.PathLike, tuple, np.ndarray, *_BYTES)
+        if not (isinstance(file, paths_and_more) or hasattr(file, "read")):
             raise TypeError(
                 f"Row {row} of X holds {file!r:.80} where the path of a file should be."
             )
@@ -354,6 +375,8 @@ def _from_item(row: int, item: Any) -> Recording:
         return _checked(replace(item, row=row))
     if isinstance(item, (str, os.PathLike)):
         return Recording(row, os.fspath(item))
+    if isinstance(item, _BYTES) or hasattr(item, "read"):
+        return _from_content(row, item)
     if isinstance(item, np.ndarray) and item.dtype == object:
         item = tuple(item)  # a row of an object array of pairs
     if isinstance(item, (tuple, list)) and len(item) == 2:
@@ -372,6 +395,42 @@ def _from_item(row: int, item: Any) -> Recording:
         "array of samples, or a (rate, array) pair; segments of files come as a DataFrame with the "
         "columns file, start and end."
     )
+
+
+def _from_content(row: int, item: Any) -> Recording:
+    """Recording of the content of a file."""
+    if hasattr(item, "read"):
+        try:
+            if item.seekable():
+                at = item.tell()
+                item.seek(0)
+                content = item.read()
+                item.seek(at)  # the next call finds it as this one did
+            else:
+                content = item.read()
+        except (AttributeError, OSError, ValueError) as exception:
+            raise Recording(row, b"").error(f"it cannot be read: {exception}.") from exception
+        if not isinstance(content, _BYTES):
+            raise TypeError(
+                f"Row {row} of X: read() of {item!r:.80} gives {type(content).__name__}, not "
+                'bytes. Open the file in binary mode, "rb".'
+            )
+    else:
+        content = item
+    if isinstance(content, np.bytes_):
+        raise TypeError(
+            f"Row {row} of X is bytes in an array of NumPy, which drops zeros at their end. Pass "
+            "content as a list of bytes, and names as os.fsdecode(name)."
+        )
+    content = bytes(content)
+    # No audio file begins like a name, or is so short.
+    if not hasattr(item, "read") and 0 < len(content) <= _LONGEST_NAME and is_name(content):
+        name = os.fsdecode(content)
+        raise TypeError(
+            f"Row {row} of X is bytes that name a file: {content!r:.80}. Bytes are the content of "
+            f"a file; pass names as text, os.fsdecode(name). A recording is a path: {name!r:.80}."
+        )
+    return Recording(row, content)
 
 
 def _as_samples(value: Any) -> NDArray[Any] | None:

@@ -67,7 +67,7 @@ def probe(
         short.
     """
     headers = {} if headers is None else headers
-    if not isinstance(recording.source, str):
+    if not recording.is_file:
         extent = _extent_in_memory(recording, sample_rate)
     elif recording.source in headers:
         extent = headers[recording.source]
@@ -188,7 +188,7 @@ def read_blocks(
 
 def _extent(recording: Recording) -> Extent:
     """Extent of a file; decoded once to its end where the header leaves it open."""
-    with io.AudioFile(recording) as file:
+    with io.open_audio(recording) as file:
         extent = file.extent
         if extent.length is None:
             extent = replace(extent, there=sum(map(len, file.blocks(0, None))))
@@ -205,8 +205,9 @@ def _resampled(
 ) -> Iterator[NDArray[np.float32]]:
     """Samples of one channel at the wanted rate, in blocks as they come."""
     with ExitStack() as stack:
-        if isinstance(recording.source, str):
-            file = stack.enter_context(io.AudioFile(recording))
+        if recording.is_file:
+            file = io.open_audio(recording)
+            stack.callback(file.close)
             extent, blocks = file.extent, file.blocks(*file.extent.span(recording))
         else:
             extent = _extent_in_memory(recording, sample_rate)

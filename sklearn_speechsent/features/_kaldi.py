@@ -142,7 +142,7 @@ def log_mel_energies(
     groups = _grouped_banks(n_mels, n_fft, sample_rate, low_freq, high_freq, kind)
     # torch throughout: its transform takes half the time of SciPy's, and its threads can be
     # limited next to those that compute other recordings.
-    padded = torch.zeros(_BLOCK, n_fft, dtype=kind)
+    padded = torch.zeros(0, n_fft, dtype=kind)
     result, n = np.empty((0, n_mels), dtype), 0
     for samples in _pieces(blocks, frame_length, frame_shift):
         signal = torch.tensor(samples, dtype=kind)
@@ -150,6 +150,8 @@ def log_mel_energies(
         emphasised[1:].sub_(signal[:-1], alpha=preemphasis)
         frames, emphasised = (x.unfold(0, frame_length, frame_shift) for x in (signal, emphasised))
         means = frames.mean(dim=1, keepdim=True).mul_(1 - preemphasis)
+        if len(means) > len(padded):
+            padded = torch.zeros(len(means), n_fft, dtype=kind)
         block = padded[: len(means)]
         tapered = block[:, :frame_length]
         torch.sub(emphasised, means, out=tapered)

@@ -25,8 +25,8 @@ def holds_recordings(X: Any) -> bool:
     Returns
     -------
     bool
-        True for paths, tables with a column of files, 1-D arrays of samples and pairs of rate
-        and samples; also for a single one, for which
+        True for paths, contents of files, tables with a column of files, 1-D arrays of samples and
+        pairs of rate and samples; also for a single one, for which
         :func:`~sklearn_speechsent.audio.as_recordings` raises an error. False for matrices and for
         tables of numbers, which are utterances of one frame a row.
 
@@ -38,7 +38,7 @@ def holds_recordings(X: Any) -> bool:
     >>> holds_recordings([np.zeros((5, 80))]), holds_recordings(np.zeros((5, 80)))
     (False, False)
     """
-    if isinstance(X, (str, bytes, os.PathLike)):
+    if isinstance(X, (str, bytes, os.PathLike)) or hasattr(X, "read"):
         return True
     if isinstance(X, pd.DataFrame):
         return "file" in X.columns or any(dtype.kind not in "fiub" for dtype in X.dtypes)
@@ -50,7 +50,9 @@ def holds_recordings(X: Any) -> bool:
     if isinstance(X, tuple) and _is_pair(X):
         return True
     first = next(iter(X), None)
-    if isinstance(first, (str, bytes, os.PathLike, Recording)):
+    if isinstance(first, (str, bytes, bytearray, memoryview, os.PathLike, Recording)):
+        return True
+    if hasattr(first, "read"):  # an open file
         return True
     return _is_pair(first) or (isinstance(first, np.ndarray) and first.ndim == 1)
 

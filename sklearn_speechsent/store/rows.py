@@ -121,6 +121,8 @@ def recording_keys(
     for recording in recordings:
         if isinstance(recording.source, str):
             content = contents[recording.source]
+        elif isinstance(recording.source, bytes):
+            content = hashlib.sha256(recording.source).digest()
         else:
             samples = np.ascontiguousarray(recording.source)
             kind = f"{recording.rate} {samples.dtype.str} {samples.shape}".encode()

@@ -172,6 +172,26 @@ def test_other_containers_without_a_size(tmp_path, recording, format, name, kind
         MelFilterBank().fit(lying)
 
 
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x01\0" + bytes(128)], ids=["bare", "ID3"])
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("quiet_first", [True, False])
+def test_mp3_of_variable_bit_rate_without_a_count(
+    tmp_path, recording, tag, rate, channels, quiet_first
+):
+    """The bit rate of the first frame would tell a fraction, or a multiple, of the length."""
+    tone = 0.01 * np.sin(np.arange(5 * rate) / 10).astype(np.float32)
+    given = np.r_[tone, noise(5 * rate)] if quiet_first else np.r_[noise(5 * rate), tone]
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, np.stack([given] * channels, axis=1), rate)
+    content = path.read_bytes()
+    X = recording(tag + content[content.index(content[:2], content.index(b"Xing")) :])
+    decoded = read(as_recordings(X)[0], rate)
+    assert len(given) <= len(decoded) < len(given) + 4 * 1152
+    part = read(as_recordings(X.assign(start=7.0, end=8.0))[0], rate)
+    np.testing.assert_allclose(part, decoded[7 * rate : 8 * rate], atol=1e-6)
+
+
 def test_a_recorder_that_did_not_begin(tmp_path, recording):
     empty = content(tmp_path, "WAV", "PCM_16", n=0)
     for bytes_ in (empty, empty + b"LIST" + struct.pack("<I", 4) + b"INFO"):

@@ -152,7 +152,7 @@ def test_a_single_waveform_is_not_a_batch():
         None,
         3,
         2.5,
-        b"a.wav",
+        np.array("a"),
         {},
         tone().astype(complex),
         ["a", "b"],
