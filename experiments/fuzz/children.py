@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 #: A mutant may wait this many times as long as it may compute: machines are busy.
-_WAIT = 10
+_WAIT = 30
 _ENDINGS = {signal.SIGPROF: "hang", signal.SIGALRM: "hang", signal.SIGKILL: "memory"}
 
 

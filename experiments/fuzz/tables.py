@@ -175,7 +175,9 @@ class TableChecks:
             self.recordings.compare(found)
         if isinstance(strict, Exception):
             return f"error: {kind_of(str(strict))}"
-        if isinstance(frames, Exception) or not np.array_equal(strict[1], frames[1]):
+        if isinstance(frames, Exception) or not np.array_equal(
+            strict[1], frames[1], equal_nan=True
+        ):
             raise Failed("on_error='raise' gives frames, on_error='nan' others")
         return "frames"
 

@@ -34,7 +34,7 @@ def check(number):
     size = 2**30 if number == 4 else 2**20
     return Mutant({}, "", b"", lambda: guarded(lambda: str(len(bytearray(size))))).checked()
 
-serve(check, 2**26, 0.2)
+serve(check, 2**26, 0.5)
 """
 
 
