@@ -85,10 +85,11 @@ def write_hour(folder, kind, n_parts):
             continue
         with soundfile.SoundFile(files[-1], "w", 3 * RATE, 2) as file:
             up = soxr.ResampleStream(RATE, 3 * RATE, 1, dtype="float32")
-            blocks = np.array_split(part, max(len(part) // HOUR // 16, 1))
-            for block in blocks:
-                file.write(up.resample_chunk(block)[:, None].repeat(2, axis=1) * [1.0, 0.9])
-            file.write(up.resample_chunk(part[:0], last=True)[:, None].repeat(2, axis=1))
+            for first in range(0, len(part), RATE):
+                block = up.resample_chunk(
+                    part[first : first + RATE], last=first + RATE >= len(part)
+                )
+                file.write(block[:, None].repeat(2, axis=1) * [1.0, 0.9])
     return files
 
 
@@ -164,18 +165,14 @@ def compare(path):
     pipeline = joblib.load(path)
     ravdess = load_ravdess()
     others = np.flatnonzero(np.isin(ravdess.groups, np.unique(ravdess.groups)[FITTED:]))
-    speakers = np.split(
-        others,
-        np.flatnonzero(np.diff(np.unique(ravdess.groups[others], return_inverse=True)[1])) + 1,
-    )
+    speakers = [
+        others[ravdess.groups[others] == name] for name in np.unique(ravdess.groups[others])
+    ]
     rows = []
     for number, minutes in enumerate(np.linspace(1, 10, 10)):
-        own = np.concatenate(np.roll(np.array(speakers, dtype=object), -number))
-        shuffled = np.random.default_rng(number).permutation(librispeech())
-        for corpus, files in (
-            ("RAVDESS", [ravdess.data[row] for row in own]),
-            ("LibriSpeech", list(shuffled)),
-        ):
+        acted = np.concatenate(speakers[number:] + speakers[:number])
+        spoken = np.random.default_rng(number).permutation(librispeech())
+        for corpus, files in (("RAVDESS", ravdess.data[acted]), ("LibriSpeech", spoken)):
             frames = pipeline[:-2].transform([read(files, 60 * minutes)])
             found = []
             for longest in (frozen.GATED_PIECE, 10**9):
