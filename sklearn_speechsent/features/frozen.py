@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import joblib
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn_speechsent.features.base import UtteranceTransformer
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.nn import SpeakerBlocks, folded, pieces
+from sklearn_speechsent.nn.blocks import Squeeze
 from sklearn_speechsent.pretrained import SpeakerWeights, check_frame_settings, load_weights
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.feature_store import Computed
@@ -28,8 +29,8 @@ from sklearn_speechsent.utils.threads import torch_threads
 
 #: Types that convolutions of a frozen network may compute in.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-#: Frames of the longest piece of an utterance. Squeeze-excitation looks at a piece as a whole, so
-#: that there its length (60 s) makes the features; elsewhere it only bounds memory.
+#: Frames of the longest piece of an utterance. With squeeze-excitation, which looks at the whole
+#: utterance, the length (60 s) is part of what the features are; else it only bounds memory.
 GATED_PIECE, PIECE = 6000, 3000
 #: Types of the parameter ``weights``.
 WEIGHTS_CONSTRAINT = [str, os.PathLike, HasMethods(["to_weights"])]
@@ -40,12 +41,22 @@ WEIGHTS_CONSTRAINT = [str, os.PathLike, HasMethods(["to_weights"])]
 Finish = Callable[[Iterable[NDArray[np.float32]], int], NDArray[Any]]
 
 
+def _noted(means: list[torch.Tensor], mean: torch.Tensor) -> torch.Tensor:
+    means.append(mean)
+    return mean
+
+
+def _given(means: Iterator[torch.Tensor], _: torch.Tensor) -> torch.Tensor:
+    return next(means)
+
+
 class FrozenFunction:
     """A network on one utterance after another, folded when there is one to compute.
 
     A piece is computed with the frames on either side that its maps depend on. Together the pieces
-    are the maps of the whole utterance, except for squeeze-excitation, which scales the channels
-    of each piece by what it and these frames hold.
+    are the maps of the whole utterance, except for squeeze-excitation, which scales channels by
+    their means over the utterance. A first run over the pieces, each by itself, gives the means,
+    and a second one uses their averages in all pieces.
 
     Parameters
     ----------
@@ -88,20 +99,35 @@ class FrozenFunction:
     def _maps(self, utterance: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         """Maps of an utterance piece by piece, time first."""
         stride = self.network.time_stride
-        cuts = pieces(
-            len(utterance),
-            step=stride,
-            context=self.network.half_width,
-            longest=self.longest,
-        )
+        context = self.network.half_width
+        cuts = list(pieces(len(utterance), step=stride, context=context, longest=self.longest))
+        means: list[torch.Tensor] = []
+        if self.network.has_gates and len(cuts) > 1:
+            means = self._means([utterance[seen] for _, seen in cuts])
         for piece, seen in cuts:
-            # Frames of a file are read-only, which torch does not accept.
-            batch = torch.tensor(utterance[seen], dtype=torch.float32)[None]
-            with torch_threads(self.n_threads), torch.inference_mode():
-                maps, _ = self.folded.maps(batch, torch.tensor([batch.shape[1]]))
+            maps = self._run(utterance[seen], partial(_given, iter(means)) if means else None)
             first = (piece.start - seen.start) // stride
             last = first - (piece.start - piece.stop) // stride  # rounded up
             yield np.ascontiguousarray(maps[0, :, :, first:last].permute(2, 0, 1).float().numpy())
+
+    def _means(self, parts: list[NDArray[Any]]) -> list[torch.Tensor]:
+        """Average over pieces of what each squeeze-excitation finds in them, in order."""
+        found: list[list[torch.Tensor]] = [[] for _ in parts]
+        for part, own in zip(parts, found, strict=True):
+            self._run(part, partial(_noted, own))
+        weights = torch.tensor([len(part) for part in parts])
+        return [
+            (torch.stack(means, -1) * weights).sum(-1) / weights.sum()
+            for means in zip(*found, strict=True)
+        ]
+
+    def _run(self, frames: NDArray[Any], squeeze: Squeeze | None) -> torch.Tensor:
+        """Maps of a piece."""
+        # Frames of a file are read-only, which torch does not accept.
+        batch = torch.tensor(frames, dtype=torch.float32)[None]
+        with torch_threads(self.n_threads), torch.inference_mode():
+            maps, _ = self.folded.maps(batch, torch.tensor([len(frames)]), squeeze)
+        return maps
 
 
 class FrozenTransformer(UtteranceTransformer):

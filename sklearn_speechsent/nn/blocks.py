@@ -1,5 +1,6 @@
 """Residual blocks on padded maps: batch normalisation, squeeze-excitation, basic block."""
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -17,6 +18,9 @@ from sklearn_speechsent.nn.pooling import masked_mean
 #: With fewer channels the gradient of a strided 1x1 convolution on channels-last maps writes past
 #: its workspace: wrong numbers or a crash (oneDNN issue 6035, in torch up to 2.14 at least).
 _SAFE_CHANNELS = 16
+
+#: From the mean of each channel to that which squeeze-excitation takes for it.
+Squeeze = Callable[[Tensor], Tensor]
 
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):
@@ -169,9 +173,11 @@ class SqueezeExcitation(nn.Module):
         self.squeeze = nn.Linear(channels, bottleneck)
         self.excite = nn.Linear(bottleneck, channels)
 
-    def attention(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def attention(self, x: Tensor, lengths: Tensor, squeeze: Squeeze | None = None) -> Tensor:
         """Return the scale of each channel, shape (B, C, 1, 1), for `forward`'s arguments."""
         mean = masked_mean(x, lengths).to(self.squeeze.weight.dtype)
+        if squeeze is not None:
+            mean = squeeze(mean)
         scale = self.excite(F.relu(self.squeeze(mean))).sigmoid()
         return scale[:, :, None, None].to(x.dtype)
 
@@ -237,7 +243,9 @@ class ResidualBlock(nn.Module):
             self.shortcut.append(nn.Conv2d(in_channels, channels, 1, stride, bias=False))
             self.shortcut.append(MaskedBatchNorm2d(channels))
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, lengths: Tensor, squeeze: Squeeze | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Apply the block.
 
         Parameters
@@ -246,6 +254,9 @@ class ResidualBlock(nn.Module):
             Maps, zero in the padding as every block leaves them.
         lengths : Tensor of shape (B,), int64
             Valid frames of each utterance.
+        squeeze : callable, optional
+            Takes the mean of shape (B, channels) that squeeze-excitation is about to use, and gives
+            what it uses instead.
 
         Returns
         -------
@@ -268,7 +279,7 @@ class ResidualBlock(nn.Module):
         if self.se is None:
             maps += x
         elif torch.is_grad_enabled():
-            maps = torch.addcmul(x, maps, self.se.attention(maps, out_lengths))
+            maps = torch.addcmul(x, maps, self.se.attention(maps, out_lengths, squeeze))
         else:
-            torch.addcmul(x, maps, self.se.attention(maps, out_lengths), out=maps)
+            torch.addcmul(x, maps, self.se.attention(maps, out_lengths, squeeze), out=maps)
         return F.relu(zero_padding_(maps, out_lengths), inplace=True), out_lengths

@@ -33,9 +33,9 @@ def pieces(
     --------
     >>> from sklearn_speechsent.nn import pieces
     >>> [(p.start, p.stop) for p, _ in pieces(101, step=4, context=6, longest=50)]
-    [(0, 36), (36, 68), (68, 101)]
+    [(0, 32), (32, 68), (68, 101)]
     >>> [(s.start, s.stop) for _, s in pieces(101, step=4, context=6, longest=50)]
-    [(0, 42), (28, 74), (60, 101)]
+    [(0, 38), (24, 74), (60, 101)]
     """
     n_pieces = -(-n_frames // longest)
     edges = step * np.linspace(0, n_frames / step, n_pieces + 1).round().astype(int)

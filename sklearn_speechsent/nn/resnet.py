@@ -6,7 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_speechsent.nn.blocks import MaskedBatchNorm2d, ResidualBlock, convolve_and_normalise
+from sklearn_speechsent.nn.blocks import (
+    MaskedBatchNorm2d,
+    ResidualBlock,
+    Squeeze,
+    convolve_and_normalise,
+)
 from sklearn_speechsent.nn.masking import zero_padding, zero_padding_
 from sklearn_speechsent.nn.pooling import statistics_pooling
 
@@ -141,7 +146,9 @@ class SpeakerBlocks(nn.Module):
                     module.eval()
         return self
 
-    def maps(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def maps(
+        self, x: Tensor, lengths: Tensor, squeeze: Squeeze | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute the maps of the last block.
 
         Parameters
@@ -150,6 +157,8 @@ class SpeakerBlocks(nn.Module):
             Log-mel frames; padding may hold anything.
         lengths : Tensor of shape (B,), int64
             Valid frames of each utterance.
+        squeeze : callable, optional
+            See `ResidualBlock`; called in each block, in order.
 
         Returns
         -------
@@ -166,7 +175,7 @@ class SpeakerBlocks(nn.Module):
             learns = i >= self.n_frozen_blocks
             with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
                 for block in layer:
-                    maps, lengths = block(maps, lengths)
+                    maps, lengths = block(maps, lengths, squeeze)
         return maps, lengths
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,9 +51,9 @@ class SpeakerEmbedder(FrozenTransformer):
     out. ``fit`` loads the network and raises a ValueError if the frames have another rate, window
     or number of bins than it was trained on, or a FileNotFoundError if the weights are not there.
 
-    Utterances of more than 30 s are computed in pieces, which gives the embedding of the whole. A
-    network with squeeze-excitation, such as the default, sees up to 60 s whole, and pieces of equal
-    length beyond, each with squeeze-excitation of its own.
+    Utterances of more than 30 s are computed in pieces, which gives the embedding of all. With
+    squeeze-excitation this holds nearly, from 60 s on, see
+    :class:`~sklearn_speechsent.SpeakerFeatureExtractor`.
 
     Parameters
     ----------

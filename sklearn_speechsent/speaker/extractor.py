@@ -91,7 +91,8 @@ class SpeakerFeatureExtractor(FrozenTransformer):
 
     Utterances of more than 30 s are computed in pieces, so that memory does not grow with them. The
     maps are those of the whole. In a network with squeeze-excitation, such as the default, up to
-    60 s are one piece; beyond, pieces of equal length have squeeze-excitation of their own.
+    60 s are one piece. Beyond, what it takes from the whole is averaged over pieces that were
+    computed before, each by itself: that takes twice the time, and is nearly the same.
 
     Parameters
     ----------

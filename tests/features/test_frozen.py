@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn_speechsent import SpeakerEmbedder, SpeakerFeatureExtractor, UtteranceFrames
 from sklearn_speechsent.features import frozen
 from sklearn_speechsent.features.frozen import FrozenFunction
-from sklearn_speechsent.nn import SpeakerBlocks, SpeakerResNet, pieces
+from sklearn_speechsent.nn import SpeakerBlocks, SpeakerResNet, SqueezeExcitation, pieces
 from sklearn_speechsent.pretrained import save_weights
 
 SMALL = {"n_mels": 16, "widths": (4, 6, 8, 10), "depths": (1, 2, 1, 1)}
@@ -64,9 +64,9 @@ def computed(monkeypatch):
     """Frames that went through the network, piece by piece."""
     lengths, maps = [], SpeakerBlocks.maps
 
-    def counting(self, x, n):
+    def counting(self, x, *rest):
         lengths.append(x.shape[1])
-        return maps(self, x, n)
+        return maps(self, x, *rest)
 
     monkeypatch.setattr(SpeakerBlocks, "maps", counting)
     return lengths
@@ -152,27 +152,47 @@ def test_embeddings_of_long_utterances(rng, make_weights, small_limits, computed
 # -- with squeeze-excitation -----------------------------------------------------------------------
 
 
+def by_hand(network, x, means=None):
+    """Maps, and what each squeeze-excitation takes; or maps with other means."""
+    taken, hooks, given = [], [], iter(means or [])
+    for module in network.modules():
+        if isinstance(module, SqueezeExcitation):
+
+            def swap(_, inputs):
+                taken.append(inputs[0])
+                return (next(given),) if means else None
+
+            hooks.append(module.squeeze.register_forward_pre_hook(swap))
+    with torch.inference_mode():
+        maps, _ = network(torch.tensor(x)[None], torch.tensor([len(x)]))
+    for hook in hooks:
+        hook.remove()
+    return maps[0].permute(2, 0, 1).numpy(), taken
+
+
 @pytest.mark.parametrize("n_blocks", [1, 2, 3, 4])
-def test_gates_of_pieces(n_blocks, rng):
-    """Whole up to the limit; beyond, equal pieces with their context, each gated by itself."""
+def test_squeeze_excitation_over_pieces(n_blocks, rng):
+    """Whole up to the limit; beyond, means of pieces by themselves, averaged and given to all."""
     network = randomised(SpeakerBlocks(n_blocks, se_ratio=1, **SMALL))
-
-    def plain(x):
-        with torch.inference_mode():
-            maps, _ = network(torch.tensor(x)[None], torch.tensor([len(x)]))
-        return maps[0].permute(2, 0, 1).numpy()
-
     short, long = noise(rng, LIMIT, 2 * LIMIT)
     long[LIMIT:] *= 5
-    assert_allclose(all_maps(network, short, LIMIT), plain(short), atol=1e-5)
+    assert_allclose(all_maps(network, short, LIMIT), by_hand(network, short)[0], atol=1e-5)
     stride = network.time_stride
     context = -(-network.half_width // stride) * stride
+    parts = long[: LIMIT + network.half_width], long[max(LIMIT - context, 0) :]
+    taken = [by_hand(network, part)[1] for part in parts]
+    n, m = map(len, parts)
+    means = [(n * one + m * two) / (n + m) for one, two in zip(*taken, strict=True)]
+    first, second = (by_hand(network, part, means)[0] for part in parts)
     columns = LIMIT // stride
-    first = plain(long[: LIMIT + network.half_width])[:columns]
-    second = plain(long[max(LIMIT - context, 0) :])[-columns:]
+    expected = np.concatenate([first[:columns], second[-columns:]])
     found = all_maps(network, long, LIMIT)
-    assert_allclose(found, np.concatenate([first, second]), atol=1e-5)
-    assert np.abs(found - plain(long)).max() > 1e-4
+    assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    whole, _ = by_hand(network, long)
+    alone = np.concatenate(
+        [by_hand(network, parts[0])[0][:columns], by_hand(network, parts[1])[0][-columns:]]
+    )
+    assert 0 < np.linalg.norm(found - whole) < np.linalg.norm(alone - whole)
 
 
 @pytest.mark.parametrize("se_ratio", [None, 2])
@@ -204,7 +224,7 @@ def test_the_length_of_pieces_in_a_store(
     """It is part of the key where it changes the result, and only there."""
     X = noise(rng, 100)
     extractor = step(make_weights(se_ratio), memory=tmp_path / "store")
-    for longest, runs in ((100, 1), (60, 2 if se_ratio else 0), (100, 0)):
+    for longest, runs in ((100, 1), (60, 4 if se_ratio else 0), (100, 0)):
         monkeypatch.setattr(frozen, "GATED_PIECE", longest)
         monkeypatch.setattr(frozen, "PIECE", longest)
         computed.clear()
