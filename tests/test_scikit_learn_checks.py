@@ -56,7 +56,7 @@ _MEDIAN = (
 )
 _ROUNDED = "real labels count as the nearest level: test_real_labels_are_rounded"
 _TEXT = (
-    "text has no order, which is asked for: tests/sentiment/test_labels.py, "
+    "text has no order, which is asked for: tests/sentiment/test_kinds_of_labels.py, "
     "test_text_needs_an_order and test_an_order_by_name"
 )
 _BALANCED = (

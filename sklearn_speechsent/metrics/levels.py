@@ -252,10 +252,11 @@ def refuse_off(y: NDArray[Any], levels: NDArray[Any], remedy: str, name: str = "
     if off.any():
         row = int(off.argmax())
         label = y[row : row + 1].tolist()[0]
-        others = f", and {int(off.sum()) - 1} more," if off.sum() > 1 else ""
+        where = f"row {row}" if name == "y" else f"row {row} of {name}"
+        others = f", like {int(off.sum()) - 1} more" if off.sum() > 1 else ""
         raise ValueError(
-            f"Label {label!r} in row {row}{others} of {name} lies off the scale "
-            f"{levels.tolist()}.{encoded_hint(y)} {remedy}"
+            f"Label {label!r} in {where} lies off the scale {levels.tolist()}{others}."
+            f"{encoded_hint(y)} {remedy}"
         )
 
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
-from sklearn_speechsent import OrdinalClassifier
+from sklearn_speechsent import OrdinalClassifier, WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.metrics import get_scorer
 
 
@@ -172,6 +172,22 @@ def test_search_over_the_defaults(data):
     grid = {f"net__{name}": values for name, values in grid.items()}
     assert GridSearchCV(pipeline, grid, cv=3).fit(X, y).best_params_.keys() == grid.keys()
     assert clone(OrdinalClassifier(C=3.0, gamma=0.5)).get_params()["gamma"] == 0.5
+
+
+def test_search_over_the_defaults_of_whole_systems(rng):
+    X = [0.1 * rng.normal(size=4000) for _ in range(8)]
+    y, grid = np.arange(8) % 2, [0.1, 3.0]
+    pipeline = make_sentiment_pipeline(weights=None, vad="passthrough", n_jobs=1)
+    for model, prefix in (
+        (pipeline, "net"),
+        (
+            WaveformPerturbation(pipeline, speeds=(), snr_db=(), predict_speeds=(1,)),
+            "estimator__net",
+        ),
+    ):
+        search = GridSearchCV(model, {f"{prefix}__C": grid, f"{prefix}__gamma": grid}, cv=2)
+        assert np.isfinite(search.fit(X, y).cv_results_["mean_test_score"]).all()
+        assert search.best_params_.keys() == {f"{prefix}__C", f"{prefix}__gamma"}
 
 
 @pytest.mark.parametrize("params", [{"C": 1.0}, {"gamma": 0.5}, {"C": 1.0, "gamma": 0.5}], ids=str)
