@@ -80,7 +80,9 @@ def make_sentiment_pipeline(
         sentiment blocks on mel frames from scratch.
     on_error : {"raise", "nan"}, default="raise"
         What to do with a recording that cannot be used: raise an error that names all of them, or
-        keep their rows as NaN, in ``mfb`` and in the last step.
+        keep their rows as NaN, in ``mfb`` and in the last step. A recording in which nobody speaks
+        is not a bad one: its row is NaN, with a
+        :class:`~sklearn_speechsent.frames.NoSpeechWarning`, under either.
     memory : str, Path, FeatureStore or joblib.Memory, optional
         Folder in which every step stores its features per recording, see
         :class:`~sklearn_speechsent.FeatureStore`: cross-validation and search compute each once,
@@ -109,6 +111,15 @@ def make_sentiment_pipeline(
     ValueError
         If the system or a parameter is unknown.
 
+    Warns
+    -----
+    NoSpeechWarning
+        The fitted Pipeline, about recordings in which nobody speaks (digital silence only, where
+        there is no detector).
+    DomainWarning
+        The fitted Pipeline, once in a call, about recordings unlike those of ``fit`` in where their
+        sound ends, in duration or in share of speech.
+
     See Also
     --------
     WaveformPerturbation : Training on perturbed copies, around this Pipeline.
@@ -131,10 +142,10 @@ def make_sentiment_pipeline(
 
     From recordings to levels:
 
-    >>> import numpy as np
-    >>> recordings = np.random.default_rng(0).normal(scale=0.1, size=(4, 8000))
+    >>> from sklearn_speechsent.datasets import make_speech_sentiment
+    >>> corpus = make_speech_sentiment(2, 2, levels=(-1, 1), random_state=0)
     >>> pipeline = make_sentiment_pipeline()
-    >>> pipeline.fit(recordings, [-1, -1, 1, 1]).predict_proba(recordings).shape
+    >>> pipeline.fit(corpus.data, corpus.target).predict_proba(corpus.data).shape
     (4, 2)
     """
     if on_error not in ("raise", "nan"):

@@ -15,8 +15,8 @@ from sklearn_speechsent.utils.silence import digital_silence
 #: Part of every cache key: increased when the same frames give another limit.
 _VERSION = 1
 #: Frames that are looked at, evenly spaced, and dB below the loudest in which they are loud.
-_FRAMES, _LOUD = 3000, 15.0
-#: dB that a band lies below the strongest band of its frame, at most, in one frame of twenty.
+_FRAMES, _LOUD = 3000, 20.0
+#: dB that a band lies below the strongest band of its frame, at most, in one loud frame of fifty.
 _DEPTH = 20.0
 
 
@@ -38,7 +38,7 @@ def band_limits(frame_settings: Mapping[str, Any]) -> tuple[dict[str, Any], Func
     Notes
     -----
     Hissing sounds of speech have most of their energy at the top, and are not much fainter than
-    vowels. So a band counts as used if in one of twenty loud frames it lies at most 20 dB below
+    vowels. So a band counts as used if in one of fifty loud frames it lies at most 20 dB below
     the strongest band of that frame. Steady noise above a telephone's band lies lower than that in
     loud frames.
     """
@@ -61,5 +61,5 @@ def _limits(
         n_loudest = max(1, min(len(strongest) // 20, 100))  # pauses may be long
         limit = np.partition(strongest, -n_loudest)[-n_loudest] - _LOUD
         depths = spectra[strongest > limit] - strongest[strongest > limit, None]
-        depths = np.percentile(depths, 95, axis=0)
+        depths = np.percentile(depths, 98, axis=0)
         yield centres[[[np.flatnonzero(depths >= -_DEPTH)[-1]]]]

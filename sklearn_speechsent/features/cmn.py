@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.frames.audible import audible
 from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.compute import Function
-from sklearn_speechsent.utils.silence import digital_silence
 from sklearn_speechsent.utils.sklearn_compat import Interval
 
 #: Part of every cache key: increased when the same settings give other frames.
@@ -63,7 +63,7 @@ def window_means(frames: NDArray[Any], width: int) -> Iterator[tuple[slice, NDAr
 
 
 def _without_means(
-    utterances: Iterable[NDArray[Any]], width: int | None, log_mel: bool
+    utterances: UtteranceFrames, width: int | None, log_mel: bool
 ) -> Iterator[NDArray[Any]]:
     """Frames of each utterance without their means, in float32 at least.
 
@@ -71,12 +71,12 @@ def _without_means(
     """
     for utterance in utterances:
         out_type = np.result_type(utterance, np.float32)
-        silent = digital_silence(utterance) if log_mel else np.zeros(1, dtype=bool)
-        if silent.all():
+        heard = audible(utterance, utterances) if log_mel else np.ones(1, dtype=bool)
+        if not heard.any():
             yield np.full((1, *utterance.shape[1:]), np.nan, out_type)
             continue
-        if silent.any():
-            utterance = utterance[~silent]
+        if not heard.all():
+            utterance = utterance[heard]
         out = np.empty(utterance.shape, out_type)
         length = min(width or len(utterance), len(utterance))
         half, n_windows = length // 2, len(utterance) - length + 1
@@ -98,8 +98,8 @@ class SlidingCMN(FramesTransformer):
     affect. The name comes from cepstra, for which the method was made; here it works on MFB.
 
     Frames of digital silence, as :class:`~sklearn_speechsent.MelFilterBank` makes them of zeros,
-    lie far below the noise of any microphone: they count in no mean and are left out. An utterance
-    of nothing else becomes a single frame of NaN.
+    lie far below the noise of any microphone: they count in no mean and are left out, and with them
+    the frames that they cut. An utterance of nothing else becomes a single frame of NaN.
 
     X is :class:`~sklearn_speechsent.UtteranceFrames`, a sequence of (n_frames, n_bins), or an
     array-like of shape (n, n_frames), whose rows are utterances of one bin. Nothing is learned.
@@ -172,7 +172,7 @@ class SlidingCMN(FramesTransformer):
             return frames.lengths
         if not isinstance(frames.base, np.ndarray):  # what lies in files is not read for this
             return None
-        return np.array([max(1, np.sum(~digital_silence(utterance))) for utterance in frames])
+        return np.array([max(1, audible(utterance, frames).sum()) for utterance in frames])
 
     def _finish(self, made: UtteranceFrames, rows: FrameRows) -> UtteranceFrames:
         made = super()._finish(made, rows)

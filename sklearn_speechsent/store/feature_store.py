@@ -149,7 +149,8 @@ class FeatureStore:
     ...     store.summary()[["step", "utterances", "hits", "misses"]]
     ...     store.check().empty
       step  utterances  hits  misses
-    0  mfb           3     3       3
+    0  band           3     3       3
+    1   mfb           3     3       3
     True
     >>> equal
     True

@@ -19,6 +19,7 @@ from sklearn_speechsent.audio import Recording, as_recordings
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.features.mel import MelFilterBank
 from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.frames.audible import audible
 from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.frames.validation import check_frames, holds_recordings, unusable
 from sklearn_speechsent.pretrained import (
@@ -70,6 +71,11 @@ class VoiceActivityDetector(FramesTransformer):
     not be read, stay as they are. Frames after mean normalisation, or other frames than the weights
     expect, are a ValueError.
 
+    With the U-net an utterance in which nobody speaks (noise, hum, tones, clicks) becomes a single
+    frame of NaN, and one :class:`~sklearn_speechsent.frames.NoSpeechWarning` counts and names all
+    of them. Music and the tones of telephone keys are taken for speech. The other methods make no
+    such rows: silero-vad misses shouted voices, and any sound may be speech to ``"energy"``.
+
     Parameters
     ----------
     method : {"unet", "energy", "silero"}, default="unet"
@@ -85,7 +91,8 @@ class VoiceActivityDetector(FramesTransformer):
     hangover : float, default=0.25
         Seconds kept before and after each run of speech, because edges of words are faint.
     min_duration : float, default=1.0
-        An utterance that would keep less than this many seconds keeps all its frames.
+        An utterance with speech that would keep less than this many seconds keeps all its frames
+        but digital silence.
     weights : str or path-like, default="speechsent-unet-vad"
         Of the U-net: the name of those that ship with the package, or a file that
         :meth:`save_weights` wrote.
@@ -445,7 +452,15 @@ class VoiceActivityDetector(FramesTransformer):
         frames = rows.frames
         good = np.flatnonzero(~unusable(frames.with_embeddings(None)))
         if self.method == "unet":
-            scores = unet_scores(self.network_, frames, good, self.n_jobs)
+            # The network looks far: what zeros part is scored as if it were not.
+            sound, heard = self._sound(frames)
+            good = good[sound.lengths[good] > 0]
+            scores = {}
+            for row, found in unet_scores(self.network_, sound, good, self.n_jobs).items():
+                scores[row] = np.zeros(len(heard[row]), np.float32)
+                scores[row][heard[row]] = found
+            silent = np.flatnonzero(sound.lengths == 0)
+            scores |= {row: np.zeros(len(heard[row]), np.float32) for row in silent.tolist()}
         elif self.method == "energy":
             scores = {row: energy_scores(frames[row]).astype(np.float32) for row in good.tolist()}
         else:
@@ -462,17 +477,27 @@ class VoiceActivityDetector(FramesTransformer):
         """
         threshold, hysteresis = self._limits()
         hangover = round(self.hangover / rows.frames.frame_shift)
-        found = self._scores(rows)
-        somebody = np.ones(len(found), dtype=bool)
+        sound, heard = self._sound(rows.frames)
+        found = [scores[chosen] for scores, chosen in zip(self._scores(rows), heard, strict=True)]
+        somebody = sound.lengths > 0
         if self.method == "unet":
-            somebody = holds_speech(self.network_, rows.frames, found, self.n_jobs, threshold)
-        masks = [
-            smooth(scores, threshold=threshold, hysteresis=hysteresis, hangover=hangover)
-            if speaks and not np.isnan(scores).any()
-            else np.zeros(len(scores), dtype=bool)
-            for scores, speaks in zip(found, somebody, strict=True)
-        ]
+            somebody &= holds_speech(self.network_, sound, found, self.n_jobs, threshold)
+        masks = [np.zeros(len(chosen), dtype=bool) for chosen in heard]
+        for mask, chosen, scores, speaks in zip(masks, heard, found, somebody, strict=True):
+            if speaks and not np.isnan(scores).any():
+                mask[chosen] = smooth(
+                    scores, threshold=threshold, hysteresis=hysteresis, hangover=hangover
+                )
         return masks, somebody
+
+    @staticmethod
+    def _sound(frames: UtteranceFrames) -> tuple[UtteranceFrames, list[NDArray[np.bool_]]]:
+        """Frames without digital silence, and which ones these are of each utterance."""
+        heard = [audible(utterance, frames) for utterance in frames]
+        if all(chosen.all() for chosen in heard):
+            return frames, heard
+        parts = [utterance[chosen] for utterance, chosen in zip(frames, heard, strict=True)]
+        return frames.with_frames(parts), heard
 
     # -- frames of speech ----------------------------------------------------------------------
 
@@ -499,7 +524,8 @@ class VoiceActivityDetector(FramesTransformer):
         minimum = max(round(self.min_duration / rows.frames.frame_shift), 1)
         for utterance, mask, speaks in zip(rows.frames, *self._speech(rows), strict=True):
             if speaks:
-                yield utterance[mask] if mask.sum() >= minimum else utterance
+                long_enough = mask.sum() >= minimum
+                yield utterance[mask if long_enough else audible(utterance, rows.frames)]
             else:
                 kind = np.result_type(utterance, np.float16)  # whole numbers have no NaN
                 yield np.full((1, *utterance.shape[1:]), np.nan, kind)

@@ -56,9 +56,10 @@ def holds_speech(
     half is scored again, lowered by some bands.
     """
     limit = min(_REACHED, threshold)
-    heard = [without_clicks(values) for values in scores]
-    doubtful = np.flatnonzero([not (values >= limit).any() for values in heard])
-    doubtful = doubtful[[np.isfinite(heard[row]).all() for row in doubtful]]
+    heard = [without_clicks(values) if len(values) else values for values in scores]
+    doubtful = np.array(
+        [len(v) > 0 and np.isfinite(v).all() and not (v >= limit).any() for v in heard], dtype=bool
+    ).nonzero()[0]
     if len(doubtful):
         lowered = _lowered(frames[doubtful])
         again = unet_scores(network, lowered, np.arange(len(doubtful)), n_jobs)
