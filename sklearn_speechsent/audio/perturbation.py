@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import (
     UNUSED,
@@ -40,7 +39,7 @@ from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.labels import as_array, as_labels
 from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.estimators import EstimatorMixin
+from sklearn_speechsent.utils.estimators import EstimatorMixin, final_step
 from sklearn_speechsent.utils.sklearn_compat import (
     BaseSearchCV,
     HasMethods,
@@ -69,33 +68,6 @@ def find_search(estimator: Any) -> BaseSearchCV | None:
         if isinstance(value, BaseSearchCV) and not name.startswith(frozen):
             return value
     return None
-
-
-def final_step(estimator: Any) -> tuple[str, Any]:
-    """Last step of a Pipeline, or of Pipelines in Pipelines.
-
-    Parameters
-    ----------
-    estimator : estimator
-
-    Returns
-    -------
-    prefix : str
-        Of its parameters, empty for an estimator that is not a Pipeline.
-    step : estimator
-
-    Examples
-    --------
-    >>> from sklearn.linear_model import Ridge
-    >>> from sklearn.pipeline import make_pipeline
-    >>> final_step(make_pipeline(make_pipeline(Ridge())))
-    ('pipeline__ridge__', Ridge())
-    """
-    prefix = ""
-    while isinstance(estimator, Pipeline):
-        name, estimator = estimator.steps[-1]
-        prefix += f"{name}__"
-    return prefix, estimator
 
 
 def rows_as_groups(estimator: Any, n: int) -> dict[str, NDArray[np.intp]]:

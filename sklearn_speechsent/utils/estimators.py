@@ -1,4 +1,4 @@
-"""Common base of all estimators: scikit-learn's callbacks, and pickles that name their version."""
+"""Common base of all estimators, and the last step of Pipelines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.pipeline import Pipeline
 
 from sklearn_speechsent import _version
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
@@ -120,3 +121,30 @@ class EstimatorMixin(CallbackSupportMixin):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(without_version(state))
+
+
+def final_step(estimator: Any) -> tuple[str, Any]:
+    """Last step of a Pipeline, or of Pipelines in Pipelines.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    prefix : str
+        Of its parameters, empty for an estimator that is not a Pipeline.
+    step : estimator
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> final_step(make_pipeline(make_pipeline(Ridge())))
+    ('pipeline__ridge__', Ridge())
+    """
+    prefix = ""
+    while isinstance(estimator, Pipeline):
+        name, estimator = estimator.steps[-1]
+        prefix += f"{name}__"
+    return prefix, estimator

@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
 from sklearn_speechsent import OrdinalClassifier
-from sklearn_speechsent.sentiment import ordinal
+from sklearn_speechsent.sentiment import ordinal, shared_kernel
 
 LEVELS = (-2, -1, 0, 1, 2)
 
@@ -118,7 +118,7 @@ def test_a_threshold_that_nothing_exceeds(data):
 def test_a_kernel_that_is_too_large(data, monkeypatch):
     X, y = data
     shared = OrdinalClassifier().fit(X, y)
-    monkeypatch.setattr(ordinal, "_LARGEST", 8 * 90**2 - 1)
+    monkeypatch.setattr(shared_kernel, "_LARGEST", 8 * 90**2 - 1)
     plain = OrdinalClassifier().fit(X, y)
     assert shared._shared_ is not None and plain._shared_ is None
     np.testing.assert_allclose(plain.predict_proba(X), shared.predict_proba(X), atol=1e-9)
