@@ -39,7 +39,7 @@ _UNSUPERVISED = (
 )
 
 
-class TrainingKernel(TransformerMixin, BaseEstimator):
+class _TrainingKernel(TransformerMixin, BaseEstimator):
     """Kernel between rows and the training set, for ``SVC(kernel="precomputed")``.
 
     It is one product of matrices in double precision, where libsvm computes pair by pair.
@@ -80,7 +80,7 @@ class TrainingKernel(TransformerMixin, BaseEstimator):
         self.coef0 = coef0
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> TrainingKernel:
+    def fit(self, X: Any, y: Any = None) -> _TrainingKernel:
         """Store the training set.
 
         Parameters
@@ -170,6 +170,6 @@ def split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, SVC]] 
         return None
     if not all(type(step) in _UNSUPERVISED or step in ("passthrough", None) for _, step in scalers):
         return None
-    kernel = TrainingKernel(svc.kernel, gamma=svc.gamma, degree=svc.degree, coef0=svc.coef0)
+    kernel = _TrainingKernel(svc.kernel, gamma=svc.gamma, degree=svc.degree, coef0=svc.coef0)
     shared = clone(Pipeline([*scalers, ("trainingkernel", kernel)]))
     return shared, (name, clone(svc).set_params(kernel="precomputed"))
