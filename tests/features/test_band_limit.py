@@ -17,7 +17,7 @@ def voice(seconds=3.0, top=7500.0, seed=0):
     rng = np.random.default_rng(seed)
     n = round(seconds * RATE)
     filters = signal.butter(12, top, "low", fs=RATE, output="sos")
-    syllables = np.sin(2 * np.pi * 2 * np.arange(n) / RATE) > 0
+    syllables = np.maximum(np.sin(2 * np.pi * 2 * np.arange(n) / RATE), 0)  # edges would hiss
     return (0.1 * signal.sosfiltfilt(filters, rng.standard_normal(n)) * syllables).astype(
         np.float32
     )

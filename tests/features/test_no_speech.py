@@ -80,11 +80,37 @@ def test_steps_pass_rows_of_nan_on():
     assert np.isnan(table[0]).all() and np.isfinite(table[1]).all()
 
 
-def test_frames_of_digital_silence_only():
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_frames_of_digital_silence_only(dtype):
     """Samples may differ from zero and be too faint for any energy."""
+    frames = MelFilterBank().fit_transform([tone()])
+    floor = np.full((7, 80), np.log(np.finfo(np.float32).eps))
+    both = UtteranceFrames.from_arrays(
+        [frames[0].astype(dtype), floor.astype(dtype)], frame_settings=frames.frame_settings
+    )
     with pytest.warns(NoSpeechWarning, match=r"1 of 2 recordings hold digital silence only.*row 1"):
-        made = SlidingCMN().fit_transform(MelFilterBank().fit_transform([tone(), 1e-9 * tone()]))
+        made = SlidingCMN().fit_transform(both)
     assert made.lengths.tolist() == [98, 1] and np.isnan(made[1]).all()
+
+
+def test_zeros_around_a_recording_leave_its_frames():
+    """Zeros in front move nothing; behind, a frame that they cut may be whole by chance."""
+    samples, zeros = tone(), np.zeros(2 * RATE)
+    for window in (None, 0.3):
+        cmn = SlidingCMN(window)
+        plain, front, both, inside = cmn.fit_transform(
+            MelFilterBank().fit_transform(
+                [
+                    samples[: 98 * 160],
+                    np.r_[zeros, samples[: 98 * 160]],
+                    np.r_[zeros, samples[: 98 * 160], zeros],
+                    np.r_[samples[:8000], zeros, samples[8000:]],
+                ]
+            )
+        )
+        np.testing.assert_allclose(front, plain, atol=1e-5)
+        np.testing.assert_allclose(both, plain, atol=1e-5)
+        assert 90 < len(inside) < 98 and np.abs(inside).max() < np.abs(plain).max() + 1
 
 
 def test_frames_of_other_origin_have_no_silence():

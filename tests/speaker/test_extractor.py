@@ -185,7 +185,7 @@ def test_a_pipeline_of_frames_can_be_set_to_pandas(segments, frames):
 def test_frame_level_steps_take_set_output(rng):
     """Also where the setting is global, and in a pipeline without any table."""
     waves = rng.normal(0, 0.1, (2, 16000))
-    pipeline = make_pipeline(MelFilterBank(), VoiceActivityDetector(), SlidingCMN())
+    pipeline = make_pipeline(MelFilterBank(), VoiceActivityDetector("energy"), SlidingCMN())
     assert isinstance(pipeline.set_output(transform="pandas").fit_transform(waves), UtteranceFrames)
     with sklearn.config_context(transform_output="pandas"):
         assert isinstance(clone(pipeline).fit_transform(waves), UtteranceFrames)

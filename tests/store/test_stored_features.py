@@ -124,9 +124,10 @@ def test_a_whole_pipeline_gives_the_same_from_a_store(speech, store, perturb, de
 def test_nan_and_skipped_rows(recordings, store, tmp_path, decoded):
     import soundfile
 
-    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
-    soundfile.write(tmp_path / "silent too.wav", np.zeros(9000), 16000)
-    paths = [recordings[0], tmp_path / "silent.wav", recordings[1], tmp_path / "silent too.wav"]
+    bad = [tmp_path / "bad.wav", tmp_path / "bad too.wav"]
+    for path, n in zip(bad, (8000, 9000), strict=True):
+        soundfile.write(path, np.full(n, np.nan), 16000, subtype="FLOAT")
+    paths = [recordings[0], bad[0], recordings[1], bad[1]]
     steps = [MelFilterBank(on_error="nan"), SlidingCMN(0.1)]
     with pytest.warns(UserWarning, match=r"2 of 4 recordings were kept as NaN"):
         expected = make_pipeline(*steps).fit_transform(paths)
@@ -143,7 +144,7 @@ def test_nan_and_skipped_rows(recordings, store, tmp_path, decoded):
     assert_same_frames(frames, MelFilterBank().fit_transform(paths[::2]))
     with pytest.raises(audio.RecordingError, match=r"2 of 4 recordings cannot be used"):
         MelFilterBank(memory=store).fit_transform(paths)
-    with pytest.raises(audio.RecordingError, match="silent"):
+    with pytest.raises(audio.RecordingError, match="is nan"):
         skipping.fit_transform(paths[1::2])
 
 
@@ -151,7 +152,8 @@ def test_nan_and_skipped_rows(recordings, store, tmp_path, decoded):
 
 
 def test_frames_are_not_read_before_they_are_needed(recordings, store):
-    frames = MelFilterBank(memory=store).fit_transform(recordings)
+    for _ in range(2):  # what is measured when they are computed has been read
+        frames = MelFilterBank(memory=store).fit_transform(recordings)
     assert isinstance(frames.base, FrameFiles)
     assert not frames.base._maps
     part = frames[::2]
@@ -215,7 +217,8 @@ def test_a_net_learns_from_frames_in_files(recordings, store):
 
 def test_frames_that_were_removed_are_explained(recordings, store):
     bank = MelFilterBank(memory=store)
-    frames = bank.fit_transform(recordings)
+    for _ in range(2):
+        frames = bank.fit_transform(recordings)
     store.clear()
     with pytest.raises(FileNotFoundError, match=r"removed from their store.*transform again"):
         frames[0]

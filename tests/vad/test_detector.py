@@ -43,7 +43,7 @@ def test_loud_stretches_are_kept_with_a_hangover(samples):
         assert mask[105:295].all() and not mask[:60].any()
 
 
-@pytest.mark.parametrize("gain", [0.01, 10.0])
+@pytest.mark.parametrize("gain", [0.01, 2.0])
 def test_the_loudness_does_not_matter(samples, gain):
     detector = VoiceActivityDetector("energy")
     quiet, loud = (MelFilterBank().fit_transform([samples * g]) for g in (gain, 1.0))
