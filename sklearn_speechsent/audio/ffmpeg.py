@@ -17,8 +17,6 @@ from sklearn_speechsent.audio.recording import Recording, RecordingError
 _WARM_UP = 0.5
 #: Seconds by which the end of a track exceeds its sound in Matroska: delays of codecs, rounding.
 _MATROSKA_DELAY = 0.02
-#: Bytes that are read at a time, whatever size a header asks for.
-_LARGEST_READ = 2**20
 
 
 class _Stream:
@@ -29,10 +27,7 @@ class _Stream:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self.tell = stream.tell
-
-    def read(self, n: int) -> bytes:
-        return self._stream.read(min(n, _LARGEST_READ))
+        self.read, self.tell = stream.read, stream.tell
 
     def seek(self, offset: int, whence: int = 0) -> int:
         try:
@@ -59,7 +54,7 @@ class FFmpegFile:
     ------
     ImportError
         If PyAV is not installed.
-    av.FFmpegError, OSError, ValueError
+    av.FFmpegError, OSError, ValueError, MemoryError
         If FFmpeg does not know it either, or cannot decode it.
     RecordingError
         If it has no sound.
@@ -110,11 +105,10 @@ class FFmpegFile:
         import av
 
         at, extent = 0, self.extent
-        with self._container() as container:
-            frames = self._from(container, first)
-            resampler = av.AudioResampler(format="fltp", rate=extent.rate)
-            try:
-                for position, frame in frames:
+        try:
+            with self._container() as container:
+                resampler = av.AudioResampler(format="fltp", rate=extent.rate)
+                for position, frame in self._from(container, first):
                     at = position
                     for part in resampler.resample(frame):
                         block = part.to_ndarray().T
@@ -124,8 +118,8 @@ class FFmpegFile:
                         at += len(block)
                     if last is not None and at >= last:
                         break
-            except (av.FFmpegError, OSError, ValueError) as exception:
-                extent.check(self._recording, at, last, exception)
+        except (av.FFmpegError, OSError, ValueError, MemoryError) as exception:
+            extent.check(self._recording, at, last, exception)
         # Encoders fill up the last frame: more than promised is nothing.
         found = at if extent.promised is None else min(at, extent.promised)
         extent.check_decoded(self._recording, found, last)
@@ -180,7 +174,7 @@ def open_ffmpeg(recording: Recording, stream: BinaryIO) -> FFmpegFile | Recordin
         return FFmpegFile(recording, stream)
     except RecordingError as exception:
         return exception
-    except (av.FFmpegError, OSError, ValueError):
+    except (av.FFmpegError, OSError, ValueError, MemoryError):  # damaged sizes ask for gigabytes
         return None
 
 

@@ -375,7 +375,8 @@ def _power(blocks: Iterable[NDArray[np.float32]]) -> np.floating:
 
 def _to_float(recording: Recording, samples: NDArray[Any]) -> NDArray[np.float32]:
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # infinity is said elsewhere
+            return samples.astype(np.float32, copy=False)
     if samples.dtype.itemsize == 8:
         raise recording.error(
             f"the full scale of {samples.dtype} samples is not known. Pass them as the int16 (or "
