@@ -130,9 +130,9 @@ def decoded(monkeypatch):
 
     rows, original = [], audio.read_blocks
 
-    def read(recording, sample_rate):
+    def read(recording, *given, **options):
         rows.append(recording.row)
-        return original(recording, sample_rate)
+        return original(recording, *given, **options)
 
     monkeypatch.setattr(audio, "read_blocks", read)
     return rows

@@ -164,10 +164,10 @@ def die_once(flag):
 def before_row(row, act):
     """Have a worker do something before it decodes a row."""
 
-    def read(recording, sample_rate):
+    def read(recording, *given, **options):
         if recording.row == row:
             act(recording)
-        return READ(recording, sample_rate)
+        return READ(recording, *given, **options)
 
     audio.read_blocks = read
 
@@ -186,12 +186,12 @@ def fail_at_row(row):
 def log_decodings(path):
     """Have a worker write down which files it decodes."""
 
-    def read(recording, sample_rate):
+    def read(recording, *given, **options):
         with open(path, "a") as file:
             file.write(f"{recording.source}\n")
-        return READ(recording, sample_rate)
+        return READ(recording, *given, **options)
 
-    audio.read = read
+    audio.read_blocks = read
 
 
 def as_before():

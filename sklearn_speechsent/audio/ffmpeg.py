@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -16,6 +17,23 @@ from sklearn_speechsent.audio.recording import Recording, RecordingError
 _WARM_UP = 0.5
 #: Seconds by which the end of a track exceeds its sound in Matroska: delays of codecs, rounding.
 _MATROSKA_DELAY = 0.02
+
+
+class _Stream:
+    """Binary file as FFmpeg has to see it, which asks for whatever damaged headers say.
+
+    It has no name and no ``close``: PyAV would close it with the first container.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.read, self.tell = stream.read, stream.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._stream.seek(offset, whence)
+        except (OSError, ValueError):  # no such place: a negative one is an error to FFmpeg
+            return -errno.EINVAL
 
 
 class FFmpegFile:
@@ -36,8 +54,8 @@ class FFmpegFile:
     ------
     ImportError
         If PyAV is not installed.
-    ValueError
-        If FFmpeg does not know it either.
+    av.FFmpegError, OSError, ValueError, MemoryError
+        If FFmpeg does not know it either, or cannot decode it.
     RecordingError
         If it has no sound.
     """
@@ -87,11 +105,10 @@ class FFmpegFile:
         import av
 
         at, extent = 0, self.extent
-        with self._container() as container:
-            frames = self._from(container, first)
-            resampler = av.AudioResampler(format="fltp", rate=extent.rate)
-            try:
-                for position, frame in frames:
+        try:
+            with self._container() as container:
+                resampler = av.AudioResampler(format="fltp", rate=extent.rate)
+                for position, frame in self._from(container, first):
                     at = position
                     for part in resampler.resample(frame):
                         block = part.to_ndarray().T
@@ -101,8 +118,8 @@ class FFmpegFile:
                         at += len(block)
                     if last is not None and at >= last:
                         break
-            except (av.FFmpegError, ValueError) as exception:
-                extent.check(self._recording, at, last, exception)
+        except (av.FFmpegError, OSError, ValueError, MemoryError) as exception:
+            extent.check(self._recording, at, last, exception)
         # Encoders fill up the last frame: more than promised is nothing.
         found = at if extent.promised is None else min(at, extent.promised)
         extent.check_decoded(self._recording, found, last)
@@ -112,7 +129,7 @@ class FFmpegFile:
 
         self._stream.seek(0)
         # A list of other files or addresses is not opened: it would have to be fetched.
-        return av.open(self._stream, options={"protocol_whitelist": "none"})
+        return av.open(_Stream(self._stream), options={"protocol_whitelist": "none"})
 
     def _from(self, container: Any, first: int) -> Iterator[tuple[int, Any]]:
         """Frames from ``first`` or before it, each with the place of its first sample."""
@@ -150,10 +167,14 @@ def open_ffmpeg(recording: Recording, stream: BinaryIO) -> FFmpegFile | Recordin
         or PyAV is not installed.
     """
     try:
+        import av
+    except ImportError:
+        return None
+    try:
         return FFmpegFile(recording, stream)
     except RecordingError as exception:
         return exception
-    except (ImportError, OSError, ValueError):  # PyAV's errors are one of these
+    except (av.FFmpegError, OSError, ValueError, MemoryError):  # damaged sizes ask for gigabytes
         return None
 
 
@@ -161,7 +182,7 @@ def _promised(container: Any, rate: int) -> int | None:
     """Samples that the header promises; other formats only estimate."""
     stream = container.streams.audio[0]
     if "mp4" in container.format.name and stream.duration:
-        return round(stream.duration * stream.time_base * rate)
+        return round(stream.duration * stream.time_base * rate) or None
     if "matroska" in container.format.name:
         seconds = 0.0
         if stream.metadata.get("DURATION"):

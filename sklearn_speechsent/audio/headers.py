@@ -11,10 +11,10 @@ import io
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, NamedTuple, cast
 
-from sklearn_speechsent.audio.mpeg import counting_frame
+from sklearn_speechsent.audio.mpeg import count_frames, counting_frame, frame_length
 
 #: Sizes that recorders and streams write before they know better: 0, or close to the largest.
 _UNFINISHED = 2**16
@@ -61,7 +61,7 @@ class Promise:
     @property
     def corrects(self) -> bool:
         """Whether a decoder needs :class:`Corrected`."""
-        return bool(self.fixes or self.prefix or self.end is not None)
+        return bool(self.fixes or self.prefix or self.start or self.end is not None)
 
 
 class Corrected(io.RawIOBase):
@@ -70,7 +70,7 @@ class Corrected(io.RawIOBase):
     Parameters
     ----------
     file : binary file
-        Closed with this one.
+        Stays open when this one is closed.
     promise : Promise
     """
 
@@ -110,11 +110,6 @@ class Corrected(io.RawIOBase):
                     view[position] = byte
         self._at += len(content)
         return len(content)
-
-    def close(self) -> None:
-        """Close the file underneath too."""
-        self._file.close()
-        super().close()
 
 
 class _Chunks(NamedTuple):
@@ -180,7 +175,13 @@ def promise(file: BinaryIO) -> Promise:
         return Promise(samples=samples or None, fixes=fixes)
     if head[:4] == b"OggS":
         return _ogg(file, size)
-    return _mpeg(file, size, head)
+    start = _tag_length(head)
+    file.seek(start)
+    if start and file.read(4) in _MAGIC:  # writers of tags take any file for an MP3
+        behind = promise(cast(BinaryIO, Corrected(file, Promise(start=start))))
+        end = None if behind.end is None else start + behind.end
+        return replace(behind, start=start, end=end)
+    return _mpeg(file, size, start)
 
 
 def _walk(file: BinaryIO, size: int, chunks: _Chunks, at: int) -> Iterator[tuple[bytes, int, int]]:
@@ -192,7 +193,7 @@ def _walk(file: BinaryIO, size: int, chunks: _Chunks, at: int) -> Iterator[tuple
         name, (length,) = content[:4], struct.unpack(chunks.size, content[chunks.key :])
         if name in _MAGIC or not all(32 <= byte < 127 for byte in name):
             return
-        yield name, at + header, length - header if chunks.counts_itself else length
+        yield name, at + header, max(0, length - header * chunks.counts_itself)
         at += max(length, header) if chunks.counts_itself else header + max(length, 0)
         at += -at % chunks.align
 
@@ -300,6 +301,8 @@ def _nist(file: BinaryIO, size: int, head: bytes) -> Promise:
         promised = int(fields[b"sample_count"]) * width
     except (KeyError, ValueError):
         return Promise()
+    if start < 0:
+        return Promise()
     return _sized(file, size, start, promised, _Field(0, ""))
 
 
@@ -321,30 +324,37 @@ def _ogg(file: BinaryIO, size: int) -> Promise:
     return Promise()
 
 
-def _mpeg(file: BinaryIO, size: int, head: bytes) -> Promise:
+def _tag_length(head: bytes) -> int:
+    """Bytes of a tag ID3 at the beginning of a file."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+
+
+def _mpeg(file: BinaryIO, size: int, start: int) -> Promise:
     """Frames of MP3: only the header of Xing counts them, otherwise decoders estimate."""
-    start = 0
-    if head[:3] == b"ID3" and len(head) >= 10:
-        start = 10 + sum(
-            byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)
-        )
-        file.seek(start)
-        head = file.read(1024)
+    file.seek(start)
+    head = file.read(1024)
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return Promise()
     found = re.search(rb"Xing|Info", head[:48])
     counts = head[found.end() : found.end() + 12] if found else b""
-    if len(counts) < 12 or not counts[3] & 1:
+    counted = len(counts) == 12 and counts[3] & 1
+    promised = int.from_bytes(counts[4:8], "big") if counted else 0
+    if not promised:
+        # Encoders that were killed leave the count 0; a decoder would take it for an empty file.
+        start += frame_length(head)[0] if counted else 0
         prefix = counting_frame(file, start)
-        return Promise(exact=False, start=start if prefix else 0, prefix=prefix)
-    if not counts[3] & 2:
-        return Promise()
-    end = start + int.from_bytes(counts[8:12], "big")
+        return Promise(exact=False, start=start if prefix or counted else 0, prefix=prefix)
+    end = start + int.from_bytes(counts[8:12], "big") if counts[3] & 2 else size
     file.seek(min(end, size))
     tag = file.read(3)
-    # Encoders differ on whether the frame of the header counts.
     if size - end > 2 * 1441 and (tag == b"ID3" or tag > b"\xff\xe0"):
         return Promise(flaw=f"another file begins behind it, at byte {end}")
+    # Encoders differ on whether the frame of the header counts.
+    there = count_frames(file, start)
+    if promised < there - 1:
+        return Promise(flaw=f"its header promises {promised} of the {there} frames that are there")
     return Promise()
 
 

@@ -35,6 +35,8 @@ _MATROSKA = b"\x1a\x45\xdf\xa3"
 #: Bytes of one sample, for the formats in which it is constant.
 _WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
 _WIDTHS |= {"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
+#: Number of samples that libsndfile gives if it does not know it.
+_OPEN = 2**63 - 1
 #: Samples that are decoded and dropped after a seek, where frames depend on those before them.
 _WARM_UP = {"MP3": 16 * 1152}
 
@@ -100,16 +102,15 @@ class AudioFile:
 
     def __init__(self, recording: Recording, stream: BinaryIO, header: Promise) -> None:
         self._recording = recording
-        self._stream: Any = stream
+        self._stream = stream
         stream.seek(0)
         if header.samples is not None and (recording.start or recording.stop is not None):
             # A decoder that does not know the number of samples cannot seek well.
             header = replace(header, fixes={})
-        if header.corrects:
-            self._stream = Corrected(stream, header)
-        # libsndfile reads a plain file itself, which is faster than through Python.
-        plain = isinstance(self._stream, FileIO)
-        self._file = _Sequential(stream.fileno() if plain else self._stream, closefd=False)
+        file: Any = Corrected(stream, header) if header.corrects else stream
+        if isinstance(file, FileIO):  # libsndfile reads it itself, faster than through Python
+            file = file.fileno()
+        self._file = _Sequential(file, closefd=False)
         self.extent = self._measure(header)
 
     def __enter__(self) -> AudioFile:
@@ -126,8 +127,10 @@ class AudioFile:
     def _measure(self, header: Promise) -> Extent:
         """Samples that are there and that are promised."""
         file, flaw = self._file, header.flaw
-        there: int | None = file.frames
-        promised: int | None = file.frames
+        there: int | None = file.frames if file.frames < _OPEN else None
+        promised = there
+        if there is None:
+            return Extent(file.samplerate, file.channels, there, promised, flaw)
         if file.format == "FLAC":  # a decoder repeats the promise
             there, promised = None, header.samples
         elif header.size is not None and header.present is not None:

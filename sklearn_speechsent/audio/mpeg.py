@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import BinaryIO
 
 #: Kilobits per second by index, of MPEG 1 and of MPEG 2 and 2.5.
@@ -43,6 +44,35 @@ def frame_length(header: bytes) -> tuple[int, int]:
     return (144 if version == 3 else 72) * bitrate * 1000 // rate + (header[2] >> 1 & 1), bitrate
 
 
+def _frames(file: BinaryIO, at: int) -> Iterator[int]:
+    """Kilobits per second of each frame from ``at``, up to what is not one."""
+    while True:
+        file.seek(at)
+        length, bitrate = frame_length(file.read(4))
+        if not length:
+            return
+        yield bitrate
+        at += length
+
+
+def count_frames(file: BinaryIO, at: int) -> int:
+    """Count the frames of a file.
+
+    Parameters
+    ----------
+    file : binary file
+        Its position is moved.
+    at : int
+        Where the first frame begins.
+
+    Returns
+    -------
+    int
+        Up to the first bytes that are not a frame.
+    """
+    return sum(1 for _ in _frames(file, at))
+
+
 def counting_frame(file: BinaryIO, at: int) -> bytes:
     """Frame that tells how many follow, where a decoder would estimate it wrongly.
 
@@ -52,6 +82,7 @@ def counting_frame(file: BinaryIO, at: int) -> bytes:
     Parameters
     ----------
     file : binary file
+        Its position is moved.
     at : int
         Where the first frame begins.
 
@@ -61,19 +92,15 @@ def counting_frame(file: BinaryIO, at: int) -> bytes:
         Empty if the bit rate is constant.
     """
     n, bitrates = 0, set[int]()
-    file.seek(at)
-    header = first = file.read(4)
-    while True:
-        length, bitrate = frame_length(header)
-        if not length or (n == _ENOUGH and len(bitrates) == 1):
+    for bitrate in _frames(file, at):
+        if n == _ENOUGH and len(bitrates) == 1:
             break
         n += 1
         bitrates.add(bitrate)
-        at += length
-        file.seek(at)
-        header = file.read(4)
     if len(bitrates) < 2:
         return b""
+    file.seek(at)
+    first = file.read(4)
     # A frame without a checksum and at a bit rate that has room for the number.
     first = bytes([first[0], first[1] | 1, 0x80 | first[2] & 0x0D, first[3]])
     side = (17, 32) if first[1] & 8 else (9, 17)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -21,16 +22,18 @@ from sklearn_speechsent.audio import io
 from sklearn_speechsent.audio.channels import ChannelPowers
 from sklearn_speechsent.audio.extent import Extent
 from sklearn_speechsent.audio.names import printable
-from sklearn_speechsent.audio.recording import Recording, SilentRecordingError
+from sklearn_speechsent.audio.recording import Recording, RecordingError, SilentRecordingError
 
 #: One step of a 32-bit recording: samples with a smaller range are digital silence.
 _SILENCE = 2.0**-31
 #: Samples that are larger have another full scale than 1; a loud recording or a filter that
 #: overshoots reaches 2.
 _LOUDEST = 4.0
+#: Full scale of 32-bit integers: no samples are larger, however few.
+_LARGEST = 2.0**31
 #: One step of a 16-bit recording: nothing that was recorded stays below it.
 _QUIETEST = 2.0**-15
-#: Blocks of fewer samples do not tell a scale: they are shorter than any frame of speech.
+#: Fewer samples do not tell a scale: they are shorter than any frame of speech.
 _TELLING = 100
 #: Extents of files, by source.
 Headers = dict[Any, Extent]
@@ -48,9 +51,9 @@ def probe(
     ----------
     recording : Recording
     sample_rate : int
-        Rate (Hz) of samples in memory that carry none.
+        Wanted rate (Hz), and that of samples in memory that carry none.
     min_duration : float
-        Shortest usable duration (s).
+        Shortest usable duration (s) at this rate.
     headers : dict, optional
         Files that were opened before; this one is added. A long recording with many segments is
         then opened once.
@@ -66,38 +69,23 @@ def probe(
         If the file cannot be opened as audio, its header promises more than there is, or it is too
         short.
     """
-    headers = {} if headers is None else headers
-    if not recording.is_file:
-        extent = _extent_in_memory(recording, sample_rate)
-    elif recording.source in headers:
-        extent = headers[recording.source]
+    if recording.is_file:
+        extent = _extent(recording, headers)
     else:
-        extent = headers[recording.source] = _extent(recording)
-    first, last = extent.span(recording)
-    n_samples, rate = (_length(extent) if last is None else last) - first, extent.rate
-    if n_samples == 0:
-        raise recording.error("it has no samples.")
-    n_samples = round(n_samples / recording.speed)
-    # Half a sample of tolerance for rounding: 400 samples at 16 kHz are 25 ms.
-    if n_samples + 0.5 < min_duration * rate:
-        shape = np.shape(recording.source)
-        lying = len(shape) == 2 and shape[1] > shape[0]
-        played = "" if recording.speed == 1 else f" at speed {recording.speed:g}"
-        raise recording.error(
-            f"it lasts {1000 * n_samples / rate:.3g} ms ({n_samples} samples){played}, shorter "
-            f"than one frame of {1000 * min_duration:g} ms. "
-            + ("Samples go along the first axis: transpose it." if lying else "Leave it out.")
-        )
-    return n_samples / rate
+        extent = _extent_in_memory(recording, sample_rate)
+    first, last = _checked_span(recording, extent, sample_rate, min_duration)
+    return ((_length(extent) if last is None else last) - first) / extent.rate / recording.speed
 
 
-def duration(recording: Recording) -> float:
+def duration(recording: Recording, headers: Headers | None = None) -> float:
     """Duration of a whole file, of which a recording may be a segment, from its header.
 
     Parameters
     ----------
     recording : Recording
         Of a file.
+    headers : dict, optional
+        As in :func:`probe`.
 
     Returns
     -------
@@ -110,7 +98,7 @@ def duration(recording: Recording) -> float:
         If the file cannot be opened as audio, or the recording is the whole file and samples are
         missing.
     """
-    extent = _extent(recording)
+    extent = _extent(recording, headers)
     if recording.start is None and recording.stop is None:
         extent.span(recording)
     return _length(extent) / extent.rate
@@ -140,7 +128,10 @@ def read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
 
 
 def read_blocks(
-    recording: Recording, sample_rate: int, notes: list[str] | None = None
+    recording: Recording,
+    sample_rate: int,
+    notes: list[str] | None = None,
+    min_duration: float = 0.0,
 ) -> Iterator[NDArray[np.float32]]:
     """Decode a recording, mix it down or take a channel, resample and perturb it as it asks for.
 
@@ -152,6 +143,8 @@ def read_blocks(
     notes : list of str, optional
         Gets what is odd and no error: samples that are far too small, channels that are the same.
         Without it there is a warning, of channels only where one is asked for.
+    min_duration : float, default=0.0
+        Shortest usable duration (s) at the wanted rate.
 
     Yields
     ------
@@ -162,11 +155,11 @@ def read_blocks(
     Raises
     ------
     RecordingError
-        If it cannot be decoded to its end, has no samples, NaN or infinite samples, samples of
-        another scale, channels that cancel, or is silent: some of that shows only after the last
-        block.
+        If it cannot be decoded to its end, has no samples or is too short, has NaN or infinite
+        samples, samples of another scale, channels that cancel, or is silent: some of that shows
+        only after the last block.
     """
-    blocks = _equal_blocks(_resampled(recording, sample_rate, notes))
+    blocks = _equal_blocks(_resampled(recording, sample_rate, notes, min_duration))
     gain = np.float32(10.0 ** (recording.gain_db / 20))
     if recording.snr_db is None:
         yield from blocks if gain == 1.0 else (block * gain for block in blocks)
@@ -175,7 +168,7 @@ def read_blocks(
     power = _power(chain(first, blocks))
     blocks = iter(first)
     if len(first) == 2:
-        blocks = _equal_blocks(_resampled(recording, sample_rate))
+        blocks = _equal_blocks(_resampled(recording, sample_rate, None, min_duration))
     amplitude = np.float32(np.sqrt(power * 10.0 ** (-recording.snr_db / 10)))
     generator = np.random.default_rng(recording.seed)
     for block in blocks:
@@ -186,13 +179,55 @@ def read_blocks(
         yield noise
 
 
-def _extent(recording: Recording) -> Extent:
+def _extent(recording: Recording, headers: Headers | None) -> Extent:
+    """Extent of a file, which is opened unless it was before."""
+    if headers is None:
+        headers = {}
+    if recording.source not in headers:
+        headers[recording.source] = _measured(recording)
+    return headers[recording.source]
+
+
+def _measured(recording: Recording) -> Extent:
     """Extent of a file; decoded once to its end where the header leaves it open."""
     with io.open_audio(recording) as file:
         extent = file.extent
-        if extent.length is None:
-            extent = replace(extent, there=sum(map(len, file.blocks(0, None))))
-    return extent
+        if extent.length is not None:
+            return extent
+        n, flaw = 0, ""
+        try:
+            for block in file.blocks(0, None):
+                n += len(block)
+        except RecordingError:  # segments of what comes before can be used
+            flaw = extent.flaw or "it is cut off or damaged"
+    return replace(extent, there=n, flaw=flaw)
+
+
+def _checked_span(
+    recording: Recording, extent: Extent, sample_rate: int, min_duration: float
+) -> tuple[int, int | None]:
+    """First and last sample of a recording, which lasts long enough as far as the header tells."""
+    first, last = extent.span(recording)
+    end = extent.length if last is None else last
+    if end is not None:
+        n = (end - first) * sample_rate / (extent.rate * recording.speed)
+        _check_length(recording, int(n + 0.5), sample_rate, min_duration)  # as many as soxr gives
+    return first, last
+
+
+def _check_length(recording: Recording, n: int, rate: int, min_duration: float) -> None:
+    """Raise if there are fewer samples at the wanted rate than a frame has."""
+    if n == 0:
+        raise recording.error("it has no samples.")
+    if n < int(min_duration * rate + 1e-6):
+        shape = np.shape(recording.source)
+        lying = len(shape) == 2 and shape[1] > shape[0]
+        played = "" if recording.speed == 1 else f" at speed {recording.speed:g}"
+        raise recording.error(
+            f"it lasts {1000 * n / rate:.3g} ms ({n} samples at {rate} Hz){played}, shorter than "
+            f"one frame of {1000 * min_duration:g} ms. "
+            + ("Samples go along the first axis: transpose it." if lying else "Leave it out.")
+        )
 
 
 def _length(extent: Extent) -> int:
@@ -201,27 +236,37 @@ def _length(extent: Extent) -> int:
 
 
 def _resampled(
-    recording: Recording, sample_rate: int, notes: list[str] | None = None
+    recording: Recording, sample_rate: int, notes: list[str] | None, min_duration: float
 ) -> Iterator[NDArray[np.float32]]:
     """Samples of one channel at the wanted rate, in blocks as they come."""
     with ExitStack() as stack:
         if recording.is_file:
             file = io.open_audio(recording)
             stack.callback(file.close)
-            extent, blocks = file.extent, file.blocks(*file.extent.span(recording))
+            extent, decode = file.extent, file.blocks
         else:
             extent = _extent_in_memory(recording, sample_rate)
-            blocks = _in_memory(recording, *extent.span(recording))
+            decode = partial(_in_memory, recording)
+        blocks = decode(*_checked_span(recording, extent, sample_rate, min_duration))
+        blocks = _mixed_down(recording, blocks, notes)
         # A faster recording is resampled like one of a higher rate: one filter for both.
         rate = extent.rate * recording.speed
-        mixed = _mixed_down(recording, blocks, notes)
-        if rate == sample_rate:
-            yield from mixed
-            return
-        stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-        for block in mixed:
-            yield stream.resample_chunk(block)
-        yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+        if rate != sample_rate:
+            blocks = _at_rate(blocks, rate, sample_rate)
+        n = 0
+        for block in blocks:
+            n += len(block)
+            yield block
+        _check_length(recording, n, sample_rate, min_duration)
+
+
+def _at_rate(
+    blocks: Iterable[NDArray[np.float32]], rate: float, sample_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def _extent_in_memory(recording: Recording, sample_rate: int) -> Extent:
@@ -249,7 +294,8 @@ def _mixed_down(
         if block.shape[1] == 1:
             samples = block[:, 0]
         else:
-            mix = block.mean(axis=1)
+            with np.errstate(invalid="ignore", over="ignore"):  # said below
+                mix = block.mean(axis=1)
             channels.add(block, mix)
             samples = mix if recording.channel is None else block[:, recording.channel].copy()
         # The extremes are NaN or infinite if one sample is.
@@ -260,13 +306,14 @@ def _mixed_down(
                 f"sample {n + bad} is {samples[bad]}; NaN and infinity are not sound. Repair it or "
                 "leave it out."
             )
-        if max(-low, high) > _LOUDEST and len(samples) >= _TELLING:
-            raise recording.error(
-                f"its samples reach {max(-low, high):g}, and full scale is 1. Divide them by the "
-                "full scale that they were recorded with (32768 for 16 bits), or pass the integers."
-            )
         lowest, highest = min(low, lowest), max(high, highest)
         n += len(samples)
+        peak = max(-lowest, highest)
+        if peak > (_LOUDEST if n >= _TELLING else _LARGEST):
+            raise recording.error(
+                f"its samples reach {peak:g}, and full scale is 1. Divide them by the full scale "
+                "that they were recorded with (32768 for 16 bits), or pass the integers."
+            )
         yield samples
     if n == 0:
         raise recording.error("it has no samples.")
@@ -328,7 +375,8 @@ def _power(blocks: Iterable[NDArray[np.float32]]) -> np.floating:
 
 def _to_float(recording: Recording, samples: NDArray[Any]) -> NDArray[np.float32]:
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # infinity is said elsewhere
+            return samples.astype(np.float32, copy=False)
     if samples.dtype.itemsize == 8:
         raise recording.error(
             f"the full scale of {samples.dtype} samples is not known. Pass them as the int16 (or "

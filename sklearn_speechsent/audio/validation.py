@@ -23,7 +23,10 @@ CHECK_HINT = "sklearn_speechsent.audio.check_recordings(X) gives a mask of the g
 
 
 def find_problems(
-    recordings: Sequence[Recording], sample_rate: int, min_duration: float
+    recordings: Sequence[Recording],
+    sample_rate: int,
+    min_duration: float,
+    headers: Headers | None = None,
 ) -> dict[int, RecordingError]:
     """Problems of recordings that their headers show, reading each header once.
 
@@ -34,6 +37,8 @@ def find_problems(
         Rate (Hz) of samples in memory that carry none.
     min_duration : float
         Shortest usable duration (s).
+    headers : dict, optional
+        Files that were opened before; those that are opened are added.
 
     Returns
     -------
@@ -41,7 +46,8 @@ def find_problems(
         By row.
     """
     problems: dict[int, RecordingError] = {}
-    headers: Headers = {}
+    if headers is None:
+        headers = {}
     for recording in recordings:
         try:
             probe(recording, sample_rate, min_duration, headers)
@@ -130,8 +136,7 @@ def check_recordings(
     def decode(recording: Recording) -> tuple[str | None, list[str]]:
         notes: list[str] = []
         try:
-            probe(recording, sample_rate, min_duration)
-            for _ in read_blocks(recording, sample_rate, notes):
+            for _ in read_blocks(recording, sample_rate, notes, min_duration):
                 pass
         except RecordingError as exception:
             return str(exception), []

@@ -22,6 +22,8 @@ from sklearn_speechsent.audio import (
     duration,
     find_problems,
 )
+from sklearn_speechsent.audio.names import located
+from sklearn_speechsent.audio.samples import Headers
 
 COLUMNS = ["row", "file", "start", "end", "problem", "detail", "dropped"]
 X_COLUMNS = ["file", "start", "end", "channel"]
@@ -156,11 +158,12 @@ def audit_items(
         raise ValueError(f"{corpus}: there are no rows. Check what was selected.")
     audit = Audit(frame)
     _check_labels(audit)
-    durations = _check_files(audit, n_jobs)
+    headers: Headers = {}
+    durations = _check_files(audit, headers, n_jobs)
     if {"start", "end"} <= set(frame.columns):
         _check_times(audit, durations)
     _check_durations(audit, durations, min_duration)
-    _check_headers(audit, n_jobs)
+    _check_headers(audit, headers)
     _check_duplicates(audit)
     _check_contents(audit, n_jobs)
     if "split" in frame.columns:
@@ -179,13 +182,13 @@ def _check_labels(audit: Audit) -> None:
     audit.add(unlabelled, "no label", lambda row: "the label is missing", dropped=True)
 
 
-def _check_files(audit: Audit, n_jobs: int | None) -> pd.Series:
-    """Open every file once and return the seconds of each row's file."""
+def _check_files(audit: Audit, headers: Headers, n_jobs: int | None) -> pd.Series:
+    """Open every file once, add its header and return the seconds of each row's file."""
     nameless = audit.items.index[audit.items["file"].isna()]
     audit.add(nameless, "missing", lambda row: "the row names no file", dropped=True)
     files = audit.items["file"].drop_duplicates()
     found = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-        map(joblib.delayed(_read_header), files)
+        joblib.delayed(_read_header)(file, headers) for file in files
     )
     known = dict(zip(files, found, strict=True))
     for problem in ("missing", "unreadable"):
@@ -195,31 +198,24 @@ def _check_files(audit: Audit, n_jobs: int | None) -> pd.Series:
     return pd.Series(seconds, index=audit.items.index, dtype=float)
 
 
-def _read_header(file: Any) -> tuple[str, str, float]:
+def _read_header(file: Any, headers: Headers) -> tuple[str, str, float]:
     """Problem, detail and seconds of a file; no problem is an empty one."""
     # From 0 s, since of a file that is cut off segments may be there; see _check_headers.
     recording = Recording(0, os.fspath(file), start=0.0)
     try:
-        return "", "", duration(recording)
+        return "", "", duration(recording, headers)
     except ValueError as error:  # RecordingErrors, and of open() for a name with a NUL character
         problem = "missing" if isinstance(error, MissingRecordingError) else "unreadable"
         return problem, str(error).removeprefix(f"{recording}: "), np.nan
 
 
-def _check_headers(audit: Audit, n_jobs: int | None) -> None:
+def _check_headers(audit: Audit, headers: Headers) -> None:
     """Find what headers tell about a segment or a channel: cut files can hold some, not others."""
     columns = [name for name in X_COLUMNS if name in audit.items.columns]
     recordings = as_recordings(audit.items[columns])
-    by_file = defaultdict(list)
-    for recording in recordings:
-        by_file[recording.source].append(recording)
-    found = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-        joblib.delayed(find_problems)(of_file, 16000, 0.0) for of_file in by_file.values()
-    )
     problems = {
         audit.items.index[k]: str(error).removeprefix(f"{recordings[k]}: ")
-        for part in found
-        for k, error in part.items()
+        for k, error in find_problems(recordings, 16000, 0.0, headers).items()
     }
     audit.add(sorted(problems), "unreadable", problems.__getitem__, dropped=True)
 
@@ -299,7 +295,7 @@ def _check_contents(audit: Audit, n_jobs: int | None) -> None:
     whole = audit.items[start.isna() & end.isna()]
     channels = whole.get("channel", pd.Series(-1, whole.index)).fillna(-1)
     groups: list[Sequence[Hashable]] = _partition(list(whole.index), channels.to_dict())
-    for key in (os.path.getsize, _head_digest, _digest):
+    for key in (_size, _head_digest, _digest):
         rows = [row for group in groups for row in group]
         keys = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
             joblib.delayed(key)(whole["file"][row]) for row in rows
@@ -324,13 +320,17 @@ def _numbered(texts: pd.Series) -> pd.Series:
     return pd.Series(pd.factorize(texts.to_numpy(dtype=object))[0], texts.index)
 
 
-def _head_digest(file: str) -> bytes:
-    with open(file, "rb") as stream:
+def _size(file: Any) -> int:
+    return os.path.getsize(located(os.fspath(file)))
+
+
+def _head_digest(file: Any) -> bytes:
+    with open(located(os.fspath(file)), "rb") as stream:
         return hashlib.blake2b(stream.read(HEAD)).digest()
 
 
-def _digest(file: str) -> bytes:
-    with open(file, "rb") as stream:
+def _digest(file: Any) -> bytes:
+    with open(located(os.fspath(file)), "rb") as stream:
         return hashlib.file_digest(stream, "blake2b").digest()
 
 

@@ -19,6 +19,10 @@ from sklearn_speechsent.datasets._files import find_file
 from sklearn_speechsent.datasets._tables import Table
 from sklearn_speechsent.metrics.levels import check_levels, level_index, whole_levels
 
+#: Distance from the median at which a label is a typing error: it would make a level of each
+#: whole number between them.
+FAR = 500
+
 DESCR = """\
 Speech of {path}
 {underline}
@@ -232,6 +236,9 @@ def _scale(table: Table, frame: pd.DataFrame, levels: Sequence[float] | None) ->
     """Levels, of a type that holds the labels too."""
     labels = frame["label"].dropna()
     if levels is None:
+        far = (frame["label"] - labels.median()).abs() > FAR
+        remedy = f"is more than {FAR} from the median. Correct it, or pass the levels"
+        table.refuse(np.flatnonzero(far), "label", remedy)
         scale = whole_levels(labels) if len(labels) else np.array([0])
     else:
         scale = check_levels(levels)

@@ -27,22 +27,20 @@ from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utils.validation import check_labels
 
 #: Part of every cache key: increased when the same settings give other frames.
-_VERSION = 3
+_VERSION = 4
 
 
 def _extract(
     recordings: list[Recording], arguments: dict[str, Any]
 ) -> Iterator[NDArray[np.floating] | Exception]:
     """Log-mel frames of each recording, or what is wrong with it."""
+    rate = arguments["sample_rate"]
     for recording in recordings:
         try:
-            blocks = audio.read_blocks(recording, arguments["sample_rate"])
-            frames = log_mel_energies(blocks, **arguments)
-            if not len(frames):
-                raise recording.error(
-                    "it is shorter than one frame after resampling. Leave it out."
-                )
-            yield frames
+            blocks = audio.read_blocks(
+                recording, rate, min_duration=arguments["frame_length"] / rate
+            )
+            yield log_mel_energies(blocks, **arguments)
         except audio.SilentRecordingError:
             yield np.full((1, arguments["n_mels"]), np.nan, arguments["dtype"])
         except audio.RecordingError as exception:

@@ -11,9 +11,9 @@ def decoded(monkeypatch):
     seen = []
     resampled = samples._resampled
 
-    def counting(recording, sample_rate, notes=None):
+    def counting(recording, *more):
         seen.append((recording.source, recording.speed, recording.snr_db, recording.seed))
-        return resampled(recording, sample_rate, notes)
+        return resampled(recording, *more)
 
     monkeypatch.setattr(samples, "_resampled", counting)
     return seen

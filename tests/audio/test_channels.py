@@ -9,11 +9,13 @@ from sklearn_speechsent import MelFilterBank, VoiceActivityDetector
 from sklearn_speechsent.audio import (
     Recording,
     RecordingError,
+    SilentRecordingError,
     as_recordings,
     check_recordings,
     io,
     read,
 )
+from sklearn_speechsent.frames import NoSpeechWarning
 
 RATE = 16000
 
@@ -155,10 +157,11 @@ def test_other_channels_do_not_cancel(write, channels):
 def test_silence_has_its_own_answer(write):
     zeros = np.zeros(RATE, np.float32)
     for call in (write(zeros, zeros), write(zeros + 0.25, zeros + 0.25)):
-        with pytest.raises(RecordingError, match="silent"):
-            MelFilterBank().fit_transform([call])
-    with pytest.raises(RecordingError, match=r"channel 1\): it is silent"):
-        MelFilterBank().fit_transform(table(write(noise(), zeros), channel=[1]))
+        with pytest.raises(SilentRecordingError, match="silent"):
+            read(Recording(0, call), RATE)
+    with pytest.warns(NoSpeechWarning, match=r"channel 1\)"):
+        frames = MelFilterBank().fit_transform(table(write(noise(), zeros), channel=[1]))
+    assert np.isnan(frames[0]).all()
 
 
 def test_cancelling_is_seen_across_blocks(write, monkeypatch):

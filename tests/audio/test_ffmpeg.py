@@ -10,7 +10,15 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import MelFilterBank
-from sklearn_speechsent.audio import RecordingError, as_recordings, check_recordings, probe, read
+from sklearn_speechsent.audio import (
+    Recording,
+    RecordingError,
+    as_recordings,
+    check_recordings,
+    probe,
+    read,
+)
+from sklearn_speechsent.audio.ffmpeg import open_ffmpeg
 
 av = pytest.importorskip("av")
 
@@ -157,6 +165,61 @@ def test_without_pyav_the_message_names_both_ways_out(tmp_path, monkeypatch):
             MelFilterBank().fit(X)
     with pytest.raises(RecordingError, match=r"row 0 \(bytes\): .*sklearn-speechsent\[av\]"):
         MelFilterBank().fit([path.read_bytes()])
+
+
+def damaged():
+    """Files at which FFmpeg gives up, each with another error."""
+    m4a = encoded(tones(RATE), "ipod", "aac", RATE)
+    webm = encoded(tones(48000), "webm", "libopus", 48000)
+    at = m4a.index(b"esds") + 39
+    return {
+        "EOFError": b"OggS" + bytes(200),
+        "DecoderNotFoundError": webm.replace(b"A_OPUS", b"A_XXXX"),
+        "NotImplementedError": m4a[:at] + b"\xff" + m4a[at + 1 :],
+    }
+
+
+@pytest.mark.parametrize("error", ["EOFError", "DecoderNotFoundError", "NotImplementedError"])
+@pytest.mark.parametrize("suffix", [".ogg", ".m4a", ".raw", ""])
+def test_no_error_of_ffmpeg_passes_through(tmp_path, error, suffix, capfd):
+    content = damaged()[error]
+    with pytest.raises(getattr(av.error, error)), av.open(standard_io.BytesIO(content)) as file:
+        next(file.decode(audio=0))
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    good = tones(RATE)[0]
+    for bad in (str(path), content, standard_io.BytesIO(content)):
+        mask, problems = check_recordings([good, bad], return_problems=True)
+        assert mask.tolist() == [True, False] and "row 1" in problems[1]
+        with pytest.warns(UserWarning, match="1 of 2 recordings were kept as NaN"):
+            frames = MelFilterBank(on_error="nan").fit_transform([good, bad])
+        assert np.isnan(frames[1]).all() and np.isfinite(frames[0]).all()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("error", ["MemoryError", "PatchWelcomeError", "OSError"])
+def test_errors_of_ffmpeg_in_the_middle(tmp_path, monkeypatch, error):
+    content = encoded(tones(RATE), "ipod", "aac", RATE)
+    opened = []
+
+    def open_(*args, **kwargs):
+        opened.append(args)
+        if len(opened) > 1:
+            raise getattr(av.error, error)(1, "no more")
+        return original(*args, **kwargs)
+
+    original = av.open
+    monkeypatch.setattr(av, "open", open_)
+    with pytest.raises(RecordingError, match=r"row 0 .*it ends after 0 of .*no more"):
+        samples([content], RATE)
+
+
+def test_memory_that_a_damaged_size_asks_for():
+    class Exhausted(standard_io.BytesIO):
+        def read(self, n=-1):
+            raise MemoryError
+
+    assert open_ffmpeg(Recording(0, b""), Exhausted(b"FORM")) is None
 
 
 def test_lists_of_other_files_are_not_followed(tmp_path):

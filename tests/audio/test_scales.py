@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import MelFilterBank
-from sklearn_speechsent.audio import RecordingError, check_recordings, io
+from sklearn_speechsent.audio import Recording, RecordingError, check_recordings, io
 
 RATE = 16000
 
@@ -42,12 +42,38 @@ def test_quiet_and_loud_floats_are_taken(peak):
     assert len(MelFilterBank().fit_transform([samples])[0]) == 98
 
 
-def test_the_peak_may_come_late(monkeypatch):
+@pytest.mark.parametrize("at", [9000, 16049])
+def test_the_peak_may_come_late(monkeypatch, at):
     monkeypatch.setattr(io, "BLOCK", 1000)
-    samples = noise()
-    samples[9000] = 700.0
+    samples = noise(16050)  # the last block does not tell a scale by itself
+    samples[at] = 700.0
     with pytest.raises(RecordingError, match="reach 700"):
         MelFilterBank().fit_transform([samples])
+
+
+@pytest.mark.parametrize("n", [RATE, 40])
+@pytest.mark.parametrize("largest", [1e38, 3e38])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_damaged_floats_are_an_error_however_short(tmp_path, n, largest, channels):
+    samples = np.stack([noise(n)] * channels, axis=1)
+    samples[n // 2] = largest
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    tiny = MelFilterBank(frame_length=0.002, frame_shift=0.001, n_mels=2)
+    for bad in (path, (RATE, samples), (RATE, samples.astype("float32"))):
+        with pytest.raises(RecordingError, match=r"row 0 .*(its samples reach|is inf)"):
+            tiny.fit_transform([bad])
+    with pytest.raises(RecordingError, match=r"row 0 .*is -?inf"):
+        tiny.fit_transform([(RATE, samples * 10)])  # beyond float32
+
+
+def test_infinities_of_both_signs_in_one_place():
+    samples = np.stack([noise(), noise()], axis=1)
+    samples[70] = np.inf, -np.inf
+    with pytest.raises(RecordingError, match="sample 70 is nan"):
+        MelFilterBank().fit_transform([(RATE, samples)])
+    with pytest.raises(RecordingError, match="sample 70 is -inf"):
+        MelFilterBank().fit_transform([Recording(0, samples, rate=RATE, channel=1)])
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint32", "float32"])

@@ -1,6 +1,7 @@
 """Problems of the rows of a corpus, each kind made on purpose."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import joblib
@@ -195,19 +196,34 @@ def test_each_file_is_opened_once_for_all_of_its_rows(write, monkeypatch):
     frame = pd.concat(
         [segments(file, *[(k, k + 1, 0) for k in range(20)], speaker=file) for file in files]
     )
-    opened, probed = [], []
-    monkeypatch.setattr(_audit, "duration", spy(_audit.duration, opened))
-    find = _audit.find_problems
-
-    def find_problems(recordings, *args):
-        probed.append({recording.source for recording in recordings})
-        return find(recordings, *args)
-
-    monkeypatch.setattr(_audit, "find_problems", find_problems)
+    opened = []
+    monkeypatch.setattr(audio.io, "open_audio", spy(audio.io.open_audio, opened))
     rows, _ = audit_items(frame, corpus="mine", n_jobs=2)
     assert len(rows) == 40
     assert sorted(recording.source for recording in opened) == files
-    assert sorted(map(sorted, probed)) == [[file] for file in files]
+
+
+def test_segments_of_a_cut_file_stay_as_far_as_they_are_there(write, tmp_path):
+    whole = Path(write("a.wav", 4)).read_bytes()
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(whole[: len(whole) * 5 // 8])  # 2.5 of 4 s
+    frame = segments(str(cut), (0, 1, 0), (1.5, 2.4, 1), (2.4, 2.9, 2), (3, 3.5, 0), (2, np.nan, 1))
+    rows, report, _ = audit_with_warning(frame)
+    assert rows["label"].tolist() == [0, 1]
+    assert found(report) == [(row, "unreadable", True) for row in (2, 3, 4)]
+    assert report["detail"].str.contains("of 64000 samples").all()
+
+
+def test_content_is_found_under_other_spellings_of_names(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first = write(unicodedata.normalize("NFC", "caf\u00e9.wav"), 2)
+    content = Path(first).read_bytes()
+    (tmp_path / "twin.wav").write_bytes(content)
+    files = [unicodedata.normalize("NFD", first), "~/twin.wav", f" {tmp_path}/twin.wav "]
+    frame = pd.DataFrame({"file": files, "label": 1, "speaker": "s"})
+    rows, report, _ = audit_with_warning(frame)
+    assert len(rows) == 3
+    assert found(report) == [(row, "same content", False) for row in (1, 2)]
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

@@ -304,6 +304,16 @@ def test_other_columns_may_be_called_anything(folder):
     assert set(more) <= set(bunch.frame.columns)
 
 
+@pytest.mark.parametrize("wrong", ["99999999999999999999", "-1e12", "1e308", "15000"])
+def test_labels_that_no_scale_has(folder, wrong):
+    path = folder / "m.csv"
+    path.write_text(f"file,label,speaker\nwav/a.wav,1,s\nwav/b.wav,{wrong},s\nwav/c.wav,2,s\n")
+    with pytest.raises(ValueError, match=r"'label': \S+ in row 1 .*more than 500 from the median"):
+        load_manifest(path)
+    with pytest.raises(ValueError, match=r"'label': \S+ in row 1 .*is off the scale from -3 to 3"):
+        load_manifest(path, levels=[-3, 0, 3])
+
+
 def test_files_that_are_not_tables(folder):
     with pytest.raises(FileNotFoundError, match=r"no\.csv: there is no such table"):
         load_manifest(folder / "no.csv")

@@ -61,9 +61,9 @@ def decoded(monkeypatch):
     names = []
     read = audio.read_blocks
 
-    def counting(recording, sample_rate):
+    def counting(recording, *given, **options):
         names.append(os.path.basename(str(recording.source)))
-        return read(recording, sample_rate)
+        return read(recording, *given, **options)
 
     monkeypatch.setattr(audio, "read_blocks", counting)
     return names

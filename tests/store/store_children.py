@@ -46,14 +46,14 @@ def extract(
             setattr(module, name, value)
     original, decodings = audio.read_blocks, count(1)
 
-    def read(recording, sample_rate):
+    def read(recording, *given, **options):
         number = next(decodings)
         with open(log, "ab", buffering=0) as file:
             file.write(f"{os.getpid()} {recording.row}\n".encode())
         if number == hold[0]:
             hold[1].send("here")
             hold[1].recv()
-        return original(recording, sample_rate)
+        return original(recording, *given, **options)
 
     audio.read_blocks = read
     if ready is not None:
