@@ -17,7 +17,7 @@ _VERSION = 1
 #: Frames that are looked at, evenly spaced, and dB below the loudest in which they are loud.
 _FRAMES, _LOUD = 3000, 20.0
 #: dB that a band lies below the strongest band of its frame, at most, in one loud frame of fifty.
-_DEPTH = 20.0
+_DEPTH = 24.0
 
 
 def band_limits(frame_settings: Mapping[str, Any]) -> tuple[dict[str, Any], Function]:
@@ -38,7 +38,7 @@ def band_limits(frame_settings: Mapping[str, Any]) -> tuple[dict[str, Any], Func
     Notes
     -----
     Hissing sounds of speech have most of their energy at the top, and are not much fainter than
-    vowels. So a band counts as used if in one of fifty loud frames it lies at most 20 dB below
+    vowels. So a band counts as used if in one of fifty loud frames it lies at most 24 dB below
     the strongest band of that frame. Steady noise above a telephone's band lies lower than that in
     loud frames.
     """
