@@ -175,7 +175,7 @@ def promise(file: BinaryIO) -> Promise:
         return Promise(samples=samples or None, fixes=fixes)
     if head[:4] == b"OggS":
         return _ogg(file, size)
-    start = _tag_length(head)
+    start = _behind_tags(file)
     file.seek(start)
     if start and file.read(4) in _MAGIC:  # writers of tags take any file for an MP3
         behind = promise(cast(BinaryIO, Corrected(file, Promise(start=start))))
@@ -324,11 +324,16 @@ def _ogg(file: BinaryIO, size: int) -> Promise:
     return Promise()
 
 
-def _tag_length(head: bytes) -> int:
-    """Bytes of a tag ID3 at the beginning of a file."""
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    return 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+def _behind_tags(file: BinaryIO) -> int:
+    """Place behind the tags ID3 at the beginning of a file."""
+    at = 0
+    while True:
+        file.seek(at)
+        head = file.read(10)
+        if head[:3] != b"ID3" or len(head) < 10:
+            return at
+        shifts = (21, 14, 7, 0)
+        at += 10 + sum(byte << shift for byte, shift in zip(head[6:], shifts, strict=True))
 
 
 def _mpeg(file: BinaryIO, size: int, start: int) -> Promise:

@@ -129,10 +129,10 @@ class AudioFile:
         file, flaw = self._file, header.flaw
         there: int | None = file.frames if file.frames < _OPEN else None
         promised = there
-        if there is None:
-            return Extent(file.samplerate, file.channels, there, promised, flaw)
         if file.format == "FLAC":  # a decoder repeats the promise
             there, promised = None, header.samples
+        elif there is None:
+            pass
         elif header.size is not None and header.present is not None:
             if width := file.channels * _WIDTHS.get(file.subtype, 0):
                 promised = header.size // width
