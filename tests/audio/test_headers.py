@@ -350,6 +350,9 @@ def test_tags_before_a_file_do_no_harm(tmp_path, recording, format, length):
         np.testing.assert_allclose(samples(X), expected, atol=1e-5)
         part = samples(X.assign(start=1.0, end=2.0))
         np.testing.assert_allclose(part, expected[N : 2 * N], atol=1e-5)
+    np.testing.assert_allclose(
+        samples(recording(tag + whole + b"TAG" + bytes(125))), expected, atol=1e-5
+    )
     with pytest.raises(RecordingError, match=r"row 0 \(.*b\.wav\): .*(cut off|holds)"):
         samples(recording(tag + whole[: len(whole) // 2], "b.wav"))
 
