@@ -54,7 +54,7 @@ def is_name(content: bytes) -> bool:
     """
     text = min(content, default=0) >= 32
     # A file that is cut off behind its first word, such as OggS, is not a name.
-    return text and (b"/" in content[:-1] or os.path.splitext(content)[1] > b".")
+    return text and (b"/" in content[:-1] or os.path.splitext(content)[1][1:].isalnum())
 
 
 def printable(text: str) -> str:
