@@ -276,6 +276,7 @@ def _plain(header: list[str], record: list[str]) -> tuple[str, float]:
     """File and label of a record, NaN where the label is not a number."""
     values = dict(zip([name.strip().lower() for name in header], record, strict=False))
     try:
-        return Path(values.get("file", "")).name, float(values.get("label", "").replace(",", "."))
+        label = values.get("label", "").replace(",", ".").replace("\N{MINUS SIGN}", "-")
+        return Path(values.get("file", "")).name, float(label)
     except ValueError:
         return "", np.nan

@@ -175,13 +175,12 @@ def promise(file: BinaryIO) -> Promise:
         return Promise(samples=samples or None, fixes=fixes)
     if head[:4] == b"OggS":
         return _ogg(file, size)
-    start = _tag_length(head)
-    file.seek(start)
-    if start and file.read(4) in _MAGIC:  # writers of tags take any file for an MP3
+    start = _behind_tags(file)
+    if 0 < start < size:  # decoders take any file with a tag for an MP3, or miss its count
         behind = promise(cast(BinaryIO, Corrected(file, Promise(start=start))))
         end = None if behind.end is None else start + behind.end
-        return replace(behind, start=start, end=end)
-    return _mpeg(file, size, start)
+        return replace(behind, start=start + behind.start, end=end)
+    return _mpeg(file, size, head)
 
 
 def _walk(file: BinaryIO, size: int, chunks: _Chunks, at: int) -> Iterator[tuple[bytes, int, int]]:
@@ -324,17 +323,20 @@ def _ogg(file: BinaryIO, size: int) -> Promise:
     return Promise()
 
 
-def _tag_length(head: bytes) -> int:
-    """Bytes of a tag ID3 at the beginning of a file."""
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    return 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+def _behind_tags(file: BinaryIO) -> int:
+    """Place behind the tags ID3 at the beginning of a file."""
+    at = 0
+    while True:
+        file.seek(at)
+        head = file.read(10)
+        if head[:3] != b"ID3" or len(head) < 10:
+            return at
+        shifts = (21, 14, 7, 0)
+        at += 10 + sum(byte << shift for byte, shift in zip(head[6:], shifts, strict=True))
 
 
-def _mpeg(file: BinaryIO, size: int, start: int) -> Promise:
+def _mpeg(file: BinaryIO, size: int, head: bytes) -> Promise:
     """Frames of MP3: only the header of Xing counts them, otherwise decoders estimate."""
-    file.seek(start)
-    head = file.read(1024)
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return Promise()
     found = re.search(rb"Xing|Info", head[:48])
@@ -343,34 +345,35 @@ def _mpeg(file: BinaryIO, size: int, start: int) -> Promise:
     promised = int.from_bytes(counts[4:8], "big") if counted else 0
     if not promised:
         # Encoders that were killed leave the count 0; a decoder would take it for an empty file.
-        start += frame_length(head)[0] if counted else 0
-        prefix = counting_frame(file, start)
-        return Promise(exact=False, start=start if prefix or counted else 0, prefix=prefix)
-    end = start + int.from_bytes(counts[8:12], "big") if counts[3] & 2 else size
+        start = frame_length(head)[0] if counted else 0
+        return Promise(exact=False, start=start, prefix=counting_frame(file, start))
+    end = int.from_bytes(counts[8:12], "big") if counts[3] & 2 else size
     file.seek(min(end, size))
     tag = file.read(3)
     if size - end > 2 * 1441 and (tag == b"ID3" or tag > b"\xff\xe0"):
         return Promise(flaw=f"another file begins behind it, at byte {end}")
     # Encoders differ on whether the frame of the header counts.
-    there = count_frames(file, start)
+    there = count_frames(file)
     if promised < there - 1:
         return Promise(flaw=f"its header promises {promised} of the {there} frames that are there")
     return Promise()
 
 
-def has_second_flac(file: BinaryIO) -> bool:
+def has_second_flac(file: BinaryIO, start: int) -> bool:
     """Whether a FLAC file has another one behind it, which only its content shows.
 
     Parameters
     ----------
     file : binary file
         Its position is moved.
+    start : int
+        Where the first one begins.
 
     Returns
     -------
     bool
     """
-    file.seek(4)
+    file.seek(start + 4)
     last = b""
     while content := file.read(2**20):
         if b"fLaC\0\0\0\x22" in last + content:

@@ -103,6 +103,7 @@ class AudioFile:
     def __init__(self, recording: Recording, stream: BinaryIO, header: Promise) -> None:
         self._recording = recording
         self._stream = stream
+        self._start = header.start
         stream.seek(0)
         if header.samples is not None and (recording.start or recording.stop is not None):
             # A decoder that does not know the number of samples cannot seek well.
@@ -129,10 +130,10 @@ class AudioFile:
         file, flaw = self._file, header.flaw
         there: int | None = file.frames if file.frames < _OPEN else None
         promised = there
-        if there is None:
-            return Extent(file.samplerate, file.channels, there, promised, flaw)
         if file.format == "FLAC":  # a decoder repeats the promise
             there, promised = None, header.samples
+        elif there is None:
+            pass
         elif header.size is not None and header.present is not None:
             if width := file.channels * _WIDTHS.get(file.subtype, 0):
                 promised = header.size // width
@@ -182,7 +183,7 @@ class AudioFile:
                 block = block[: np.isfinite(block[:, 0]).sum()]
                 extent.check(self._recording, at + len(block), last, exception)
                 ended = True  # at a tag, or the like
-                if self._file.format == "FLAC" and has_second_flac(self._stream):
+                if self._file.format == "FLAC" and has_second_flac(self._stream, self._start):
                     extent = replace(extent, flaw="another file begins behind it")
             if len(block) and at + len(block) > first:
                 yield block[max(0, first - at) :]

@@ -55,22 +55,20 @@ def _frames(file: BinaryIO, at: int) -> Iterator[int]:
         at += length
 
 
-def count_frames(file: BinaryIO, at: int) -> int:
+def count_frames(file: BinaryIO) -> int:
     """Count the frames of a file.
 
     Parameters
     ----------
     file : binary file
         Its position is moved.
-    at : int
-        Where the first frame begins.
 
     Returns
     -------
     int
         Up to the first bytes that are not a frame.
     """
-    return sum(1 for _ in _frames(file, at))
+    return sum(1 for _ in _frames(file, 0))
 
 
 def counting_frame(file: BinaryIO, at: int) -> bytes:

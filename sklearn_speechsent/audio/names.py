@@ -52,7 +52,9 @@ def is_name(content: bytes) -> bool:
     >>> is_name(b"/data/a.wav"), is_name(b"RIFF$\x00\x00\x00WAVE")
     (True, False)
     """
-    return min(content, default=0) >= 32 and b"/" != content[-1:]
+    text = min(content, default=0) >= 32
+    # A file that is cut off behind its first word, such as OggS, is not a name.
+    return text and (b"/" in content[:-1] or os.path.splitext(content)[1][1:].isalnum())
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,33 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from sklearn_speechsent.metrics.levels import check_levels
+
+
+def check_numbers(levels: Any) -> np.ndarray:
+    """Levels of a scale whose labels are numbers.
+
+    Parameters
+    ----------
+    levels : array-like of shape (n_levels,)
+
+    Returns
+    -------
+    ndarray of shape (n_levels,)
+
+    Raises
+    ------
+    ValueError
+        If they are not two or more different numbers in ascending order.
+    """
+    scale = check_levels(levels)
+    if scale.dtype.kind == "U":
+        raise ValueError(
+            f"levels={levels!r} are words, and labels here are numbers. Pass numbers, and write "
+            "the number that each word stands for."
+        )
+    return scale
+
 
 def make_bunch(
     frame: pd.DataFrame,

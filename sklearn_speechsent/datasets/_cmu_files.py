@@ -272,9 +272,10 @@ def _by_number(labels: pd.DataFrame, layout: Layout) -> list[str]:
     files = []
     for key in zip(labels["video_id"], labels["clip_id"], strict=True):
         file = layout.files.get(key)
-        if file is None and key[1].isdecimal():
+        number = key[1].removesuffix(".0")  # of tables that took numbers for measurements
+        if file is None and number.isdecimal():
             # Of 7.wav and 07.wav neither is the file of 007.
-            [file] = found if len(found := numbered[key[0], int(key[1])]) == 1 else [None]
+            [file] = found if len(found := numbered[key[0], int(number)]) == 1 else [None]
         files.append(file or layout.expected(*key))
     return files
 

@@ -146,7 +146,11 @@ class Table:
         text = read_text_table(path, sep=sep, encoding=encoding, known=known)
         self._problems += text.problems
         defaults = {"sep": ",", "encoding": "utf-8"}
-        found = {name: value for name, value in text.options.items() if value != defaults[name]}
+        found = {
+            name: value
+            for name, value in text.options.items()
+            if value != defaults[name] or name in self._given
+        }
         self._remedies |= {name: value for name, value in found.items() if value != "utf-8-sig"}
         self._lines = text.lines
         columns = list(zip(*text.records, strict=True)) or [()] * len(text.names)

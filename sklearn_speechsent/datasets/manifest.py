@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from sklearn_speechsent.datasets._audit import audit_items
-from sklearn_speechsent.datasets._bunch import make_bunch
+from sklearn_speechsent.datasets._bunch import check_numbers, make_bunch
 from sklearn_speechsent.datasets._cmu_files import place_clips
 from sklearn_speechsent.datasets._files import find_file
 from sklearn_speechsent.datasets._tables import Table
-from sklearn_speechsent.metrics.levels import check_levels, level_index, whole_levels
+from sklearn_speechsent.metrics.levels import level_index, whole_levels
 
 #: Distance from the median at which a label is a typing error: it would make a level of each
 #: whole number between them.
@@ -241,7 +241,7 @@ def _scale(table: Table, frame: pd.DataFrame, levels: Sequence[float] | None) ->
         table.refuse(np.flatnonzero(far), "label", remedy)
         scale = whole_levels(labels) if len(labels) else np.array([0])
     else:
-        scale = check_levels(levels)
+        scale = check_numbers(levels)
         off = (frame["label"] < scale[0]) | (frame["label"] > scale[-1])
         span = f"{scale[0]:g} to {scale[-1]:g}"
         remedy = f"is off the scale from {span}. Correct it or levels"

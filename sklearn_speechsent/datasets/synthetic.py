@@ -12,9 +12,8 @@ import pandas as pd
 import soundfile
 from sklearn.utils import Bunch, check_scalar
 
-from sklearn_speechsent.datasets._bunch import make_bunch
+from sklearn_speechsent.datasets._bunch import check_numbers, make_bunch
 from sklearn_speechsent.datasets._voice import Speaker, speak
-from sklearn_speechsent.metrics.levels import check_levels
 from sklearn_speechsent.utils.files import atomic_write
 from sklearn_speechsent.utils.validation import new_generator
 
@@ -124,7 +123,7 @@ def make_speech_sentiment(
     check_scalar(n_speakers, "n_speakers", Integral, min_val=1)
     check_scalar(n_utterances, "n_utterances", Integral, min_val=1)
     check_scalar(sample_rate, "sample_rate", Integral, min_val=8000)
-    check_levels(levels)
+    check_numbers(levels)
     scale = np.asarray(levels)
     entropy = new_generator(random_state).randint(2**32, size=4, dtype=np.uint32)
     root = np.random.SeedSequence(entropy.tolist())

@@ -119,6 +119,12 @@ def test_a_name_as_bytes_is_an_error_that_says_how(path, name):
         MelFilterBank().fit(np.array([name]))
 
 
+@pytest.mark.parametrize("cut", [b"OggS", b"fLaC", b"RIFF", b".snd", b"MATLAB 5.0 MAT-file, wr"])
+def test_content_that_is_cut_off_behind_its_first_words_has_its_own_error(path, cut):
+    mask, problems = check_recordings([path, cut], return_problems=True)
+    assert mask.tolist() == [True, False] and "row 1 (bytes): cannot open" in problems[1]
+
+
 def test_files_that_do_not_give_bytes(path, tmp_path):
     text = tmp_path / "a.txt"
     text.write_text("no sound")

@@ -1,6 +1,7 @@
 """Headers that promise something else than what their files hold."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,13 @@ import pytest
 import soundfile
 
 from sklearn_speechsent import MelFilterBank
-from sklearn_speechsent.audio import RecordingError, as_recordings, check_recordings, read
+from sklearn_speechsent.audio import (
+    RecordingError,
+    as_recordings,
+    check_recordings,
+    find_problems,
+    read,
+)
 
 RATE = 16000
 N = 16000
@@ -192,6 +199,42 @@ def test_mp3_of_variable_bit_rate_without_a_count(
     np.testing.assert_allclose(part, decoded[7 * rate : 8 * rate], atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize("promised", [1, 10, 0.5, -1])
+def test_mp3_with_more_frames_than_its_count(tmp_path, recording, rate, promised):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, noise(3 * rate), rate)
+    whole = path.read_bytes()
+    (n,) = struct.unpack_from(">I", whole, whole.index(b"Xing") + 8)
+    promised = {0.5: n // 2, -1: n - 1}.get(promised, promised)
+    X = recording(patched(whole, b"Xing", promised, ">I", 8))
+    with pytest.raises(RecordingError, match=rf"promises {promised} of the {n + 1} frames"):
+        samples(X)
+    with pytest.raises(RecordingError, match="row 0"):
+        MelFilterBank().fit(X)
+    if promised > n // 3:
+        part = samples(X.assign(start=0.2, end=0.7))
+        expected = samples(recording(whole, start=0.2, end=0.7))
+        np.testing.assert_allclose(part, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("quiet_first", [None, True, False])
+def test_mp3_whose_encoder_did_not_come_back_to_its_count(tmp_path, recording, quiet_first):
+    given = noise(5 * N)
+    if quiet_first is not None:  # of variable bit rate
+        tone = 0.01 * np.sin(np.arange(5 * N) / 10).astype(np.float32)
+        given = np.r_[tone, given] if quiet_first else np.r_[given, tone]
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, given, RATE)
+    X = recording(patched(path.read_bytes(), b"Xing", 0, ">I", 8))
+    decoded = samples(X)
+    assert len(given) <= len(decoded) < len(given) + 4 * 1152
+    part = samples(X.assign(start=3.0, end=4.0))
+    np.testing.assert_allclose(part, decoded[3 * N : 4 * N], atol=1e-6)
+    whole = path.read_bytes()
+    assert len(samples(recording(whole))) == len(given)
+
+
 def test_a_recorder_that_did_not_begin(tmp_path, recording):
     empty = content(tmp_path, "WAV", "PCM_16", n=0)
     for bytes_ in (empty, empty + b"LIST" + struct.pack("<I", 4) + b"INFO"):
@@ -294,6 +337,58 @@ def test_files_behind_one_another(tmp_path, recording, format, subtype):
 def test_tags_and_zeros_do_no_harm(tmp_path, recording, format, tail):
     whole = content(tmp_path, format)
     np.testing.assert_array_equal(samples(recording(whole + tail)), samples(recording(whole, "b")))
+
+
+@pytest.mark.parametrize("format", ["WAV", "AIFF", "CAF", "W64", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("length", [0, 300, 20000])
+def test_tags_before_a_file_do_no_harm(tmp_path, recording, format, length):
+    size = bytes(length >> shift & 127 for shift in (21, 14, 7, 0))
+    tag = b"ID3\x04\0\0" + size + bytes(length)
+    whole = content(tmp_path, format, n=3 * N)
+    expected = samples(recording(whole))
+    for X in (recording(tag + whole, "a.mp3"), recording(tag + tag + whole)):
+        np.testing.assert_allclose(samples(X), expected, atol=1e-5)
+        part = samples(X.assign(start=1.0, end=2.0))
+        np.testing.assert_allclose(part, expected[N : 2 * N], atol=1e-5)
+    np.testing.assert_allclose(
+        samples(recording(tag + whole + b"TAG" + bytes(125))), expected, atol=1e-5
+    )
+    with pytest.raises(RecordingError, match=r"row 0 \(.*b\.wav\): .*(cut off|holds)"):
+        samples(recording(tag + whole[: len(whole) // 2], "b.wav"))
+
+
+@pytest.mark.parametrize("size", [-1, -20, -(2**62)])
+def test_chunks_of_negative_size(tmp_path, recording, size):
+    whole = content(tmp_path, "CAF", "PCM_16")
+    X = recording(whole + b"info" + struct.pack(">q", size) + bytes(40))
+    np.testing.assert_array_equal(samples(X), samples(recording(whole, "b")))
+    head = whole[:8]
+    with pytest.raises(RecordingError, match="row 0"):
+        samples(recording(head + b"desc" + struct.pack(">q", size) + whole[20:]))
+
+
+@pytest.mark.parametrize("start", [b"-900000", b"-1     ", b"9999999"])
+def test_sphere_whose_samples_begin_nowhere(tmp_path, recording, start):
+    whole = content(tmp_path, "NIST", "PCM_16")
+    X = recording(whole[:8] + start + whole[15:])
+    assert not check_recordings(X)[0] or len(samples(X)) == N
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
+@pytest.mark.parametrize("speed", [1.0, 1.1])
+def test_one_rule_for_what_is_too_short(rate, speed):
+    """Headers, decoding and frames agree on files of about one frame."""
+    for n in range(round(0.025 * rate * speed) - 3, round(0.025 * rate * speed) + 4):
+        X = as_recordings([(rate, noise(n))])
+        X = [replace(recording, speed=speed) for recording in X]
+        usable = check_recordings(X)[0]
+        assert usable == (not find_problems(X, RATE, 0.025))
+        assert usable == (len(samples(X)) >= 400)
+        if usable:
+            assert len(MelFilterBank().fit_transform(X)[0]) == 1
+        else:
+            with pytest.raises(RecordingError, match="shorter than one frame"):
+                MelFilterBank().fit(X)
 
 
 def test_chunks_behind_the_samples_are_not_samples(tmp_path, recording):

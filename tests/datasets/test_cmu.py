@@ -204,6 +204,17 @@ def test_labels_of_mmsa(home, write, mmsa, corpus, place, suffix, digits):
     assert frame["video_id"].tolist() == [VIDEOS[2]] * 2
 
 
+def test_clip_ids_that_became_measurements(home, write, mmsa):
+    write_clips(write, home / "cmu_mosi" / "Raw", "{video}/{clip}.wav")
+    table = mmsa.assign(clip_id=mmsa["clip_id"].astype(float))
+    table.to_csv(home / "cmu_mosi" / "label.csv", index=False)
+    (home / "cmu_mosi" / "labels.csv").unlink()
+    bunch = load_cmu_mosi(data_home=home)
+    assert bunch.data.tolist() == [
+        str(home / "cmu_mosi" / "Raw" / video / f"{clip}.wav") for video, clip, *_ in ROWS
+    ]
+
+
 def test_two_files_of_one_number_are_not_guessed(home, write, mmsa):
     folder = home / "cmu_mosi" / "Raw"
     write_clips(write, folder, "{video}/{clip}.wav")

@@ -283,6 +283,20 @@ def test_encodings_that_do_not_read_it(folder, encoding):
         load_manifest(write(lines()), encoding=encoding)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16"])
+def test_the_call_has_the_encoding_that_reads_it(folder, encoding):
+    path = write([*lines(), "002.wav,1,\u00e9\u00fc"])
+    with pytest.raises(ValueError, match="may be utf-8") as info:
+        load_manifest(path, encoding=encoding)
+    call = str(info.value).splitlines()[-1].strip()
+    assert "encoding='utf-8'" in call
+
+
+def test_levels_of_a_table_are_numbers(folder):
+    with pytest.raises(ValueError, match=r"levels=\['low', 'high'\] are words"):
+        load_manifest(write(lines()), levels=["low", "high"])
+
+
 @pytest.mark.parametrize("table", [None, ["001.wav"], {"file": ["001.wav"]}, b"t.csv"])
 def test_what_is_neither_a_path_nor_a_table(table):
     with pytest.raises(TypeError, match="A table is a path or a DataFrame, got"):
