@@ -10,9 +10,9 @@ from sklearn_speechsent.nn import SpeechUNet
 from sklearn_speechsent.vad.scores import unet_scores
 from sklearn_speechsent.vad.segments import without_clicks
 
-#: Probability that speech reaches somewhere, and share of the bands by which a voice that is
-#: shouted is lowered to where the network knows voices.
-_REACHED, _LOWERED = 0.5, 0.075
+#: Probabilities that speech reaches somewhere, and that leave no doubt; share of the bands by which
+#: a voice that is shouted is lowered to where the network knows voices.
+_REACHED, _SURE, _LOWERED = 0.5, 0.9, 0.075
 #: Frames over which spectra are averaged, and nepers by which those of speech differ from each
 #: other, in the mean over the bands. With 10 dB of pink noise recordings of RAVDESS and LibriSpeech
 #: have 0.67 and more; noise, hum and tones have 0.3 and less.
@@ -52,19 +52,19 @@ def holds_speech(
     -----
     Somebody speaks if the probability reaches one half (or ``threshold``, if that is lower), and
     if the spectrum of these frames moves: hum and tones sound like a voice to the network, and
-    stand still. Shouted voices lie above those that it was trained on: what does not reach one
-    half is scored again, lowered by some bands.
+    stand still. Shouted voices lie above those that it was trained on: what does not reach 0.9 is
+    scored again, lowered by some bands, and the higher probability counts.
     """
     limit = min(_REACHED, threshold)
     heard = [without_clicks(values) if len(values) else values for values in scores]
     doubtful = np.array(
-        [len(v) > 0 and np.isfinite(v).all() and not (v >= limit).any() for v in heard], dtype=bool
+        [len(v) > 0 and np.isfinite(v).all() and not (v >= _SURE).any() for v in heard], dtype=bool
     ).nonzero()[0]
     if len(doubtful):
         lowered = _lowered(frames[doubtful])
         again = unet_scores(network, lowered, np.arange(len(doubtful)), n_jobs)
         for number, row in enumerate(doubtful.tolist()):
-            heard[row] = without_clicks(again[number])
+            heard[row] = np.maximum(heard[row], without_clicks(again[number]))
     return np.array(
         [
             np.isnan(values).any() or _moves(utterance, values >= limit)
