@@ -246,6 +246,29 @@ class UtteranceFrames:
             metadata=self.metadata,
         )
 
+    def masked(self, masks: Sequence[NDArray[np.bool_]]) -> UtteranceFrames:
+        """Same utterances with some of their frames, which are copied.
+
+        Parameters
+        ----------
+        masks : sequence of ndarray of bool of shape (n_frames_i,)
+            True for the frames that stay.
+
+        Returns
+        -------
+        UtteranceFrames
+        """
+        rows = [start + np.flatnonzero(m) for start, m in zip(self.starts, masks, strict=True)]
+        stops = np.cumsum([len(part) for part in rows])
+        return UtteranceFrames(
+            self.base[np.concatenate(rows)],
+            [0, *stops[:-1]],
+            stops,
+            frame_settings=self.frame_settings,
+            embeddings=self.embeddings,
+            metadata=self.metadata,
+        )
+
     def with_embeddings(self, embeddings: ArrayLike | None) -> UtteranceFrames:
         """Same frames with one vector per utterance.
 

@@ -69,24 +69,42 @@ class NullStore:
         results = compute_all(len(rows), rows.take, function, **progress)
         if lengths is not None:
             return _in_place(results, lengths), {}
-        arrays: list[Any] = []
         problems: dict[int, Any] = {}
-        for row, result in enumerate(results):
-            if not isinstance(result, Exception):
-                arrays.append(result)
-                continue
-            problems[row] = result
-            if replacement is not None:
-                arrays.append(replacement)
-        if len(problems) == len(rows):
-            return None, problems
-        if len(arrays) == 1:  # a long recording is not held twice
-            return UtteranceFrames(arrays[0], [0], [len(arrays[0])]), problems
-        return UtteranceFrames.from_arrays(arrays), problems
+
+        def arrays() -> Iterator[NDArray[Any]]:
+            for row, result in enumerate(results):
+                if not isinstance(result, Exception):
+                    yield result
+                    continue
+                problems[row] = result
+                if replacement is not None:
+                    yield replacement
+
+        made = _end_to_end(arrays())
+        return (None if len(problems) == len(rows) else made), problems
 
     def room(self) -> tuple[int, str, str]:
         """Bytes that results may take, where that is, and what to do if they take more."""
         return _memory_size() // 2, "half of this machine's memory", "Set memory= to a folder"
+
+
+def _end_to_end(arrays: Iterator[NDArray[Any]]) -> UtteranceFrames | None:
+    """Arrays of unknown lengths behind one another, so that none is held twice for long."""
+    base, stops = next(arrays, None), []
+    if base is None:
+        return None
+    stops.append(len(base))
+    for array in arrays:
+        stop = stops[-1] + len(array)
+        if len(stops) == 1:
+            base = base.copy()  # one that can grow
+        if stop > len(base):  # what is not written to yet takes no memory
+            base.resize((stop + stop // 2, *base.shape[1:]), refcheck=False)
+        if array.dtype != base.dtype:
+            base = base.astype(np.result_type(array, base))
+        base[stops[-1] : stop] = array
+        stops.append(stop)
+    return UtteranceFrames(base[: stops[-1]], [0, *stops[:-1]], stops)
 
 
 def _in_place(results: Iterator[Any], lengths: NDArray[np.int64]) -> UtteranceFrames:

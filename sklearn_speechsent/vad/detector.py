@@ -477,8 +477,9 @@ class VoiceActivityDetector(FramesTransformer):
         """
         threshold, hysteresis = self._limits()
         hangover = round(self.hangover / rows.frames.frame_shift)
+        scored = self._scores(rows)  # holds the sound of all utterances, so that it comes first
         sound, heard = self._sound(rows.frames)
-        found = [scores[chosen] for scores, chosen in zip(self._scores(rows), heard, strict=True)]
+        found = [scores[chosen] for scores, chosen in zip(scored, heard, strict=True)]
         somebody = sound.lengths > 0
         if self.method == "unet":
             somebody &= holds_speech(self.network_, sound, found, self.n_jobs, threshold)
@@ -496,8 +497,7 @@ class VoiceActivityDetector(FramesTransformer):
         heard = [audible(utterance, frames) for utterance in frames]
         if all(chosen.all() for chosen in heard):
             return frames, heard
-        parts = [utterance[chosen] for utterance, chosen in zip(frames, heard, strict=True)]
-        return frames.with_frames(parts), heard
+        return frames.masked(heard), heard
 
     # -- frames of speech ----------------------------------------------------------------------
 
