@@ -151,7 +151,8 @@ def audible(scene, noise):
     """Frames in which speech exceeds the noise in some bins, or does so within 0.1 s."""
     if not noise.any():  # some recordings have digital silence between words
         return np.ones(1 + (len(scene) - LENGTH) // SHIFT, bool)
-    found, drowned = MFB.transform([scene, noise])
+    full_scale = max(np.abs(scene).max(), np.abs(noise).max())  # scenes have no level yet
+    found, drowned = MFB.transform([scene / full_scale, noise / full_scale])
     clear = np.mean(found > drowned + 0.7, axis=1) > 0.1  # 3 dB in a tenth of the bins
     return maximum_filter1d(clear, 21)
 

@@ -101,6 +101,19 @@ def speech(tmp_path_factory):
 
 
 @pytest.fixture
+def somebody_speaks(monkeypatch):
+    """Every utterance holds speech, whatever it is made of: noise stands for a voice.
+
+    ``tests/vad/test_presence.py`` has the rule.
+    """
+    from sklearn_speechsent.vad import detector
+
+    monkeypatch.setattr(
+        detector, "holds_speech", lambda network, frames, *args: np.ones(len(frames), dtype=bool)
+    )
+
+
+@pytest.fixture
 def make_frames():
     """Function that makes random frames and their levels -1, 0, 1."""
     return _make_frames

@@ -38,9 +38,9 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         ("no prediction before the fork", None, "2", "cold"),
     ],
 )
-def test_a_forked_child_predicts(rng, tmp_path, setting, n_jobs, threads, warm):
+def test_a_forked_child_predicts(speech, tmp_path, setting, n_jobs, threads, warm):
     assert setting in GUIDE.read_text(encoding="utf-8")
-    X = rng.normal(scale=0.1, size=(4, 48000))
+    X = speech.data[:4]
     pipeline = make_sentiment_pipeline(n_jobs=n_jobs).fit(X, [-1, -1, 1, 1])
     expected = pipeline.predict_proba(X)
     (tmp_path / "model").write_bytes(pickle.dumps((pipeline, X, expected)))

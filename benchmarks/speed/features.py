@@ -154,8 +154,7 @@ def parts(paths, rounds):
 
     read = [soundfile.read(path, dtype="float32") for path in paths]
     frames = MelFilterBank().fit_transform(paths)
-    settings = MelFilterBank()._settings()
-    del settings["version"]
+    settings = MelFilterBank()._arguments()
     read = [(x if x.ndim == 1 else x.mean(axis=1), rate) for x, rate in read]
     resampled = [
         x if rate == RATE else soxr.resample(x, rate, RATE, quality="HQ") for x, rate in read
@@ -163,7 +162,7 @@ def parts(paths, rounds):
     contestants = {
         "all": lambda: ours(paths),
         "decode": lambda: decode(paths),
-        "MFB": lambda: [log_mel_energies(x, **settings) for x in resampled],
+        "MFB": lambda: [log_mel_energies([x], **settings) for x in resampled],
         "CMN": lambda: SlidingCMN().fit_transform(frames),
         "check of headers": lambda: MelFilterBank().fit(paths),
         "VAD, U-net": lambda: VoiceActivityDetector().fit_transform(frames),

@@ -33,6 +33,8 @@ from sklearn_speechsent import (
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.store import StoreError, feature_store
 
+pytestmark = pytest.mark.usefixtures("somebody_speaks")  # in noise
+
 LABELS = np.arange(6) % 2
 
 
