@@ -175,10 +175,10 @@ def compare(path):
         for corpus, files in (("RAVDESS", ravdess.data[acted]), ("LibriSpeech", spoken)):
             frames = pipeline[:-2].transform([read(files, 60 * minutes)])
             found = []
-            for longest in (frozen.GATED_PIECE, 10**9):
-                kept, frozen.GATED_PIECE = frozen.GATED_PIECE, longest
+            for longest in (frozen.GATED_WHOLE, 10**9):
+                kept, frozen.GATED_WHOLE = frozen.GATED_WHOLE, longest
                 found.append(pipeline[-2:].predict_proba(frames)[0])
-                frozen.GATED_PIECE = kept
+                frozen.GATED_WHOLE = kept
             moved = np.abs(found[0] - found[1])
             rows.append(
                 {

@@ -29,9 +29,11 @@ from sklearn_speechsent.utils.threads import torch_threads
 
 #: Types that convolutions of a frozen network may compute in.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-#: Frames of the longest piece of an utterance. With squeeze-excitation, which looks at the whole
-#: utterance, the length (60 s) is part of what the features are; else it only bounds memory.
-GATED_PIECE, PIECE = 6000, 3000
+#: Frames of the longest utterance that squeeze-excitation, which looks at the whole, sees whole.
+GATED_WHOLE = 6000
+#: Frames of the longest piece of a longer one, and of any without squeeze-excitation. With it, both
+#: numbers are part of what the features are; else the length of pieces only bounds memory.
+PIECE = 1000
 #: Types of the parameter ``weights``.
 WEIGHTS_CONSTRAINT = [str, os.PathLike, HasMethods(["to_weights"])]
 
@@ -67,8 +69,6 @@ class FrozenFunction:
         See :data:`Finish`.
     n_threads : int or None
         Threads of torch for an utterance.
-    longest : int
-        Frames of the longest piece.
     """
 
     def __init__(
@@ -77,13 +77,11 @@ class FrozenFunction:
         precision: str,
         finish: Finish,
         n_threads: int | None,
-        longest: int,
     ) -> None:
         self.network = network
         self.precision = precision
         self.finish = finish
         self.n_threads = n_threads
-        self.longest = longest
 
     @cached_property
     def folded(self) -> SpeakerBlocks:
@@ -100,9 +98,11 @@ class FrozenFunction:
         """Maps of an utterance piece by piece, time first."""
         stride = self.network.time_stride
         context = self.network.half_width
-        cuts = list(pieces(len(utterance), step=stride, context=context, longest=self.longest))
+        gated = self.network.has_gates
+        longest = GATED_WHOLE if gated and len(utterance) <= GATED_WHOLE else PIECE
+        cuts = list(pieces(len(utterance), step=stride, context=context, longest=longest))
         means: list[torch.Tensor] = []
-        if self.network.has_gates and len(cuts) > 1:
+        if gated and len(cuts) > 1:
             means = self._means([utterance[seen] for _, seen in cuts])
         for piece, seen in cuts:
             maps = self._run(utterance[seen], partial(_given, iter(means)) if means else None)
@@ -165,12 +165,12 @@ class FrozenTransformer(UtteranceTransformer):
 
     def _settings(self, rows: FrameRows) -> dict[str, Any]:
         settings = {"sha256": self.weights_.sha256, "precision": self.precision}
-        return settings | ({"piece": GATED_PIECE} if self.network_.has_gates else {})
+        pieces = {"whole": GATED_WHOLE, "piece": PIECE}
+        return settings | (pieces if self.network_.has_gates else {})
 
     def _function(self, rows: FrameRows) -> FrozenFunction:
         _, n_threads = self._workers(rows)
-        longest = GATED_PIECE if self.network_.has_gates else PIECE
-        return FrozenFunction(self.network_, self.precision, self._output(), n_threads, longest)
+        return FrozenFunction(self.network_, self.precision, self._output(), n_threads)
 
     def _workers(self, rows: FrameRows) -> tuple[int | None, int | None]:
         """Utterances at a time and, where there are fewer than workers, threads for each."""

@@ -51,7 +51,7 @@ class SpeakerEmbedder(FrozenTransformer):
     out. ``fit`` loads the network and raises a ValueError if the frames have another rate, window
     or number of bins than it was trained on, or a FileNotFoundError if the weights are not there.
 
-    Utterances of more than 30 s are computed in pieces, which gives the embedding of all. With
+    Utterances of more than 10 s are computed in pieces, which gives the embedding of all. With
     squeeze-excitation this holds nearly, from 60 s on, see
     :class:`~sklearn_speechsent.SpeakerFeatureExtractor`.
 

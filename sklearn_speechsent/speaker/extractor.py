@@ -89,7 +89,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
     ValueError if the frames have another rate, window or number of bins than it was trained on, or
     a FileNotFoundError if the weights are not there.
 
-    Utterances of more than 30 s are computed in pieces, so that memory does not grow with them. The
+    Utterances of more than 10 s are computed in pieces, so that memory does not grow with them. The
     maps are those of the whole. In a network with squeeze-excitation, such as the default, up to
     60 s are one piece. Beyond, what it takes from the whole is averaged over pieces that were
     computed before, each by itself: that takes twice the time, and is nearly the same.

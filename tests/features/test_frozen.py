@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def seeded():
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    monkeypatch.setattr(frozen, "GATED_PIECE", LIMIT)
+    monkeypatch.setattr(frozen, "GATED_WHOLE", LIMIT)
     monkeypatch.setattr(frozen, "PIECE", LIMIT)
 
 
@@ -78,7 +79,8 @@ def all_maps(network, utterance, longest):
         assert len(joined) == n_columns
         return joined
 
-    (maps,) = FrozenFunction(network, "float32", join, None, longest)([utterance])
+    with mock.patch.multiple(frozen, GATED_WHOLE=longest, PIECE=longest):
+        (maps,) = FrozenFunction(network, "float32", join, None)([utterance])
     return maps
 
 
@@ -225,7 +227,7 @@ def test_the_length_of_pieces_in_a_store(
     X = noise(rng, 100)
     extractor = step(make_weights(se_ratio), memory=tmp_path / "store")
     for longest, runs in ((100, 1), (60, 4 if se_ratio else 0), (100, 0)):
-        monkeypatch.setattr(frozen, "GATED_PIECE", longest)
+        monkeypatch.setattr(frozen, "GATED_WHOLE", longest)
         monkeypatch.setattr(frozen, "PIECE", longest)
         computed.clear()
         clone(extractor).fit_transform(X)
