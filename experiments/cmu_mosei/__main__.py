@@ -58,7 +58,7 @@ def make_row(name, args, store):
     has not fallen for two epochs. Its number of epochs is not known: training ends when that loss
     has not fallen for five, and the best state counts. The speaker network is not the paper's own.
     """
-    shared = {"memory": store, "n_jobs": args.jobs, "random_state": args.seed}
+    shared = {"memory": store, "n_jobs": args.jobs, "random_state": args.seed, "on_error": "nan"}
     if name not in NETWORKS:
         return make_sentiment_pipeline(name, levels=LEVELS, **shared)
     return make_sentiment_pipeline(
@@ -108,7 +108,7 @@ def fit_and_read(system, folds):
         model.fit(frames["train"], folds["train"][1], **validation)
     else:
         model.fit(frames["train"], folds["train"][1])
-    readings = read(model, frames["test"])
+    readings = read(model, frames["test"], np.median(folds["train"][1]))
     history = getattr(model, "history_", None)
     return {
         "readings": readings,
@@ -117,17 +117,20 @@ def fit_and_read(system, folds):
     }
 
 
-def read(model, frames):
-    """Predictions and polarity by each head."""
+def read(model, frames, otherwise):
+    """Predictions and polarity by each head; ``otherwise`` where nobody speaks."""
+    predictions = model.predict(frames).astype(float)
+    scored = ~np.isnan(predictions)
+    predictions[~scored] = otherwise
     if not is_classifier(model):
-        intensities = model.predict(frames).tolist()
-        return {"intensities": [intensities, intensities]}
+        return {"intensities": [predictions.tolist(), predictions.tolist()]}
     # A rounded level is 0, and so negative, wherever the neutral level wins: probabilities of both
     # sides are better for polarity.
-    polarity = polarity_from_proba(model.predict_proba(frames), LEVELS)
-    readings = {"levels": [model.predict(frames).tolist(), polarity.tolist()]}
+    polarity = predictions.copy()
+    polarity[scored] = polarity_from_proba(model.predict_proba(frames)[scored], LEVELS)
+    readings = {"levels": [predictions.tolist(), polarity.tolist()]}
     if getattr(model, "two_headed", False):
-        readings |= read(model.as_regressor(), frames)
+        readings |= read(model.as_regressor(), frames, otherwise)
     return readings
 
 

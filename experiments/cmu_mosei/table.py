@@ -127,7 +127,8 @@ def as_markdown(document):
         f"positive: {100 * corpus['always_positive']:.2f}); ≥ 0: negative against the rest, over "
         "all segments. Polarity of an ordinal head is that of P(y > 0) - P(y < 0). A system with "
         "two heads is fitted once and read twice. Fit: training and prediction, with features "
-        "that were computed before.",
+        "that were computed before. Segments in which nobody speaks are left out of training, and "
+        "count as the median of train in test.",
         "",
         "Columns of the paper are comparable with the column on their left, if the test fold is "
         f"whole ({N_TEST} segments, here {corpus['parts']['test']['segments']}) and the sound is "
