@@ -226,13 +226,14 @@ def main():
     parser = make_parser(__doc__)
     parser.add_argument("--work", type=Path, help="folder for an hour of sound (that of --out)")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of files, separated by commas")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="separated by commas")
     options = parser.parse_args()
     work = options.work or options.out.parent
     work.mkdir(parents=True, exist_ok=True)
     results = json.loads(options.out.read_text()) if options.out.is_file() else {}
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder = Path(name)
-        for system in SYSTEMS:
+        for system in options.systems.split(","):
             path = folder / f"{system}.joblib"
             on_cores(fit, 1, system, path)
             for kind in options.kinds.split(","):
@@ -245,7 +246,7 @@ def main():
                     for file in files:
                         Path(file).unlink()
                     save(options.out, results, report(results))
-        if "moved" not in results:
+        if "moved" not in results and "small" in options.systems.split(","):
             results["moved"] = on_cores(compare, 1, folder / "small.joblib")
     save(options.out, results, report(results))
 

@@ -112,14 +112,17 @@ class FrozenFunction:
 
     def _means(self, parts: list[NDArray[Any]]) -> list[torch.Tensor]:
         """Average over pieces of what each squeeze-excitation finds in them, in order."""
-        found: list[list[torch.Tensor]] = [[] for _ in parts]
-        for part, own in zip(parts, found, strict=True):
-            self._run(part, partial(_noted, own))
-        weights = torch.tensor([len(part) for part in parts])
-        return [
-            (torch.stack(means, -1) * weights).sum(-1) / weights.sum()
-            for means in zip(*found, strict=True)
-        ]
+        totals: list[torch.Tensor] = []
+        for part in parts:
+            found: list[torch.Tensor] = []
+            self._run(part, partial(_noted, found))
+            # Added up in place: small tensors of every piece would lie between large ones that are
+            # freed, and memory would grow with their number.
+            totals = totals or [torch.zeros_like(mean, dtype=torch.float64) for mean in found]
+            for total, mean in zip(totals, found, strict=True):
+                total += len(part) * mean
+        n_frames = sum(map(len, parts))
+        return [(total / n_frames).to(torch.float32) for total in totals]
 
     def _run(self, frames: NDArray[Any], squeeze: Squeeze | None) -> torch.Tensor:
         """Maps of a piece."""
