@@ -17,7 +17,7 @@ from sklearn_speechsent.datasets._audit import audit_items
 from sklearn_speechsent.datasets._bunch import make_bunch
 from sklearn_speechsent.datasets._cmu_files import place_clips
 from sklearn_speechsent.datasets._tables import Table
-from sklearn_speechsent.metrics.levels import round_to_levels
+from sklearn_speechsent.metrics.scale import round_to_levels
 from sklearn_speechsent.utils.files import get_data_home
 
 #: Files whose durations are compared with the labels' times, and by how much they may differ (s).

@@ -9,7 +9,6 @@ from sklearn_speechsent.metrics.agreement import (
 from sklearn_speechsent.metrics.confusion_display import LevelConfusionDisplay
 from sklearn_speechsent.metrics.det_display import VerificationDetDisplay
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
-from sklearn_speechsent.metrics.levels import round_to_levels
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -25,6 +24,7 @@ from sklearn_speechsent.metrics.polarity import (
 )
 from sklearn_speechsent.metrics.probabilistic import ranked_probability_error
 from sklearn_speechsent.metrics.report import ordinal_report
+from sklearn_speechsent.metrics.scale import round_to_levels
 from sklearn_speechsent.metrics.scorers import get_scorer, get_scorer_names
 from sklearn_speechsent.metrics.verification import (
     equal_error_rate,

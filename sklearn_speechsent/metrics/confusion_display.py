@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_pair
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS
+from sklearn_speechsent.metrics.scale import level_pair
 
 
 class LevelConfusionDisplay(ConfusionMatrixDisplay):

@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
-from sklearn_speechsent.metrics.levels import (
-    SENTIMENT_LEVELS,
-    level_index,
-    level_pair,
-    off_scale,
-    read_labels,
-)
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_index, off_scale
+from sklearn_speechsent.metrics.scale import level_pair, read_labels
 
 
 def _truth(levels: ArrayLike | range) -> range | None:

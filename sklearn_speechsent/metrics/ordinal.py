@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_speechsent.metrics.agreement import concordance_correlation_score
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_pair
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS
+from sklearn_speechsent.metrics.scale import level_pair
 
 
 def macro_mean_absolute_error(

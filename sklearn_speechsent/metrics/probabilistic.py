@@ -5,7 +5,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
 from sklearn_speechsent.metrics._checks import check_proba, check_weights
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_index, scored_labels
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_index
+from sklearn_speechsent.metrics.scale import scored_labels
 
 
 def ranked_probability_error(

@@ -9,7 +9,7 @@ from sklearn.metrics import mean_absolute_error
 from sklearn_speechsent.metrics._checks import check_pair
 from sklearn_speechsent.metrics.agreement import concordance_correlation_score, spearman_score
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_pair
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -17,6 +17,7 @@ from sklearn_speechsent.metrics.ordinal import (
     within_one_accuracy_score,
 )
 from sklearn_speechsent.metrics.polarity import polarity_accuracy_score
+from sklearn_speechsent.metrics.scale import level_pair
 
 
 def ordinal_report(

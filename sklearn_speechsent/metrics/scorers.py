@@ -18,7 +18,7 @@ from sklearn_speechsent.metrics.agreement import (
 )
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
 from sklearn_speechsent.metrics.labels import as_array
-from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels, scored_labels
+from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -32,6 +32,7 @@ from sklearn_speechsent.metrics.polarity import (
     polarity_f1_score,
 )
 from sklearn_speechsent.metrics.probabilistic import ranked_probability_error
+from sklearn_speechsent.metrics.scale import scored_labels
 
 Scorer = Callable[..., float]
 

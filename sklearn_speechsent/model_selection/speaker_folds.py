@@ -16,13 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from sklearn_speechsent.metrics.levels import (
-    check_levels,
-    level_index,
-    read_labels,
-    refuse_off,
-    round_to_integers,
-)
+from sklearn_speechsent.metrics.levels import check_levels, level_index, round_to_integers
+from sklearn_speechsent.metrics.scale import read_labels, refuse_off
 
 IntArray = NDArray[np.intp]
 

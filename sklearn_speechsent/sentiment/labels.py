@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_speechsent.metrics.levels import (
-    encoded_hint,
-    level_index,
-    merged_values,
-    observed_levels,
-    refuse_off,
-)
+from sklearn_speechsent.metrics.levels import level_index, merged_values, observed_levels
+from sklearn_speechsent.metrics.scale import encoded_hint, refuse_off
 
 
 def check_scale(y: NDArray[Any], scale: NDArray[Any] | None, name: str = "y") -> None:
@@ -24,7 +19,7 @@ def check_scale(y: NDArray[Any], scale: NDArray[Any] | None, name: str = "y") ->
     ----------
     y : ndarray of shape (n,)
     scale : ndarray of shape (n_levels,) or None
-        As :func:`~sklearn_speechsent.metrics.levels.read_labels` returns it, or learned before.
+        As :func:`~sklearn_speechsent.metrics.scale.read_labels` returns it, or learned before.
     name : str, default="y"
         In messages.
 

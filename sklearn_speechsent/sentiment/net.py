@@ -22,10 +22,10 @@ from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.metrics.levels import (
     level_index,
     observed_levels,
-    read_labels,
     round_to_integers,
     sampling_weights,
 )
+from sklearn_speechsent.metrics.scale import read_labels
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
 from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights

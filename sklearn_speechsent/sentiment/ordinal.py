@@ -38,7 +38,8 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_speechsent.metrics.exact import level_accuracy
-from sklearn_speechsent.metrics.levels import level_index, nan_where, read_labels
+from sklearn_speechsent.metrics.levels import level_index, nan_where
+from sklearn_speechsent.metrics.scale import read_labels
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels
 from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction, warn_nan
 from sklearn_speechsent.sentiment.shared_kernel import split_at_kernel

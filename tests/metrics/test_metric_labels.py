@@ -7,7 +7,8 @@ from sklearn.dummy import DummyClassifier
 
 from sklearn_speechsent import metrics
 from sklearn_speechsent.metrics.labels import as_labels
-from sklearn_speechsent.metrics.levels import level_index, off_scale, read_labels
+from sklearn_speechsent.metrics.levels import level_index, off_scale
+from sklearn_speechsent.metrics.scale import read_labels
 
 #: Metrics of levels, as functions of truth, prediction and levels.
 LEVELED = {
