@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_speechsent.audio import Recording, as_recordings
+from sklearn_speechsent.audio import as_recordings
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer
 from sklearn_speechsent.features.mel import MelFilterBank
 from sklearn_speechsent.frames import UtteranceFrames
@@ -28,7 +28,7 @@ from sklearn_speechsent.pretrained import (
     load_vad_weights,
     save_vad_weights,
 )
-from sklearn_speechsent.store import FrameRows, digest
+from sklearn_speechsent.store import digest
 from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
@@ -41,6 +41,7 @@ from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.utils.validation import new_generator
 from sklearn_speechsent.vad.fitting import FrameChunks, check_masks, train_on_frames
 from sklearn_speechsent.vad.presence import holds_speech
+from sklearn_speechsent.vad.rows import AudioRows
 from sklearn_speechsent.vad.scores import (
     energy_scores,
     load_silero,
@@ -539,32 +540,3 @@ class VoiceActivityDetector(FramesTransformer):
         made = made.with_metadata(speech=share)
         made.frame_settings["vad"] = self.method
         return made
-
-
-class AudioRows(FrameRows):
-    """Utterances whose frames exist, with their recordings where these are known.
-
-    Parameters
-    ----------
-    frames : UtteranceFrames
-    recordings : list of Recording or None
-    """
-
-    def __init__(self, frames: UtteranceFrames, recordings: list[Recording] | None) -> None:
-        super().__init__(frames)
-        self.recordings = recordings
-
-    def take(self, rows: list[int]) -> AudioRows:
-        """Frames and recordings of some rows."""
-        recordings = self.recordings and [self.recordings[row] for row in rows]
-        return AudioRows(self.frames[rows], recordings)
-
-    def check_alignment(self) -> list[Recording]:
-        """Recordings of the frames; a ValueError if a front end has left some out."""
-        n = len(self.recordings or ())
-        if self.recordings is None or n != len(self.frames):
-            raise ValueError(
-                f"The front end made {len(self.frames)} utterances of {n} recordings, and which "
-                'belongs to which is not known. Use MelFilterBank(on_error="nan").'
-            )
-        return self.recordings
