@@ -98,8 +98,8 @@ def _end_to_end(arrays: Iterator[NDArray[Any]]) -> UtteranceFrames | None:
         stop = stops[-1] + len(array)
         if len(stops) == 1:
             base = base.copy()  # one that can grow
-        if stop > len(base):  # what is not written to yet takes no memory
-            base.resize((stop + stop // 2, *base.shape[1:]), refcheck=False)
+        if stop > len(base):  # with room to spare, so that it is not moved for every array
+            base.resize((stop + stop // 8, *base.shape[1:]), refcheck=False)
         if array.dtype != base.dtype:
             base = base.astype(np.result_type(array, base))
         base[stops[-1] : stop] = array
