@@ -31,6 +31,7 @@ from sklearn_speechsent.nn.resnet import SpeakerBlocks, SpeakerResNet
 from sklearn_speechsent.nn.stext import SentimentBlocks
 from sklearn_speechsent.nn.unet import SpeechUNet
 from sklearn_speechsent.nn.verification import AAMSoftmax, SpeakerClassifierNetwork
+from sklearn_speechsent.nn.whisper import WhisperEncoder
 
 __all__ = [
     "ORDINAL_HEADS",
@@ -55,6 +56,7 @@ __all__ = [
     "SpeechUNet",
     "SqueezeExcitation",
     "SummedLoss",
+    "WhisperEncoder",
     "class_probabilities",
     "clm_loss",
     "condor_loss",

@@ -1,6 +1,11 @@
 """Pre-trained networks: a registry, downloads, and reading and writing of their files."""
 
 from sklearn_speechsent.pretrained.architecture import load_into
+from sklearn_speechsent.pretrained.encoder import (
+    EncoderWeights,
+    build_encoder,
+    load_encoder_weights,
+)
 from sklearn_speechsent.pretrained.fetch import fetch_weights
 from sklearn_speechsent.pretrained.frame_settings import check_frame_settings
 from sklearn_speechsent.pretrained.registry import (
@@ -25,15 +30,18 @@ from sklearn_speechsent.pretrained.vad import (
 
 __all__ = [
     "REGISTRY",
+    "EncoderWeights",
     "RegisteredWeights",
     "SpeakerWeights",
     "VADWeights",
+    "build_encoder",
     "build_network",
     "build_vad",
     "check_frame_settings",
     "fetch_weights",
     "get_weights",
     "has_weights",
+    "load_encoder_weights",
     "load_into",
     "load_vad_weights",
     "load_weights",

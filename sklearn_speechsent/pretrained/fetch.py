@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from sklearn_speechsent.pretrained.registry import (
     find_registered,
     get_weights,
     weights_path,
+    whole_path,
 )
 from sklearn_speechsent.utils.download import download
-from sklearn_speechsent.utils.files import file_sha256
+from sklearn_speechsent.utils.files import atomic_write, file_sha256
 
 
 def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = False) -> Path:
@@ -22,7 +24,7 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
     Weights that ship with the package are never downloaded. Nothing else in this package downloads
     anything. The file appears under its name only once it is complete and its checksum is right.
     If the connection fails, what has arrived stays next to it as ``.part``, from which the next
-    attempt or call resumes if the server allows.
+    attempt or call resumes if the server allows. Of Whisper's files only the encoder stays.
 
     Parameters
     ----------
@@ -72,12 +74,15 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
     if path.is_file():
         file_sha256(path, expected, "Delete it and call fetch_weights again.")
         return path
-    if expected is None:
+    if expected is None and entry.whole_sha256 is None:
         raise ValueError(
             f"No checksum is known for {name!r}, and a file of tensors from the network is not "
             f"trusted without one. Look it up where you trust it ({', '.join(entry.urls)}) and "
             f"call fetch_weights({name!r}, sha256=...), or {by_hand(entry)}."
         )
+    if entry.whole_sha256 is not None:
+        _keep_encoder(entry, progress)
+        return path
     if not entry.urls:
         raise FileNotFoundError(
             f"No public address is known for {name!r}. Please {by_hand(entry, expected)}."
@@ -91,6 +96,34 @@ def fetch_weights(name: str, *, sha256: str | None = None, progress: bool = Fals
         progress=progress,
     )
     return path
+
+
+def _keep_encoder(entry: RegisteredWeights, progress: bool) -> None:
+    """Write the encoder out of a whole Whisper, which is downloaded unless it is there."""
+    from sklearn_speechsent.pretrained.encoder import encoder_file  # imports torch
+
+    whole, checksum = whole_path(entry), str(entry.whole_sha256)
+    given = whole.is_file()
+    if given:
+        file_sha256(whole, checksum, "Delete it and call fetch_weights again.")
+    else:
+        download(
+            entry.urls,
+            whole,
+            f"sha256:{checksum}",
+            name=entry.name,
+            by_hand=by_hand(entry),
+            progress=progress,
+        )
+    content = encoder_file(whole, entry)
+    if not given:
+        whole.unlink()
+    if entry.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise ValueError(
+            f"The encoder of {entry.name!r} is not the registered one, with sha256 "
+            f"{entry.sha256}. Please report this, with the version of safetensors."
+        )
+    atomic_write(weights_path(entry), content)
 
 
 def _expected(entry: RegisteredWeights, sha256: str | None) -> str | None:

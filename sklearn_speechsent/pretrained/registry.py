@@ -13,7 +13,7 @@ from sklearn_speechsent.utils.files import file_sha256, get_data_home
 #: Folder of the installed package.
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: Kinds of networks.
-SPEAKER, VAD = "speaker network", "voice activity detector"
+SPEAKER, VAD, ENCODER = "speaker network", "voice activity detector", "speech encoder"
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,16 @@ class RegisteredWeights:
         How the frames were made that the network was trained on, as
         ``UtteranceFrames.frame_settings``.
     architecture : mapping
-        Arguments of the network, a :class:`~sklearn_speechsent.nn.SpeakerResNet` or a
-        :class:`~sklearn_speechsent.nn.SpeechUNet`.
+        Arguments of the network, a :class:`~sklearn_speechsent.nn.SpeakerResNet`, a
+        :class:`~sklearn_speechsent.nn.SpeechUNet` or a
+        :class:`~sklearn_speechsent.nn.WhisperEncoder`.
     kind : str, default="speaker network"
-        That or ``"voice activity detector"``.
+        That, ``"voice activity detector"`` or ``"speech encoder"``.
     urls : tuple of str, default=()
         Public addresses of this very file, tried one after the other.
+    whole_sha256 : str, optional
+        Checksum of what the addresses give where that is a larger file, of which
+        :func:`fetch_weights` keeps a part: the encoder of Whisper without its decoder.
     shipped : bool, default=False
         Whether the file is part of the installed package, so that nothing is ever downloaded.
     """
@@ -52,6 +56,7 @@ class RegisteredWeights:
     architecture: Mapping[str, Any] = field(hash=False)
     kind: str = SPEAKER
     urls: tuple[str, ...] = ()
+    whole_sha256: str | None = None
     shipped: bool = False
 
 
@@ -86,6 +91,29 @@ _WESPEAKER = (
     "WeSpeaker (H. Wang et al., ICASSP 2023), ResNet34 trained on VoxCeleb2 dev "
     "(J. S. Chung et al., Interspeech 2018)"
 )
+
+
+
+def _whisper(
+    size: str, width: int, n_blocks: int, sha256: str | None, whole_sha256: str
+) -> RegisteredWeights:
+    """Encoder of a multilingual Whisper."""
+    return RegisteredWeights(
+        name=f"whisper-{size}",
+        path=f"models/whisper-{size}-encoder.safetensors",
+        sha256=sha256,
+        licence="MIT",
+        attribution=f"OpenAI, Whisper {size} (A. Radford et al., ICML 2023)",
+        frame_settings={"sample_rate": 16000, "n_mels": 80},
+        architecture={"n_mels": 80, "width": width, "n_blocks": n_blocks, "n_positions": 1500},
+        kind=ENCODER,
+        urls=(
+            "https://openaipublic.azureedge.net/main/whisper/models/"
+            f"{whole_sha256}/{size}.pt",
+        ),
+        whole_sha256=whole_sha256,
+    )
+
 
 REGISTRY = {
     entry.name: entry
@@ -151,6 +179,27 @@ REGISTRY = {
                 "avg_model.pt",
             ),
         ),
+        _whisper(
+            "tiny",
+            384,
+            4,
+            None,
+            "65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9",
+        ),
+        _whisper(
+            "base",
+            512,
+            6,
+            "7f2adfb1c667fe685346ad3c53780c5027534d535850d6d83a103b5295978543",
+            "ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e",
+        ),
+        _whisper(
+            "small",
+            768,
+            12,
+            None,
+            "9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794",
+        ),
     ]
 }
 
@@ -195,6 +244,11 @@ def weights_path(entry: RegisteredWeights) -> Path:
     pathlib.Path
     """
     return (_PACKAGE if entry.shipped else get_data_home()) / entry.path
+
+
+def whole_path(entry: RegisteredWeights) -> Path:
+    """Path of the larger file that an entry with ``whole_sha256`` is taken from."""
+    return weights_path(entry).with_name(f"{entry.name}.pt")
 
 
 def has_weights(name: str) -> bool:
@@ -286,7 +340,7 @@ def find_registered(entry: RegisteredWeights) -> Path:
             f"the installation is incomplete. Please {remedy}."
         )
     if entry.urls:
-        checksum = "" if entry.sha256 else ", sha256=..."
+        checksum = "" if entry.sha256 or entry.whole_sha256 else ", sha256=..."
         remedy = (
             "Download it with sklearn_speechsent.pretrained.fetch_weights("
             f"{entry.name!r}{checksum}), or {remedy}"
@@ -294,9 +348,10 @@ def find_registered(entry: RegisteredWeights) -> Path:
     else:
         remedy = remedy[0].upper() + remedy[1:]
     shipped = ""
-    if entry.kind == SPEAKER:
+    if entry.kind != VAD:
+        by_weights = f'weights="{_SHIPPED_SPEAKER}", or ' if entry.kind == SPEAKER else ""
         shipped = (
-            f' The network that ships needs no download: weights="{_SHIPPED_SPEAKER}", or '
+            f" The network that ships needs no download: {by_weights}"
             'make_sentiment_pipeline("small").'
         )
     raise FileNotFoundError(
@@ -308,12 +363,13 @@ def by_hand(entry: RegisteredWeights, sha256: str | None = None) -> str:
     """Clause of error messages that says how to get the file without a download."""
     if entry.shipped:
         return "reinstall the package sklearn-speechsent, which the file is part of"
-    checksum = entry.sha256 or sha256
+    path, checksum, then = weights_path(entry), entry.sha256 or sha256, ""
+    if entry.whole_sha256 is not None:
+        path, checksum, then = whole_path(entry), entry.whole_sha256, " and call fetch_weights"
     stated = f"with sha256 {checksum}" if checksum else "(its checksum is not known)"
     return (
-        f"put the file {stated} at {weights_path(entry)} ({entry.attribution}; licence: "
-        f"{entry.licence}), or point the environment variable SPEECHSENT_DATA to the folder "
-        f"that holds {entry.path}"
+        f"put the file {stated} at {path} ({entry.attribution}; licence: {entry.licence}){then}, "
+        f"or point the environment variable SPEECHSENT_DATA to the folder that holds {entry.path}"
     )
 
 

@@ -22,21 +22,25 @@ import torch
 from sklearn_speechsent._version import __version__
 from sklearn_speechsent.pretrained.architecture import check_tensors, empty_network
 from sklearn_speechsent.pretrained.onnx_export import read_folded_resnet
-from sklearn_speechsent.pretrained.registry import SPEAKER, VAD, find_file
+from sklearn_speechsent.pretrained.registry import ENCODER, SPEAKER, VAD, find_file
 from sklearn_speechsent.utils.files import FileVersion, atomic_write, file_sha256, file_version
 
 #: Entry of a file's metadata that holds all records, as JSON.
 _METADATA = "sklearn_speechsent"
 #: Suffixes of files that can hold each kind of network.
-_SUFFIXES = {SPEAKER: (".onnx", ".pt", ".pth", ".safetensors"), VAD: (".safetensors",)}
+_SUFFIXES = {
+    SPEAKER: (".onnx", ".pt", ".pth", ".safetensors"),
+    VAD: (".safetensors",),
+    ENCODER: (".pt", ".safetensors"),
+}
 #: Remedy if a file holds another kind.
 _REMEDIES = {
     SPEAKER: "Pass it to SpeakerEmbedder(weights=...) or to load_weights.",
     VAD: "Pass it to VoiceActivityDetector(weights=...) or to load_vad_weights.",
 }
 # After the embedding: the classifier over the training speakers, and the second half of
-# embeddings of two layers. Nothing here uses them.
-_LEFT_OUT = ("projection.", "seg_bn_1.", "seg_2.")
+# embeddings of two layers. After the encoder of Whisper: its decoder. Nothing here uses them.
+_LEFT_OUT = ("projection.", "seg_bn_1.", "seg_2.", "decoder.")
 
 
 class TensorFile(NamedTuple):
@@ -74,7 +78,7 @@ def read_tensors(source: Any, kind: str) -> TensorFile:
     source : str or path-like
         Name in the registry, or path of a file.
     kind : str
-        ``SPEAKER`` or ``VAD``.
+        ``SPEAKER``, ``VAD`` or ``ENCODER``.
 
     Returns
     -------
@@ -199,7 +203,7 @@ def _read(version: FileVersion) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 
 def _check_kind(records: Mapping[str, Any], kind: str, path: Path) -> None:
     found = records.get("kind")
-    if found == kind or (found is None and kind == SPEAKER):
+    if found == kind or (found is None and kind != VAD):  # tensors tell the others
         return
     if found is not None:
         remedy = _REMEDIES.get(str(found), "Replace it.")
@@ -216,7 +220,7 @@ def _read_torch(path: Path) -> Any:
             warnings.simplefilter("ignore")  # about TorchScript, which is refused later
             # Mapped, so that the speaker classifier, nearly half of the file, is never read.
             mapped = zipfile.is_zipfile(path)
-            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+            content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as exception:
         if found := re.search(r"(?:GLOBAL|global:?) ([\w.]+)", str(exception)):
             raise ValueError(
@@ -227,6 +231,9 @@ def _read_torch(path: Path) -> Any:
         raise _unreadable(path, "a state dict of torch", exception) from exception
     except Exception as exception:  # torch passes on any error of zip, pickle and tensors
         raise _unreadable(path, "a state dict of torch", exception) from exception
+    if isinstance(content, dict) and set(content) == {"dims", "model_state_dict"}:
+        return content["model_state_dict"]  # as OpenAI writes Whisper
+    return content
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
