@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SpeakerFeatureExtractor,
         SpeakerVerifier,
     )
+    from sklearn_speechsent.speech import SpeechEncoder
     from sklearn_speechsent.store import FeatureStore
     from sklearn_speechsent.vad import VoiceActivityDetector
 
@@ -42,6 +43,7 @@ _MODULES = {
     "SpeakerEmbeddingFusion": "speaker",
     "SpeakerFeatureExtractor": "speaker",
     "SpeakerVerifier": "speaker",
+    "SpeechEncoder": "speech",
     "SpeechSentimentClassifier": "sentiment",
     "SpeechSentimentRegressor": "sentiment",
     "UtteranceFrames": "frames",
@@ -62,6 +64,7 @@ _SUBMODULES = (
     "pretrained",
     "sentiment",
     "speaker",
+    "speech",
     "store",
     "vad",
 )
@@ -75,6 +78,7 @@ __all__ = [
     "SpeakerEmbeddingFusion",
     "SpeakerFeatureExtractor",
     "SpeakerVerifier",
+    "SpeechEncoder",
     "SpeechSentimentClassifier",
     "SpeechSentimentRegressor",
     "UtteranceFrames",

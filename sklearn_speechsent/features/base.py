@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import joblib
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -30,7 +31,7 @@ MEMORY_CONSTRAINT = [str, os.PathLike, FeatureStore, joblib.Memory, None]
 _WITHOUT_STORE: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
-def as_table(estimator: Any, table: NDArray[Any], frames: UtteranceFrames) -> Any:
+def as_table(estimator: Any, table: NDArray[Any], metadata: pd.DataFrame) -> Any:
     """Table in the container that was asked for, of which a DataFrame has the index of X.
 
     Parameters
@@ -38,14 +39,14 @@ def as_table(estimator: Any, table: NDArray[Any], frames: UtteranceFrames) -> An
     estimator : transformer
         With ``set_output``.
     table : ndarray of shape (n, n_columns)
-    frames : UtteranceFrames
-        What it was made of.
+    metadata : DataFrame
+        Of what it was made of, which has the index of X.
 
     Returns
     -------
     ndarray or DataFrame
     """
-    return wrap_output("transform", table, frames.metadata, estimator)
+    return wrap_output("transform", table, metadata, estimator)
 
 
 class UtteranceTransformer(EstimatorMixin, TransformerMixin, BaseEstimator):
@@ -215,7 +216,7 @@ class UtteranceTransformer(EstimatorMixin, TransformerMixin, BaseEstimator):
 
     def _contained(self, made: Any, rows: Any) -> Any:
         """Results in the container that was asked for."""
-        return made if isinstance(made, UtteranceFrames) else as_table(self, made, rows.frames)
+        return made if isinstance(made, UtteranceFrames) else as_table(self, made, rows.metadata())
 
     def _transform(self, rows: Any) -> Any:
         made, problems = self._compute(rows)

@@ -52,6 +52,30 @@ def _given(means: Iterator[torch.Tensor], _: torch.Tensor) -> torch.Tensor:
     return next(means)
 
 
+def workers(n_jobs: int | None, n: int) -> tuple[int | None, int | None]:
+    """Share of the cores among utterances, and among the threads of each where there are few.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        In joblib's reading.
+    n : int
+        Utterances.
+
+    Returns
+    -------
+    n_jobs : int or None
+        Utterances at a time; None, one after the other.
+    n_threads : int or None
+        Threads of torch for each; None, as many as torch is set to.
+    """
+    if n_jobs is None:
+        return None, None
+    n_workers = joblib.effective_n_jobs(n_jobs)
+    n_jobs = min(n_workers, n)
+    return n_jobs, n_workers // n_jobs
+
+
 class FrozenFunction:
     """A network on one utterance after another, folded when there is one to compute.
 
@@ -172,19 +196,11 @@ class FrozenTransformer(UtteranceTransformer):
         return settings | (pieces if self.network_.has_gates else {})
 
     def _function(self, rows: FrameRows) -> FrozenFunction:
-        _, n_threads = self._workers(rows)
+        _, n_threads = workers(self.n_jobs, len(rows))
         return FrozenFunction(self.network_, self.precision, self._output(), n_threads)
 
-    def _workers(self, rows: FrameRows) -> tuple[int | None, int | None]:
-        """Utterances at a time and, where there are fewer than workers, threads for each."""
-        if self.n_jobs is None:
-            return None, None
-        n_workers = joblib.effective_n_jobs(self.n_jobs)
-        n_jobs = min(n_workers, len(rows))
-        return n_jobs, n_workers // n_jobs
-
     def _compute(self, rows: Any, **options: Any) -> Computed:
-        n_jobs, n_threads = self._workers(rows)
+        n_jobs, n_threads = workers(self.n_jobs, len(rows))
         # Threads that are about to start inherit it; processes set it in the function.
         with torch_threads(n_threads):
             return super()._compute(rows, n_jobs=n_jobs, **options)

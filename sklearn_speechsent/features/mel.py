@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
 from sklearn_speechsent.audio import Recording
-from sklearn_speechsent.audio.recording import is_waveform_table, validated_waveforms
 from sklearn_speechsent.features._kaldi import log_mel_energies
 from sklearn_speechsent.features.band_limit import band_limits
-from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer, bin_names
+from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesOutputMixin, bin_names
+from sklearn_speechsent.features.recordings import RecordingTransformer
 from sklearn_speechsent.frames import UtteranceFrames
-from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.store import FrameRows, RecordingRows
 from sklearn_speechsent.store.compute import Function
+from sklearn_speechsent.store.feature_store import Computed
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 from sklearn_speechsent.utils.threads import torch_threads
-from sklearn_speechsent.utils.validation import check_labels
 
 #: Part of every cache key: increased when the same settings give other frames.
 _VERSION = 4
@@ -47,7 +44,7 @@ def _extract(
             yield exception
 
 
-class MelFilterBank(FramesTransformer):
+class MelFilterBank(FramesOutputMixin, RecordingTransformer):
     """Log-mel filter bank energies (MFB) of speech recordings.
 
     Recordings are decoded, mixed down to one channel, resampled and cut into overlapping frames;
@@ -169,67 +166,34 @@ class MelFilterBank(FramesTransformer):
         self.memory = memory
         self.verbose = verbose
 
+    def _needs(self) -> tuple[int, float]:
+        self._arguments()  # parameters that do not fit each other are an error before anything else
+        return self.sample_rate, self.frame_length
+
+    def _blank(self) -> NDArray[np.floating]:
+        return np.full((1, self.n_mels), np.nan, dtype=self.dtype)
+
     def _rows(self, X: Any, y: Any = None, *, reset: bool) -> RecordingRows:
         if reset:
             self._with_labels_ = y is not None
-        self._arguments()  # parameters that do not fit each other are an error before anything else
         if self.on_error == "skip" and getattr(self, "_with_labels_", False):
             raise ValueError(
                 'on_error="skip" would leave rows out of X and not out of y. Cut both with the '
                 "mask of sklearn_speechsent.audio.check_recordings(X) before fitting, or keep the "
                 'rows with on_error="nan".'
             )
-        n_features = None
-        index = X.index if isinstance(X, (pd.DataFrame, pd.Series)) else None
-        if is_waveform_table(X):
-            X = validated_waveforms(self, X, reset=reset)
-            n_features = X.shape[1]
-        recordings = audio.as_recordings(X)
-        if not recordings:
-            raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-        if y is not None:
-            check_labels(y, len(recordings))
-        problems = audio.find_problems(recordings, self.sample_rate, self.frame_length)
-        if problems and n_features is not None:
-            raise ValueError(
-                f"Waveforms of {n_features} feature(s) (n_features={n_features} samples) are "
-                f"shorter than one frame of {self._samples(self.frame_length)} samples."
-            )
-        if self.on_error == "raise":
-            audio.raise_for_bad_recordings(list(problems.values()), len(recordings))
-        return RecordingRows(recordings, self.n_jobs, problems, index)
+        return super()._rows(X, y, reset=reset)
 
     def _function(self, rows: RecordingRows) -> Function:
         return partial(_extract, arguments=self._arguments())
 
-    def _transform(self, rows: RecordingRows) -> UtteranceFrames:
-        blank = np.full((1, self.n_mels), np.nan, dtype=self.dtype)
+    def _compute(self, rows: Any, **options: Any) -> Computed:
         with torch_threads(1):  # or torch's threads contend with those of n_jobs
-            frames, failed = self._compute(
-                rows, replacement=blank if self.on_error == "nan" else None
-            )
-        # A header tells more about what is wrong than the error of decoding.
-        bad = [rows.problems.get(row) or failed[row] for row in sorted(failed)]
-        if frames is None or (bad and self.on_error == "raise"):
-            bad[0].add_note(audio.CHECK_HINT)
-            audio.raise_for_bad_recordings(bad, len(rows))
-        if bad:
-            done = "left out" if self.on_error == "skip" else "kept as NaN"
-            # Copies of one recording share its row.
-            first = list({problem.row: problem for problem in reversed(bad)}.values())[::-1]
-            shown = "\n  ".join(map(str, first[:5]))
-            n = rows.metadata()["row"].nunique()
-            warnings.warn(f"{len(first)} of {n} recordings were {done}:\n  {shown}", stacklevel=4)
-        assert frames is not None
-        frames.frame_settings.update(self._frame_settings())
-        made = np.arange(len(rows))
-        if len(frames) < len(rows):
-            made = np.setdiff1d(made, sorted(failed))
-        frames = self._measured(frames.with_metadata(rows.metadata().iloc[made]))
-        silent = rows_of_nan(frames) & ~np.isin(made, sorted(failed))
-        names = [str(recording) for recording in rows.take(made.tolist())]
-        warn_without_speech(silent, frames, "are silent from beginning to end", names)
-        return frames
+            return super()._compute(rows, **options)
+
+    def _finish(self, made: UtteranceFrames, rows: RecordingRows) -> UtteranceFrames:
+        made.frame_settings.update(self._frame_settings())
+        return self._measured(made)
 
     def _measured(self, frames: UtteranceFrames) -> UtteranceFrames:
         """Frames with the duration (s) and the band limit (Hz) of each recording."""
@@ -294,5 +258,4 @@ class MelFilterBank(FramesTransformer):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
-        tags.input_tags.string = True
         return tags

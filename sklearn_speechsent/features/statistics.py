@@ -325,7 +325,7 @@ class FrameStatistics(EstimatorMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         frames = check_frames(self, X, reset=False)
         warn_outside(self.domain_, frames)
-        return as_table(self, np.stack([pool_statistics(u) for u in frames]), frames)
+        return as_table(self, np.stack([pool_statistics(u) for u in frames]), frames.metadata)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the statistics: ``mean_b0`` … ``std_b79``.

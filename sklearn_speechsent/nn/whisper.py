@@ -30,9 +30,7 @@ class _Attention(nn.Module):
         self.joined = nn.Linear(width, 3 * width).to(self.out.weight)
         parts = (self.query, self.key, self.value)
         self.joined.weight.copy_(torch.cat([part.weight for part in parts]))
-        self.joined.bias.copy_(
-            torch.cat([self.query.bias, torch.zeros(width), self.value.bias])
-        )
+        self.joined.bias.copy_(torch.cat([self.query.bias, torch.zeros(width), self.value.bias]))
         del self.query, self.key, self.value
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,7 +50,8 @@ class _Block(nn.Module):
         super().__init__()
         self.attn = _Attention(width)
         self.attn_ln = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        wide = 4 * width
+        self.mlp = nn.Sequential(nn.Linear(width, wide), nn.GELU(), nn.Linear(wide, width))
         self.mlp_ln = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,13 +106,28 @@ class WhisperEncoder(nn.Module):
         self.blocks = nn.ModuleList(_Block(width) for _ in range(n_blocks))
 
     @property
+    def n_mels(self) -> int:
+        """Bins of a frame."""
+        return self.conv1.in_channels
+
+    @property
+    def width(self) -> int:
+        """Values of a position."""
+        return self.conv1.out_channels
+
+    @property
+    def n_positions(self) -> int:
+        """Most positions of an utterance."""
+        return len(self.positional_embedding)
+
+    @property
     def architecture(self) -> dict[str, int]:
         """Arguments of this network."""
         return {
-            "n_mels": self.conv1.in_channels,
-            "width": self.conv1.out_channels,
+            "n_mels": self.n_mels,
+            "width": self.width,
             "n_blocks": len(self.blocks),
-            "n_positions": len(self.positional_embedding),
+            "n_positions": self.n_positions,
         }
 
     def prepare(self, precision: torch.dtype = torch.float32) -> WhisperEncoder:
@@ -129,8 +143,9 @@ class WhisperEncoder(nn.Module):
         -------
         self
         """
-        for block in self.blocks:
-            block.attn.join()
+        for module in [*self.modules()]:
+            if isinstance(module, _Attention):
+                module.join()
         for module in self.modules():
             if isinstance(module, (nn.Conv1d, nn.Linear)):
                 module.to(precision)

@@ -93,7 +93,6 @@ _WESPEAKER = (
 )
 
 
-
 def _whisper(
     size: str, width: int, n_blocks: int, sha256: str | None, whole_sha256: str
 ) -> RegisteredWeights:
@@ -107,10 +106,7 @@ def _whisper(
         frame_settings={"sample_rate": 16000, "n_mels": 80},
         architecture={"n_mels": 80, "width": width, "n_blocks": n_blocks, "n_positions": 1500},
         kind=ENCODER,
-        urls=(
-            "https://openaipublic.azureedge.net/main/whisper/models/"
-            f"{whole_sha256}/{size}.pt",
-        ),
+        urls=(f"https://openaipublic.azureedge.net/main/whisper/models/{whole_sha256}/{size}.pt",),
         whole_sha256=whole_sha256,
     )
 

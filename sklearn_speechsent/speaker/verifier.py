@@ -316,7 +316,7 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
         """
         check_is_fitted(self)
         frames = self._frames(X)
-        return as_table(self, self._embed(frames), frames)
+        return as_table(self, self._embed(frames), frames.metadata)
 
     def score_pairs(self, X1: Any, X2: Any) -> NDArray[np.float32]:
         """Similarity of the voices of two recordings.

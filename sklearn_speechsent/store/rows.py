@@ -23,6 +23,9 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
+    def metadata(self) -> pd.DataFrame:
+        """Table with the index of X and the column ``row``."""
+
     def take(self, rows: list[int]) -> Any:
         """Batch of some rows, as the function of the step takes it."""
 
@@ -43,6 +46,10 @@ class FrameRows:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def metadata(self) -> pd.DataFrame:
+        """What is known of the utterances, see :class:`~sklearn_speechsent.UtteranceFrames`."""
+        return self.frames.metadata
 
     def take(self, rows: list[int]) -> Any:
         """Frames of some rows."""
