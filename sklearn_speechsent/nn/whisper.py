@@ -26,11 +26,13 @@ class _Attention(nn.Module):
     @torch.no_grad()
     def join(self) -> None:
         """Make one product of matrices of three."""
-        width = self.out.in_features
-        self.joined = nn.Linear(width, 3 * width).to(self.out.weight)
+        weight, width = self.out.weight, self.out.in_features
+        joined = nn.Linear(width, 3 * width, device="meta", dtype=weight.dtype)
+        self.joined = joined.to_empty(device=weight.device)  # without drawing weights
         parts = (self.query, self.key, self.value)
         self.joined.weight.copy_(torch.cat([part.weight for part in parts]))
-        self.joined.bias.copy_(torch.cat([self.query.bias, torch.zeros(width), self.value.bias]))
+        nothing = torch.zeros_like(self.query.bias)
+        self.joined.bias.copy_(torch.cat([self.query.bias, nothing, self.value.bias]))
         del self.query, self.key, self.value
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,106 @@
+"""Small random encoders of Whisper, and the same in transformers."""
+
+import pytest
+import torch
+
+from sklearn_speechsent.nn import WhisperEncoder
+
+SMALL = {"n_mels": 80, "width": 64, "n_blocks": 4, "n_positions": 100}
+
+
+def random_encoder(seed=0, **changes):
+    """Encoder with random weights that make all parts matter."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.device("meta"):
+        network = WhisperEncoder(**{**SMALL, **changes})
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            scale = 0.02 if "positional" in name else 1.5 / tensor[0].numel() ** 0.5
+            tensor.normal_(std=scale, generator=generator)
+            if "ln" in name and name.endswith("weight"):
+                tensor.add_(1.0)
+    return network.eval()
+
+
+def as_openai(network):
+    """Content of a file as OpenAI writes it, with the beginning of a decoder."""
+    state = {f"encoder.{key}": value for key, value in network.state_dict().items()}
+    width = network.width
+    state |= {f"encoder.ln_post.{name}": torch.ones(width) for name in ("weight", "bias")}
+    state["decoder.token_embedding.weight"] = torch.zeros(7, width)
+    dims = {
+        "n_mels": network.n_mels,
+        "n_audio_ctx": network.n_positions,
+        "n_audio_state": width,
+        "n_audio_head": width // 64,
+        "n_audio_layer": len(network.blocks),
+        "n_vocab": 7,
+    }
+    return {"dims": dims, "model_state_dict": {k: v.half() for k, v in state.items()}}
+
+
+#: Parts of keys, ours and those of transformers.
+NAMES = {
+    "blocks.": "layers.",
+    "attn.query": "self_attn.q_proj",
+    "attn.key": "self_attn.k_proj",
+    "attn.value": "self_attn.v_proj",
+    "attn.out": "self_attn.out_proj",
+    "attn_ln": "self_attn_layer_norm",
+    "mlp.0": "fc1",
+    "mlp.2": "fc2",
+    "mlp_ln": "final_layer_norm",
+    "positional_embedding": "embed_positions.weight",
+}
+
+
+def peer(network):
+    """The same encoder in transformers, and a function that gives its layers behind each block."""
+    transformers = pytest.importorskip("transformers")
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder as Peer
+
+    config = transformers.WhisperConfig(
+        num_mel_bins=network.n_mels,
+        d_model=network.width,
+        encoder_layers=len(network.blocks),
+        encoder_attention_heads=network.width // 64,
+        encoder_ffn_dim=4 * network.width,
+        max_source_positions=network.n_positions,
+    )
+    with torch.random.fork_rng():
+        other = Peer(config).eval()
+    state = {}
+    for key, value in network.state_dict().items():
+        for ours, theirs in NAMES.items():
+            key = key.replace(ours, theirs)
+        state[key] = value
+    missing = other.load_state_dict(state, strict=False)
+    assert not missing.unexpected_keys and set(missing.missing_keys) == {
+        "layer_norm.weight",
+        "layer_norm.bias",
+    }
+
+    def layers(frames):
+        found = []
+
+        def note(module, given, made):
+            found.append(made[0] if isinstance(made, tuple) else made)
+
+        hooks = [layer.register_forward_hook(note) for layer in other.layers]
+        with torch.inference_mode():
+            other(frames.transpose(1, 2))
+        for hook in hooks:
+            hook.remove()
+        return [layer.reshape(len(frames), -1, network.width) for layer in found]
+
+    return layers
+
+
+def assert_same_layers(network, frames, tolerance=1e-5):
+    expected = peer(network)(frames)
+    with torch.inference_mode():
+        found = list(network.layers(frames))[1:]
+    assert len(found) == len(expected) == len(network.blocks)
+    for layer, other in zip(found, expected, strict=True):
+        assert (layer - other).abs().max() <= tolerance * other.abs().max()
