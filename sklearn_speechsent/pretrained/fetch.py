@@ -115,9 +115,11 @@ def _keep_encoder(entry: RegisteredWeights, progress: bool) -> None:
             by_hand=by_hand(entry),
             progress=progress,
         )
-    content = encoder_file(whole, entry)
-    if not given:
-        whole.unlink()
+    try:
+        content = encoder_file(whole, entry)
+    finally:
+        if not given:
+            whole.unlink()
     if entry.sha256 not in (None, hashlib.sha256(content).hexdigest()):
         raise ValueError(
             f"The encoder of {entry.name!r} is not the registered one, with sha256 "
