@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sklearn_speechsent.pipeline import make_sentiment_pipeline
     from sklearn_speechsent.sentiment import (
         OrdinalClassifier,
+        OrdinalVotingClassifier,
         SpeechSentimentClassifier,
         SpeechSentimentRegressor,
     )
@@ -38,6 +39,7 @@ _MODULES = {
     "FeatureStore": "store",
     "MelFilterBank": "features",
     "OrdinalClassifier": "sentiment",
+    "OrdinalVotingClassifier": "sentiment",
     "SlidingCMN": "features",
     "SpeakerEmbedder": "speaker",
     "SpeakerEmbeddingFusion": "speaker",
@@ -73,6 +75,7 @@ __all__ = [
     "FeatureStore",
     "MelFilterBank",
     "OrdinalClassifier",
+    "OrdinalVotingClassifier",
     "SlidingCMN",
     "SpeakerEmbedder",
     "SpeakerEmbeddingFusion",

@@ -13,6 +13,7 @@ from sklearn_speechsent.pretrained import REGISTRY, load_weights
 from sklearn_speechsent.pretrained.registry import find_registered
 from sklearn_speechsent.sentiment import (
     OrdinalClassifier,
+    OrdinalVotingClassifier,
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
 )
@@ -21,6 +22,7 @@ from sklearn_speechsent.speaker import (
     SpeakerEmbeddingFusion,
     SpeakerFeatureExtractor,
 )
+from sklearn_speechsent.speech import SpeechEncoder
 from sklearn_speechsent.vad import VoiceActivityDetector
 
 #: The systems of the paper: frozen of all speaker blocks, sentiment blocks, fused speaker
@@ -33,9 +35,18 @@ SYSTEMS = (
     "1/2SREx-SEResNet-34 + SpE + C",
 )
 _GRAMMAR = re.compile(r"([012])/2srex-seresnet-(16|34)(spe)?(cr|c|r)")
-#: Speaker network of the systems of pooled statistics, and of those of the paper.
-_WEIGHTS = {"small": "speechsent-seresnet", "medium": "wespeaker-voxceleb-resnet34"}
+#: Speaker network of the systems of pooled features, of which medium's is that of all others.
+_WEIGHTS = {
+    "small": "speechsent-seresnet",
+    "medium": "wespeaker-voxceleb-resnet34",
+    "large": "wespeaker-voxceleb-resnet34",
+}
+#: Speech encoder of large.
+_ENCODER = "whisper-base"
 _STEPS = ("mfb", "vad", "cmn", "spe", "srext", "net")
+#: Steps of large, whose members are Pipelines.
+_PLACES = {name: f"net__speaker__{name}" for name in _STEPS[:-1]}
+_PLACES |= {"encoder": "net__speech__encoder", "net": "net"}
 
 
 def _normalised(name: str) -> str:
@@ -63,8 +74,10 @@ def make_sentiment_pipeline(
         pooled to means, deviations, step sizes and means of thirds in 5 frequency bands, under an
         :class:`~sklearn_speechsent.OrdinalClassifier`; it trains in seconds and needs no download.
         ``"medium"``: the same with WeSpeaker's larger network, which
-        :func:`~sklearn_speechsent.pretrained.fetch_weights` downloads once. Or one of the networks
-        of the paper [1]_: ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
+        :func:`~sklearn_speechsent.pretrained.fetch_weights` downloads once. ``"large"``: medium
+        and an :class:`~sklearn_speechsent.OrdinalClassifier` on means of layers 3 and 4 of Whisper
+        base (another download), whose probabilities are averaged. Or one of the networks of the
+        paper [1]_: ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
         ``"1/2SREx-SEResNet-16 + R"``, ``"1/2SREx-SEResNet-16 + C"``,
         ``"1/2SREx-SEResNet-34 + SpE + C"``. Their parts may be combined, and spaces and plus signs
         left out: 2, 1 or 0 of the two speaker blocks are frozen (0: they learn from scratch rather
@@ -96,13 +109,17 @@ def make_sentiment_pipeline(
         Whether to show progress.
     **params : dict
         A step by its name (``vad=VoiceActivityDetector("energy")``, ``net=...``,
-        ``cmn="passthrough"``), a parameter of a step (``mfb__n_mels=64``), or a parameter of the
-        last step (``levels=``, ``max_epochs=``).
+        ``cmn="passthrough"``, ``encoder=...``), a parameter of a step (``mfb__n_mels=64``,
+        ``encoder__layers=(2, 3, 4)``), or a parameter of the last step (``levels=``,
+        ``max_epochs=``).
 
     Returns
     -------
     Pipeline
         Steps ``mfb, vad, cmn, spe, srext, net``; those that do nothing are ``"passthrough"``.
+        Of ``"large"`` the only step is ``net``, an
+        :class:`~sklearn_speechsent.OrdinalVotingClassifier` of two Pipelines: ``speaker`` has the
+        six steps, and ``speech`` the steps ``encoder`` and ``net``.
 
     Raises
     ------
@@ -159,7 +176,20 @@ def make_sentiment_pipeline(
         steps = _network(str(system), weights, shared, random_state)
     steps["mfb"] = MelFilterBank(on_error=on_error, **shared)
     steps["net"].set_params(on_error=on_error)
-    return _with_params(Pipeline([(name, steps[name]) for name in _STEPS]), params)
+    pipeline = Pipeline([(name, steps[name]) for name in _STEPS])
+    if system != "large":
+        return _with_params(pipeline, params, {name: name for name in _STEPS})
+    if not params.keys() & {"encoder", "encoder__model"}:
+        find_registered(REGISTRY[_ENCODER])
+    speech = Pipeline(
+        [
+            ("encoder", SpeechEncoder(_ENCODER, layers=(3, 4), on_error=on_error, **shared)),
+            ("net", OrdinalClassifier(on_error=on_error, n_jobs=n_jobs)),
+        ]
+    )
+    members = [("speaker", pipeline), ("speech", speech)]
+    net = OrdinalVotingClassifier(members, weights=[1, 2], on_error=on_error)
+    return _with_params(Pipeline([("net", net)]), params, _PLACES)
 
 
 def _cmn(weights: Any, shared: dict[str, Any]) -> SlidingCMN:
@@ -179,7 +209,7 @@ def _statistics(weights: Any, shared: dict[str, Any]) -> dict[str, Any]:
     steps: dict[str, Any] = {
         "vad": VoiceActivityDetector(**shared),
         "spe": "passthrough",
-        "net": OrdinalClassifier(n_jobs=shared["n_jobs"]),
+        "net": OrdinalClassifier(n_components=256, n_jobs=shared["n_jobs"]),
     }
     if weights is None:
         # The statistics of mel frames are means over time, which CMN would remove.
@@ -230,24 +260,27 @@ def _network(
     return steps | {"net": net(**params)}
 
 
-def _with_params(pipeline: Pipeline, params: dict[str, Any]) -> Pipeline:
-    """Set steps, parameters of steps, and bare parameters of the last step."""
-    steps = {name: value for name, value in params.items() if name in _STEPS}
-    pipeline.set_params(**steps)
+def _with_params(pipeline: Pipeline, params: dict[str, Any], places: Mapping[str, str]) -> Pipeline:
+    """Set steps, parameters of steps, and bare parameters of the last step.
+
+    ``places`` are the steps that can be named, and where they are in the Pipeline.
+    """
+    steps = {name: value for name, value in params.items() if name in places}
+    pipeline.set_params(**{places[name]: value for name, value in steps.items()})
     for name, value in params.items():
         if name in steps:
             continue
         step, _, parameter = name.partition("__")
-        if step not in _STEPS:
+        if step not in places:
             step, parameter = "net", name
-        estimator = pipeline[step]
+        estimator = pipeline.get_params()[places[step]]
         # Parameters of torch components are not known before they are built.
         if not hasattr(estimator, "get_params") or parameter.split("__")[0] not in (
-            estimator.get_params(deep=False)
+            estimator.get_params()
         ):
             raise ValueError(
-                f"{name}= is neither a step ({', '.join(_STEPS)}) nor a parameter of one: "
+                f"{name}= is neither a step ({', '.join(places)}) nor a parameter of one: "
                 f"{step} is {estimator!r}."
             )
-        pipeline.set_params(**{f"{step}__{parameter}": value})
+        pipeline.set_params(**{f"{places[step]}__{parameter}": value})
     return pipeline

@@ -6,9 +6,11 @@ from sklearn_speechsent.sentiment.networks import (
     SpeechSentimentRegressor,
 )
 from sklearn_speechsent.sentiment.ordinal import OrdinalClassifier
+from sklearn_speechsent.sentiment.voting import OrdinalVotingClassifier
 
 __all__ = [
     "OrdinalClassifier",
+    "OrdinalVotingClassifier",
     "SpeechSentimentClassifier",
     "SpeechSentimentRegressor",
     "SummedLoss",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,6 +15,7 @@ from sklearn.base import (
     MetaEstimatorMixin,
     clone,
 )
+from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
@@ -33,7 +33,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
-    has_fit_parameter,
     validate_data,
 )
 
@@ -44,7 +43,7 @@ from sklearn_speechsent.sentiment.labels import check_scale, find_levels
 from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction, warn_nan
 from sklearn_speechsent.sentiment.shared_kernel import split_at_kernel
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.estimators import EstimatorMixin, final_step
+from sklearn_speechsent.utils.estimators import EstimatorMixin, addressed_weight
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
     Interval,
@@ -68,18 +67,6 @@ def _fit_threshold(
     if above.all() or not above.any():
         return DummyClassifier(strategy="constant", constant=bool(above[0])).fit(X, above)
     return clone(estimator).fit(X, above, **fit_params)
-
-
-def _addressed_weight(estimator: Any, weight: NDArray[Any]) -> dict[str, Any]:
-    """Weights under the name that a classifier, or a Pipeline that ends in one, knows them by."""
-    prefix, last = final_step(estimator)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature(last.fit).parameters.values())
-    if not (has_fit_parameter(last, "sample_weight") or takes_any):
-        raise ValueError(
-            f"{type(last).__name__} takes no sample_weight. Leave it out, or use another estimator."
-        )
-    # With metadata routing, the steps' own requests say which of them take it.
-    return {"sample_weight" if routing_enabled() else f"{prefix}sample_weight": weight}
 
 
 def _gives_distances(estimator: Any) -> bool:
@@ -124,6 +111,10 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     gamma : float, default=0.25
         Width of the radial kernel of the default estimator, in units of one over the number of
         features: ``SVC(gamma=gamma / n_features)``. An error next to ``estimator``, like ``C``.
+    n_components : int, optional
+        Principal components of the standardised features that the kernel of the default estimator
+        sees; where there are fewer rows, their number. None takes all features as they are. An
+        error next to ``estimator``, like ``C``.
     levels : array-like, optional
         The scale: numbers, or text from the lowest to the highest level. By default the order of
         ``y`` if that is an ordered category, otherwise the whole numbers that labels are nearest
@@ -160,9 +151,9 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     set, the request of ``estimator`` counts.
 
     Support vector classifiers with a kernel that is not linear (:class:`~sklearn.svm.SVC` alone, or
-    after scalers of :mod:`sklearn.preprocessing` in a Pipeline) compute it once for all thresholds,
-    in ``fit`` and in ``predict``: ``estimators_`` are then Pipelines that end in an ``SVC`` of
-    precomputed kernels. Decisions are the same; the kernel takes eight bytes of memory for each
+    after scalers and :class:`~sklearn.decomposition.PCA` in a Pipeline) compute it once for all
+    thresholds, in ``fit`` and in ``predict``: ``estimators_`` are then Pipelines that end in an
+    ``SVC`` of precomputed kernels. Decisions are the same; the kernel takes eight bytes of memory for each
     pair of rows. Above 16,384 rows (2 GiB), for sparse rows, and if ``fit`` is given anything but
     ``X`` and ``y``, each classifier computes its own.
 
@@ -188,6 +179,7 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         "estimator": [HasMethods(["fit", "predict"]), None],
         "C": [Interval(Real, 0.0, None, closed="neither")],
         "gamma": [Interval(Real, 0.0, None, closed="neither")],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "levels": ["array-like", None],
         "on_error": [StrOptions({"raise", "nan"})],
         "n_jobs": [Integral, None],
@@ -199,6 +191,7 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         *,
         C: float = _C,
         gamma: float = _GAMMA,
+        n_components: int | None = None,
         levels: Any = None,
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -206,11 +199,12 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         self.estimator = estimator
         self.C = C
         self.gamma = gamma
+        self.n_components = n_components
         self.levels = levels
         self.on_error = on_error
         self.n_jobs = n_jobs
 
-    def _estimator(self, n_features: int = 1) -> Any:
+    def _estimator(self, n: int = 1, n_features: int = 1) -> Any:
         if self.estimator is not None:
             return self.estimator
         # The seed changes nothing, but without one, fit would advance NumPy's global generator.
@@ -219,19 +213,26 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         if routing_enabled():
             scaler.set_fit_request(sample_weight=False)
             svc.set_fit_request(sample_weight=True)
-        return make_pipeline(scaler, svc)
+        if self.n_components is None:
+            return make_pipeline(scaler, svc)
+        pca = PCA(min(self.n_components, n, n_features), random_state=0)
+        return make_pipeline(scaler, pca, svc)
 
     def _check_estimator(self) -> None:
         """Refuse parameters of the default estimator next to another one."""
-        given = {"C": (self.C, _C), "gamma": (self.gamma, _GAMMA)}
+        given = {
+            "C": (self.C, _C),
+            "gamma": (self.gamma, _GAMMA),
+            "n_components": (self.n_components, None),
+        }
         changed = [
             f"{name}={value}" for name, (value, default) in given.items() if value != default
         ]
         if self.estimator is not None and changed:
             raise ValueError(
-                f"{' and '.join(changed)} would be ignored: C and gamma belong to the default "
-                f"estimator, and estimator={self.estimator!r} was given. Set its own parameters "
-                "(estimator__… in set_params and searches), or leave out estimator."
+                f"{' and '.join(changed)} would be ignored: C, gamma and n_components belong to "
+                f"the default estimator, and estimator={self.estimator!r} was given. Set its own "
+                "parameters (estimator__… in set_params and searches), or leave out estimator."
             )
 
     @reports_fit()
@@ -263,7 +264,8 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         ValueError
             If ``y`` has a single level, text without an order or a label off the scale, if rows are
             NaN and ``on_error="raise"``, if weights are negative, all zero or not taken by
-            ``estimator``, or if ``C`` or ``gamma`` is changed next to ``estimator``.
+            ``estimator``, or if ``C``, ``gamma`` or ``n_components`` is changed next to
+            ``estimator``.
         """
         self._check_estimator()
         X = self._validate(X)
@@ -278,13 +280,13 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
             if not weight[good].any():
                 raise ValueError("sample_weight is zero everywhere: there is nothing to train on.")
             good &= weight > 0
-            fit_params = {**fit_params, **_addressed_weight(self._estimator(), weight)}
+            fit_params = {**fit_params, **addressed_weight(self._estimator(), weight)}
         if not good.all():
             fit_params = check_method_params(good, fit_params, np.flatnonzero(good))
             X, y = X[good], y[good]
         levels = find_levels(y, scale)
         index = level_index(y, levels)
-        estimator = self._estimator(X.shape[1])
+        estimator = self._estimator(*X.shape)
         # Rows of weight zero change the numbers of support vectors, which index the kernel.
         split = None if fit_params else split_at_kernel(estimator, X)
         self._shared_ = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -29,6 +30,7 @@ _LARGEST = 2**31
 _KERNELS = ("rbf", "poly", "sigmoid")
 #: Steps that ignore the labels, and so are the same for all thresholds.
 _UNSUPERVISED = (
+    PCA,
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
@@ -159,8 +161,8 @@ def split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, SVC]] 
     Notes
     -----
     None is returned, instead of the two, unless the classifier is a :class:`~sklearn.svm.SVC` with
-    a kernel that is not linear, alone or after scalers in a Pipeline; for sparse rows; and where
-    the kernel would take more than 2 GiB.
+    a kernel that is not linear, alone or after scalers and PCA in a Pipeline; for sparse rows; and
+    where the kernel would take more than 2 GiB.
     """
     steps = estimator.steps if type(estimator) is Pipeline else [("svc", estimator)]
     *scalers, (name, svc) = steps

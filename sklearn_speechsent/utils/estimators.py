@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_speechsent import _version
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
+from sklearn_speechsent.utils.sklearn_compat import routing_enabled
 
 #: Entry of a pickled state.
 _ENTRY = "_version_"
@@ -148,3 +151,31 @@ def final_step(estimator: Any) -> tuple[str, Any]:
         name, estimator = estimator.steps[-1]
         prefix += f"{name}__"
     return prefix, estimator
+
+
+def addressed_weight(estimator: Any, weight: Any) -> dict[str, Any]:
+    """Weights under the name that an estimator, or a Pipeline that ends in one, knows them by.
+
+    Parameters
+    ----------
+    estimator : estimator
+    weight : array-like of shape (n,)
+
+    Returns
+    -------
+    dict
+        Parameters of ``fit``.
+
+    Raises
+    ------
+    ValueError
+        If the last step takes no weights.
+    """
+    prefix, last = final_step(estimator)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature(last.fit).parameters.values())
+    if not (has_fit_parameter(last, "sample_weight") or takes_any):
+        raise ValueError(
+            f"{type(last).__name__} takes no sample_weight. Leave it out, or use another estimator."
+        )
+    # With metadata routing, the steps' own requests say which of them take it.
+    return {"sample_weight" if routing_enabled() else f"{prefix}sample_weight": weight}

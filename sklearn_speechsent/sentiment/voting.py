@@ -1,0 +1,220 @@
+"""Several ordinal classifiers that decide together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_speechsent.metrics.exact import level_accuracy
+from sklearn_speechsent.metrics.levels import nan_where
+from sklearn_speechsent.metrics.scale import read_labels
+from sklearn_speechsent.sentiment.labels import check_scale, find_levels
+from sklearn_speechsent.utils.callbacks import reports_fit
+from sklearn_speechsent.utils.estimators import EstimatorMixin, addressed_weight, final_step
+from sklearn_speechsent.utils.sklearn_compat import (
+    BaseHeterogeneousEnsemble,
+    StrOptions,
+    fit_context,
+)
+
+
+class OrdinalVotingClassifier(EstimatorMixin, ClassifierMixin, BaseHeterogeneousEnsemble):
+    """Ordinal classifiers whose probabilities are averaged.
+
+    Like :class:`~sklearn.ensemble.VotingClassifier`, of any classifiers with ``predict_proba`` that
+    take the same X, such as whole Pipelines. The predicted level is the number of thresholds that
+    are exceeded with a mean probability above one half, the median of the averaged distribution;
+    scikit-learn's own takes its mode, and ignores the order of levels.
+
+    Parameters
+    ----------
+    estimators : list of (str, classifier)
+        Members and their names. ``set_params(name="drop")`` leaves one out.
+    weights : sequence of float, optional
+        Of the members; equal by default.
+    levels : array-like, optional
+        The scale, see :class:`~sklearn_speechsent.OrdinalClassifier`. Members learn the levels that
+        are found here, where their last step has ``levels=None``.
+    on_error : {"raise", "nan"}, default="raise"
+        What ``predict`` does with rows for which a member gives NaN: raise an error that names
+        them, or predict NaN. What ``fit`` does with rows of NaN is up to the members.
+
+    Attributes
+    ----------
+    estimators_ : list of classifiers
+        Fitted clones of the members that are not dropped.
+    named_estimators_ : Bunch
+        The same by their names.
+    levels_ : ndarray of shape (n_levels,)
+        Levels in ordinal order.
+    classes_ : ndarray of shape (n_levels,)
+        Levels in the order of the columns of ``predict_proba``, sorted.
+
+    See Also
+    --------
+    sklearn.ensemble.VotingRegressor : The same for intensities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_speechsent import OrdinalClassifier, OrdinalVotingClassifier
+    >>> X = np.linspace(-3, 3, 60)[:, None]
+    >>> members = [("svm", OrdinalClassifier()), ("lr", OrdinalClassifier(LogisticRegression()))]
+    >>> model = OrdinalVotingClassifier(members).fit(X, np.rint(X.ravel()))
+    >>> model.predict([[-2.9], [0.1], [2.0]])
+    array([-3.,  0.,  2.])
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "estimators": [list],
+        "weights": ["array-like", None],
+        "levels": ["array-like", None],
+        "on_error": [StrOptions({"raise", "nan"})],
+    }
+
+    def __init__(
+        self,
+        estimators: list[tuple[str, Any]],
+        *,
+        weights: Sequence[float] | None = None,
+        levels: ArrayLike | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        super().__init__(estimators=estimators)
+        self.weights = weights
+        self.levels = levels
+        self.on_error = on_error
+
+    @reports_fit()
+    # Members are checked by their own fit.
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> OrdinalVotingClassifier:
+        """Fit a clone of every member.
+
+        Parameters
+        ----------
+        X : see the members
+        y : array-like of shape (n,)
+            Labels as in :class:`~sklearn_speechsent.OrdinalClassifier`.
+        sample_weight : array-like of shape (n,), optional
+            Passed to the last step of every member.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If labels cannot be used, a member learns other levels, all members are dropped, or
+            weights do not fit the members.
+        """
+        names, members = self._validate_estimators()
+        self._check_weights()
+        values, scale = read_labels(y, self.levels, warn=True)
+        check_scale(values, scale)
+        levels = find_levels(values, scale)
+        fitted = {}
+        for name, member in zip(names, members, strict=True):
+            if member == "drop":
+                continue
+            fitted[name] = self._with_levels(clone(member), levels)
+            params = {}
+            if sample_weight is not None:
+                params = addressed_weight(fitted[name], sample_weight)
+            fitted[name].fit(X, y, **params)
+            if not np.array_equal(fitted[name].classes_, np.sort(levels)):
+                raise ValueError(
+                    f"{name} has learned the levels {fitted[name].classes_.tolist()}, and not "
+                    f"{np.sort(levels).tolist()}. Pass the same levels= to all members, or to none."
+                )
+        self.estimators_ = list(fitted.values())
+        self.named_estimators_ = fitted
+        self.levels_, self.classes_ = levels, np.sort(levels)
+        return self
+
+    def _check_weights(self) -> None:
+        if self.weights is None:
+            return
+        weights = np.asarray(self.weights, dtype=float)
+        if len(weights) != len(self.estimators) or not (weights >= 0).all() or not weights.any():
+            raise ValueError(
+                f"weights={self.weights!r} must be {len(self.estimators)} numbers from 0, one for "
+                "each member and not all of them zero."
+            )
+
+    @staticmethod
+    def _with_levels(member: Any, levels: NDArray[Any]) -> Any:
+        """Member that learns these levels, if its last step does not have its own."""
+        prefix, last = final_step(member)
+        if last.get_params(deep=False).get("levels", levels) is None:
+            member.set_params(**{f"{prefix}levels": levels})
+        return member
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Mean of the members' probabilities of each level.
+
+        Parameters
+        ----------
+        X : see the members
+
+        Returns
+        -------
+        ndarray of shape (n, n_levels)
+            In the order of ``classes_``; NaN in rows for which a member gives NaN.
+        """
+        check_is_fitted(self)
+        weights = self.weights
+        if weights is not None:
+            weights = [
+                weight
+                for weight, (_, member) in zip(weights, self.estimators, strict=True)
+                if member != "drop"
+            ]
+        return np.average([m.predict_proba(X) for m in self.estimators_], axis=0, weights=weights)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Level of each row: the number of thresholds that are likely exceeded.
+
+        Parameters
+        ----------
+        X : see the members
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Values of ``levels_``; with ``on_error="nan"`` NaN where a member gives NaN.
+
+        Raises
+        ------
+        ValueError
+            If a member gives NaN and ``on_error="raise"``; the message names the rows.
+        """
+        proba = self.predict_proba(X)
+        # Columns from the highest level down to the second lowest.
+        descending = proba[:, np.argsort(np.argsort(self.levels_))][:, :0:-1]
+        levels = self.levels_[(np.cumsum(descending, axis=1) > 0.5).sum(axis=1)]
+        return nan_where(levels, np.asarray(np.isnan(proba).any(axis=1)), self.on_error)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy; real labels count as the nearest level.
+
+        Parameters
+        ----------
+        X : see the members
+        y : array-like of shape (n,)
+            Labels as in ``fit``. Those off the scale count as wrong.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+        """
+        given = self.levels is not None
+        return level_accuracy(y, self.predict(X), self.levels_, sample_weight, given=given)
