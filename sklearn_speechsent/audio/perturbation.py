@@ -28,13 +28,12 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
-from sklearn_speechsent.audio.recording import (
-    PERTURBATION_RANGES,
-    Recording,
+from sklearn_speechsent.audio.inputs import (
     as_recordings,
     is_waveform_table,
     validated_waveforms,
 )
+from sklearn_speechsent.audio.recording import PERTURBATION_RANGES, Recording
 from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.labels import as_array, as_labels
 from sklearn_speechsent.metrics.levels import nan_where

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
 from sklearn_speechsent.audio import Recording
-from sklearn_speechsent.audio.recording import is_waveform_table, validated_waveforms
+from sklearn_speechsent.audio.inputs import is_waveform_table, validated_waveforms
 from sklearn_speechsent.features._kaldi import log_mel_energies
 from sklearn_speechsent.features.band_limit import band_limits
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesTransformer, bin_names
