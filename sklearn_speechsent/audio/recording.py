@@ -231,7 +231,30 @@ class Recording:
         copy = replace(self, **combined)
         if settings.get("snr_db") is None and settings.get("rt60") is None:
             return copy
-        return replace(copy, seed=(zlib.crc32(self.name()) + seed) % 2**31)
+        return replace(copy, seed=self.own_seed(seed))
+
+    def unperturbed(self) -> Recording:
+        """Copy without any perturbation.
+
+        Returns
+        -------
+        Recording
+        """
+        place = (self.row, self.source, self.rate, self.start, self.stop, self.channel)
+        return Recording(*place, origin=self.origin)
+
+    def own_seed(self, seed: int) -> int:
+        """Seed that differs between recordings, see :meth:`name`.
+
+        Parameters
+        ----------
+        seed : int
+
+        Returns
+        -------
+        int
+        """
+        return (zlib.crc32(self.name()) + seed) % 2**31
 
     def name(self) -> bytes:
         """Bytes that tell recordings apart on every machine.
