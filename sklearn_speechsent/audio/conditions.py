@@ -223,13 +223,13 @@ def _problem(condition: Any) -> str:
                     "them, the lower one first."
                 )
         elif name in PERTURBATION_CHOICES:
-            if value not in PERTURBATION_CHOICES[name]:
+            if not (isinstance(value, str) and value in PERTURBATION_CHOICES[name]):
                 choices = ", ".join(map(repr, PERTURBATION_CHOICES[name]))
                 return f"{name}={value!r:.80} is not one of {choices}."
         elif name != "clip":
             known = ", ".join([*PERTURBATION_RANGES, *PERTURBATION_CHOICES, "clip"])
             return f"{name!r} is not a perturbation: {known}."
-        elif value not in (True, False):
+        elif not isinstance(value, (bool, np.bool_)):
             return f"clip={value!r:.80} is neither True nor False."
     if "noise" in condition and "snr_db" not in condition:
         return f"noise={condition['noise']!r} has no snr_db. Say how loud it is, 10 for example."

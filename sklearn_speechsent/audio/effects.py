@@ -20,7 +20,7 @@ from scipy.signal import fftconvolve, sosfilt, zpk2sos
 Samples = NDArray[np.float32]
 Blocks = Iterable[Samples]
 
-#: Samples that are convolved with a room at a time.
+#: Samples that are worked on at a time, where that takes memory or makes a difference.
 _HOP = 2**16
 #: Seconds before the first reflection: a detour of nearly a metre.
 _FIRST_REFLECTION = 0.0025
@@ -52,13 +52,15 @@ def equal_blocks(blocks: Blocks, size: int) -> Iterator[Samples]:
     ndarray of shape (size,) or shorter
     """
     held: list[Samples] = []
+    n = 0
     for block in blocks:
-        held.append(block)
-        while sum(map(len, held)) > size:
-            joined = np.concatenate(held)
-            yield joined[:size]
-            held = [joined[size:]]
-    held = [block for block in held if len(block)]
+        while n + len(block) >= size:
+            head, block = block[: size - n], block[size - n :]
+            yield np.concatenate([*held, head]) if held else head
+            held, n = [], 0
+        if len(block):
+            held.append(block)
+            n += len(block)
     if held:
         yield held[0] if len(held) == 1 else np.concatenate(held)
 
@@ -162,8 +164,11 @@ def noise(colour: str, rate: int, seed: int) -> Callable[[int], Samples]:
 
     def pink(n: int) -> Samples:
         nonlocal state
-        samples, state = sosfilt(sections, white(n), zi=state)
-        return samples.astype(np.float32)
+        samples = white(n)
+        for at in range(0, n, _HOP):
+            piece = slice(at, at + _HOP)
+            samples[piece], state = sosfilt(sections, samples[piece], zi=state)
+        return samples
 
     pink(rate // 5)  # the filter starts from silence
     return pink
@@ -186,24 +191,28 @@ def babble(voices: list[Samples], n: int, seed: int) -> Callable[[int], Samples]
     callable
         Gives the next samples.
     """
-    voices = [voice / np.sqrt(np.mean(np.square(voice, dtype=np.float64))) for voice in voices]
     generator = np.random.default_rng((seed, 2))
-    begins = [int(generator.integers(len(voice))) for voice in voices]
+    parts = []
+    for voice in voices:
+        loudness = np.sqrt(np.mean(np.square(voice, dtype=np.float64)))
+        parts.append((voice, generator.integers(len(voice)), np.float32(1 / loudness)))
 
-    def together(at: int, n: int) -> Samples:
-        index = np.arange(at, at + n)
-        parts = zip(voices, begins, strict=True)
-        return np.sum([voice[(begin + index) % len(voice)] for voice, begin in parts], axis=0)
+    def together(first: int, last: int) -> Iterator[Samples]:
+        for at in range(first, last, _HOP):
+            index = np.arange(at, min(at + _HOP, last))
+            piece = np.zeros(len(index), np.float32)
+            for voice, begin, factor in parts:
+                piece += factor * voice[(begin + index) % len(voice)]
+            yield piece
 
-    pieces = (together(at, min(_HOP, n - at)) for at in range(0, n, _HOP))
-    energy = sum(float(np.sum(np.square(piece))) for piece in pieces)
-    scale = np.sqrt(n / energy) if energy else 0.0
+    energy = sum(float(np.sum(np.square(piece))) for piece in together(0, n))
+    scale = np.float32(np.sqrt(n / energy) if energy else 0.0)
     drawn = 0
 
     def draw(n: int) -> Samples:
         nonlocal drawn
         drawn += n
-        return (scale * together(drawn - n, n)).astype(np.float32)
+        return scale * np.concatenate([*together(drawn - n, drawn)])
 
     return draw
 
@@ -274,7 +283,7 @@ def _by_way_of(
             n += len(block)
             yield block
 
-    there: Blocks = at_rate(counted(), rate, other)
+    there: Blocks = at_rate(equal_blocks(counted(), _HOP), rate, other)
     for block in at_rate(there if through is None else through(there), other, rate):
         block = block[: n - at]  # filters are late: more than came comes at the end only
         at += len(block)

@@ -176,7 +176,7 @@ def _checked(recording: Recording) -> Recording:
             )
     for name, choices in PERTURBATION_CHOICES.items():
         value = getattr(recording, name)
-        if value is not None and value not in choices:
+        if value is not None and not (isinstance(value, str) and value in choices):
             raise recording.error(f"{name}={value!r:.80} is not one of {', '.join(choices)}.")
     noise, voices = recording.noise, recording.babble
     if noise != "white" and recording.snr_db is None:

@@ -34,6 +34,8 @@ _LARGEST = 2.0**31
 _QUIETEST = 2.0**-15
 #: Fewer samples do not tell a scale: they are shorter than any frame of speech.
 _TELLING = 100
+#: Samples whose squares are summed at a time, which makes a difference in the last bits.
+_SUMMED = 2**20
 #: Seconds of each voice in babble.
 _VOICE = 30
 #: Extents of files, by source.
@@ -193,10 +195,10 @@ def _with_noise(
     """Blocks with noise, whose power depends on that of them all."""
     assert recording.snr_db is not None
     first = list(islice(blocks, 2))
-    power, n = _power(chain(first, blocks))
-    blocks = iter(first)
-    if len(first) == 2:
-        blocks = _in_place(recording, sample_rate, None, 0.0)
+    several = len(first) == 2
+    power, n = _power(effects.equal_blocks(chain(first, blocks), _SUMMED))
+    blocks = _in_place(recording, sample_rate, None, 0.0) if several else iter(first)
+    del first
     amplitude = np.float32(np.sqrt(power * 10.0 ** (-recording.snr_db / 10)))
     if recording.noise == "babble":
         draw = effects.babble(_voices(recording, sample_rate), n, recording.seed)
