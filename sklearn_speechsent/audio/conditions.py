@@ -129,16 +129,18 @@ class Voices:
         self._recordings = recordings
         self._groups = None if groups is None else np.asarray(groups).tolist()
         self._problems = find_problems(recordings, 16000, 0.0)
-        self._ring: list[tuple[int, int]] = []
+        self._index = {recording.row: index for index, recording in enumerate(recordings)}
+        self._names: dict[int, bytes] = {}
         times: Counter[bytes] = Counter()
-        by_place = sorted(range(len(recordings)), key=lambda i: _place(recordings[i]))
-        for index in by_place:
+        for index in sorted(self._index.values(), key=lambda i: _place(recordings[i])):
             name = recordings[index].name()
             times[name] += 1  # the same name in several folders
-            if recordings[index].row not in self._problems:
-                self._ring.append((_position(name, times[name]), index))
-        self._ring.sort()
-        self._index = {recording.row: index for index, recording in enumerate(recordings)}
+            self._names[index] = name + b" %d" % times[name]
+        self._ring = sorted(
+            (_position(name), index)
+            for index, name in self._names.items()
+            if recordings[index].row not in self._problems
+        )
 
     def of(self, recording: Recording, seed: int) -> tuple[Recording, ...]:
         """Voices of the babble of a recording.
@@ -159,8 +161,9 @@ class Voices:
         ValueError
             If there are no others.
         """
-        own = self._group(self._index[recording.row])
-        start = bisect(self._ring, (_position(recording.name(), -seed), 0))
+        index = self._index[recording.row]
+        own = self._group(index)
+        start = bisect(self._ring, (_position(self._names[index] + b" %d" % seed), 0))
         voices: list[Recording] = []
         for _, index in self._ring[start:] + self._ring[:start]:
             if len(voices) == _N_VOICES:
@@ -183,10 +186,9 @@ class Voices:
         return source if isinstance(source, (str, bytes)) else id(source)
 
 
-def _position(name: bytes, number: int) -> int:
+def _position(name: bytes) -> int:
     """Place on the ring."""
-    digest = hashlib.blake2b(name + b" %d" % number, digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
 
 
 def _place(recording: Recording) -> tuple[str, bytes]:

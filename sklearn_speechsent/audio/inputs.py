@@ -177,7 +177,10 @@ def _checked(recording: Recording) -> Recording:
     for name, choices in PERTURBATION_CHOICES.items():
         value = getattr(recording, name)
         if value is not None and not (isinstance(value, str) and value in choices):
-            raise recording.error(f"{name}={value!r:.80} is not one of {', '.join(choices)}.")
+            raise recording.error(
+                f"{name}={value!r:.80} is not one of {', '.join(choices)}. Correct it, or leave "
+                "it empty for none."
+            )
     noise, voices = recording.noise, recording.babble
     if noise != "white" and recording.snr_db is None:
         raise recording.error(f"noise={noise!r} has no snr_db. Say how loud it is, 10 for example.")
@@ -214,7 +217,12 @@ def _voices(X: pd.DataFrame) -> list[tuple[Recording, ...] | None]:
         if pd.api.types.is_scalar(items) and pd.isna(items):
             voices.append(None)
         elif isinstance(items, (list, tuple)):
-            voices.append(tuple(_from_item(row, item) for item in items))
+            try:
+                voices.append(tuple(_from_item(row, item) for item in items))
+            except (TypeError, ValueError) as exception:
+                raise type(exception)(
+                    f"Column 'babble' of row {row} ({printable(str(file))}): {exception}"
+                ) from exception
         else:
             raise ValueError(
                 f"Column 'babble' must hold lists of recordings: row {row} "
