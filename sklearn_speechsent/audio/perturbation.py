@@ -118,8 +118,9 @@ def _has_probabilities(model: WaveformPerturbation) -> bool:
 class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     """Train on perturbed copies of each recording, next to the recording itself.
 
-    A voice played a little faster or slower, or with noise, is another voice with the same
-    sentiment: for a model that was trained on few speakers that is worth a lot. Inside of a
+    A voice played a little faster or slower, with noise or through a telephone, is another voice
+    with the same sentiment: for a model that was trained on few speakers that is worth a lot, and a
+    model that was trained on clean recordings alone fails on others. Inside of a
     Pipeline the number of rows cannot change, so this wraps the whole Pipeline. Copies are rows of
     X that say how to perturb a recording: they are made one at a time when it is read, and their
     features are cached like any others. With the defaults four times as many recordings are
@@ -178,7 +179,8 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     the recordings as groups when no groups are given.
 
     Recordings that are already perturbed (columns of a DataFrame) are perturbed on top of it:
-    speeds multiply, gains add up, and noise is never less than was asked for.
+    speeds multiply, gains and silences add up, and of two noises, rooms and band limits the one
+    that takes more away counts.
 
     References
     ----------

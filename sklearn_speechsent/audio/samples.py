@@ -159,7 +159,8 @@ def read_blocks(
     ------
     ndarray of shape (n_samples,), float32
         Samples, full scale being [-1, 1]; a minute of speech at most. Where noise is asked for,
-        whose power depends on the whole, a longer recording is decoded twice.
+        whose power depends on the whole, a longer recording is decoded twice. Perturbations come
+        in the order that :class:`Recording` lists.
 
     Raises
     ------
