@@ -345,6 +345,16 @@ def test_identity_differs_between_perturbations(wav):
     assert repr(whole[-2:]) == "(3.0, (15.0, 0))"
 
 
+def test_keys_of_the_first_perturbations_stay_as_they_are():
+    how = {"speed": 1.1, "gain_db": 3, "snr_db": 15, "seed": 4}
+    old = (None, 2.0, "channel 1", 1.1, 3.0, (15.0, 4))
+    assert Recording(0, "a.wav", stop=2, channel=1, **how).variant() == old
+    unchanged = {"noise": "white", "clip": False, "silence_before": 0, "silence_after": 0.0}
+    assert Recording(0, "a.wav", stop=2, channel=1, **how, **unchanged).variant() == old
+    new = Recording(0, "a.wav", stop=2, channel=1, **how, rt60=1).variant()
+    assert new == (*old, ("effects", 1), ("rt60", (1.0, 4)))
+
+
 def test_the_cache_distinguishes_perturbed_copies(wav, tmp_path, monkeypatch):
     rows = []
     resampled = samples._resampled
