@@ -19,6 +19,11 @@ from sklearn_speechsent import MelFilterBank
 from sklearn_speechsent.datasets import load_manifest
 
 _N_ROWS = 8
+#: Columns of X in which a value is wrong.
+_COLUMNS = (
+    *("file", "start", "end", "speed", "gain_db", "snr_db", "seed", "noise", "babble", "rt60"),
+    *("clip", "band_limit", "codec", "silence_before", "silence_after"),
+)
 #: What people, spreadsheets and programs write where a number or a name should be.
 _TEXTS = (
     *("", " ", "NA", "NaN", "nan", "none", "NULL", "inf", "-inf", "1e400", "1e-400", "0x10"),
@@ -143,7 +148,7 @@ class TableChecks:
         """DataFrame with a wrong value in one of its rows."""
         good = self.recordings.good
         X = pd.DataFrame({"file": [good[0], good[0], good[1]], "start": None, "end": None})
-        column = str(rng.choice(["file", "start", "end", "speed", "gain_db", "snr_db", "seed"]))
+        column = str(rng.choice(_COLUMNS))
         if column not in X:
             X[column] = None
         X = X.astype(object)

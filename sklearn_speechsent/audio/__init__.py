@@ -1,12 +1,12 @@
 """Recordings: reading, validation and perturbation."""
 
+from sklearn_speechsent.audio.inputs import as_recordings
 from sklearn_speechsent.audio.perturbation import WaveformPerturbation
 from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
     RecordingError,
     SilentRecordingError,
-    as_recordings,
 )
 from sklearn_speechsent.audio.samples import duration, probe, read, read_blocks
 from sklearn_speechsent.audio.validation import (

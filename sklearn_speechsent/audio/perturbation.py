@@ -28,13 +28,13 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
-from sklearn_speechsent.audio.recording import (
-    PERTURBATION_RANGES,
-    Recording,
+from sklearn_speechsent.audio.conditions import Voices, check_conditions, draw_copy, has_babble
+from sklearn_speechsent.audio.inputs import (
     as_recordings,
     is_waveform_table,
     validated_waveforms,
 )
+from sklearn_speechsent.audio.recording import PERTURBATION_RANGES, Recording
 from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.labels import as_array, as_labels
 from sklearn_speechsent.metrics.levels import nan_where
@@ -96,6 +96,15 @@ def rows_as_groups(estimator: Any, n: int) -> dict[str, NDArray[np.intp]]:
     return {"groups": np.arange(n)} if consumed else {}
 
 
+def _takes_groups(estimator: Any) -> bool:
+    """Whether fit of an estimator has a use for groups."""
+    if routing_enabled():
+        return bool(get_routing_for_object(estimator).consumes("fit", ["groups"]))
+    return has_fit_parameter(final_step(estimator)[1], "groups")
+
+
+#: Added to the seeds of conditions, which are then others than those of noise.
+_FIRST_CONDITION = 1000
 #: Metadata of fit that have one value per row.
 _PER_ROW = ("groups", "sample_weight")
 
@@ -109,8 +118,9 @@ def _has_probabilities(model: WaveformPerturbation) -> bool:
 class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     """Train on perturbed copies of each recording, next to the recording itself.
 
-    A voice played a little faster or slower, or with noise, is another voice with the same
-    sentiment: for a model that was trained on few speakers that is worth a lot. Inside of a
+    A voice played a little faster or slower, with noise or through a telephone, is another voice
+    with the same sentiment: for a model that was trained on few speakers that is worth a lot, and a
+    model that was trained on clean recordings alone fails on others. Inside of a
     Pipeline the number of rows cannot change, so this wraps the whole Pipeline. Copies are rows of
     X that say how to perturb a recording: they are made one at a time when it is read, and their
     features are cached like any others. With the defaults four times as many recordings are
@@ -127,15 +137,26 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         One copy per signal-to-noise ratio in dB, with white noise.
     gain_db : sequence of float, default=()
         One copy per gain in dB. Features after mean normalisation hardly see it.
+    conditions : sequence of str, dict, or sequence of these, default=()
+        One copy per condition. A name: ``"telephone"`` (8 kHz, mu-law), ``"mp3"``, ``"ogg"`` (32
+        kbit/s), ``"band limit"`` (3 to 7 kHz), ``"white noise"``, ``"pink noise"``, ``"babble"``
+        (5 to 15 dB), ``"room"`` (reverberation time .2 to .8 s), ``"quiet"`` (-30 to -10 dB),
+        ``"clipped"`` (5 to 25 dB, and clipped at full scale) or ``"silence"`` (digital, up to 2 s
+        at either end). Or a dict of perturbations, the columns of
+        :func:`~sklearn_speechsent.audio.as_recordings`: ``{"rt60": (0.2, 0.5), "noise": "pink",
+        "snr_db": (5, 15)}``. Two numbers are a range: what is drawn differs between recordings
+        and copies. Or a sequence of names and dicts, of which one is drawn for each recording.
+        Babble is four other recordings of the training data at the same time, of other groups if
+        ``fit`` is given groups, otherwise of other files.
     predict_speeds : sequence of float, default=(0.9, 1.0, 1.1)
         Predictions are averaged over the recording at these speeds: intensities of a regressor,
         threshold probabilities of a classifier, which must then have ``predict_proba``, and
         classes in ascending order of sentiment or their order in ``levels_``.
     random_state : int, RandomState instance or None, default=0
-        Varies the noise. Noise also depends on the recording's name (or samples) and segment, but
-        not on its row, so that cross-validation finds cached copies again: with an integer the same
-        recording meets the same noise in every fold and every run. None or an instance give other
-        noise in every fit.
+        Varies what is drawn. That also depends on the recording's name (or samples) and segment,
+        but not on its row, so that cross-validation finds cached copies again: with an integer the
+        same recording meets the same noise in every fold and every run. None or an instance give
+        other noise in every fit.
 
     Attributes
     ----------
@@ -158,7 +179,8 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     the recordings as groups when no groups are given.
 
     Recordings that are already perturbed (columns of a DataFrame) are perturbed on top of it:
-    speeds multiply, gains add up, and noise is never less than was asked for.
+    speeds multiply, gains and silences add up, and of two noises, rooms and band limits the one
+    that takes more away counts.
 
     References
     ----------
@@ -181,6 +203,7 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         "speeds": ["array-like"],
         "snr_db": ["array-like"],
         "gain_db": ["array-like"],
+        "conditions": ["array-like", dict, str],
         "predict_speeds": ["array-like"],
         "random_state": ["random_state"],
     }
@@ -193,6 +216,7 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         speeds: Any = (0.9, 1.1),
         snr_db: Any = (15,),
         gain_db: Any = (),
+        conditions: Any = (),
         predict_speeds: Any = (0.9, 1.0, 1.1),
         random_state: Any = 0,
     ) -> None:
@@ -200,6 +224,7 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         self.speeds = speeds
         self.snr_db = snr_db
         self.gain_db = gain_db
+        self.conditions = conditions
         self.predict_speeds = predict_speeds
         self.random_state = random_state
 
@@ -219,6 +244,8 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
             Intensities or levels; copies have that of their recording.
         groups, sample_weight : array-like of shape (n,), optional
             Repeated and passed to the final estimator, or routed if metadata routing is enabled.
+            Babble is made of recordings of other groups; for that they are taken also if the final
+            estimator does not take any.
         **fit_params : dict
             Passed on; ``step__groups`` and ``step__sample_weight`` are repeated.
 
@@ -242,15 +269,21 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         if not isinstance(getattr(y, "dtype", None), pd.CategoricalDtype):  # which has an order
             y = column_or_1d(as_array(y), warn=True)
         given = {"groups": groups, "sample_weight": sample_weight, **fit_params}
-        params = self._addressed({k: v for k, v in given.items() if v is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        for name, value in given.items():
+            if name.rpartition("__")[2] in _PER_ROW:
+                check_consistent_length(y, value)
+        speakers = [v for name, v in given.items() if name.rpartition("__")[2] == "groups"]
+        copies = recordings + self._perturbed(recordings, *speakers[:1])
+        if has_babble(self.conditions) and not _takes_groups(self.estimator):
+            given.pop("groups", None)  # they were for the babble
+        params = self._addressed(given)
         estimator = clone(self.estimator)
         if not any(name.rpartition("__")[2] == "groups" for name in params):
             params |= rows_as_groups(estimator, len(recordings))
-        copies = recordings + self._perturbed(recordings)
         times = len(copies) // len(recordings)
         for name, value in params.items():
             if name.rpartition("__")[2] in _PER_ROW:
-                check_consistent_length(y, value)
                 params[name] = np.concatenate([np.asarray(value)] * times)
         rows = np.tile(np.arange(len(recordings)), times)
         self.estimator_ = estimator.fit(copies, safe_indexing(y, rows), **params)
@@ -343,12 +376,15 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
         return [r if r.origin is not None else replace(r, origin=r.row) for r in recordings]
 
-    def _perturbed(self, recordings: list[Recording]) -> list[Recording]:
+    def _perturbed(self, recordings: list[Recording], groups: Any = None) -> list[Recording]:
         copies = [r.perturbed(speed=speed) for speed in self.speeds for r in recordings]
         copies += [r.perturbed(gain_db=gain) for gain in self.gain_db for r in recordings]
         seed = new_generator(self.random_state).randint(np.iinfo(np.int32).max)
         for number, snr in enumerate(self.snr_db):
             copies += [r.perturbed(snr_db=snr, seed=seed + number) for r in recordings]
+        voices = Voices(recordings, groups) if has_babble(self.conditions) else None
+        for number, condition in enumerate(self.conditions, _FIRST_CONDITION):
+            copies += [draw_copy(r, condition, seed + number, voices) for r in recordings]
         return copies
 
     def _check_values(self, estimator: Any) -> None:
@@ -357,6 +393,7 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
             for value in getattr(self, name):
                 if not (isinstance(value, Real) and low <= float(value) <= high):
                     raise ValueError(f"{name}: {value!r} is not a number from {low:g} to {high:g}.")
+        check_conditions(self.conditions)
         if len(self.predict_speeds) == 0:
             raise ValueError(
                 "predict_speeds is empty: there would be nothing to predict from. Use (1,)."

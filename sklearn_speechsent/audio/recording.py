@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils.validation import validate_data
 
-from sklearn_speechsent.audio.names import is_name, located, printable
+from sklearn_speechsent.audio.names import located, printable
 
-_COLUMNS = ("file", "start", "end", "channel", "speed", "gain_db", "snr_db", "seed")
-_BYTES = (bytes, bytearray, memoryview)
-#: Bytes of the longest path on Linux.
-_LONGEST_NAME = 4096
 #: Values outside of these ranges are more likely typing errors than perturbed speech.
-PERTURBATION_RANGES = {"speed": (0.25, 4.0), "gain_db": (-100.0, 100.0), "snr_db": (-100.0, 100.0)}
+PERTURBATION_RANGES = {
+    "speed": (0.25, 4.0),
+    "rt60": (0.05, 10.0),
+    "snr_db": (-100.0, 100.0),
+    "gain_db": (-100.0, 100.0),
+    "band_limit": (100.0, 100_000.0),
+    "silence_before": (0.0, 60.0),
+    "silence_after": (0.0, 60.0),
+}
+PERTURBATION_CHOICES = {
+    "noise": ("white", "pink", "babble"),
+    "codec": ("telephone", "mp3", "ogg"),
+}
+#: Part of the keys of recordings with an effect: increased when one sounds different.
+_EFFECTS_VERSION = 1
 
 
 class RecordingError(ValueError):
@@ -42,6 +51,9 @@ class SilentRecordingError(RecordingError):
 class Recording:
     """One row of X.
 
+    A perturbed recording is made in this order, that of the way of a sound: speed; room; noise;
+    gain and clipping of the recorder; band limit; codec; silence at the ends.
+
     Parameters
     ----------
     row : int
@@ -56,12 +68,27 @@ class Recording:
         Channel that is taken, the first one being 0; None mixes them down.
     speed : float
         Factor of speed, which changes the pitch too.
+    rt60 : float or None
+        Reverberation time (s) of a room in which the voice sounds, a made-up one; None for none.
+    snr_db : float or None
+        Noise is added this many dB below the recording's own power; None for none.
+    noise : {"white", "pink", "babble"}
+        Which noise: equal power in every Hz, in every octave, or other voices.
+    babble : tuple of Recording
+        The other voices; of each, half a minute is repeated as long as needed, all equally loud.
+    seed : int
+        Of the noise and the room.
     gain_db : float
         Gain in dB.
-    snr_db : float or None
-        White noise is added this many dB below the recording's own power; None for none.
-    seed : int
-        Of that noise.
+    clip : bool
+        Whether samples beyond full scale are clipped after the gain.
+    band_limit : float or None
+        Frequency (Hz) above which nothing remains; None for all.
+    codec : {"telephone", "mp3", "ogg"} or None
+        Way that the recording took: a telephone line (8 kHz, mu-law), MP3 or Ogg Vorbis at 32
+        kbit/s; None for none.
+    silence_before, silence_after : float
+        Digital silence (s) in front and behind.
     origin : int or None
         Row that messages name, of the X that this is a copy from; None for ``row``.
     """
@@ -77,6 +104,14 @@ class Recording:
     snr_db: float | None = None
     seed: int = 0
     origin: int | None = None
+    noise: str = "white"
+    babble: tuple[Recording, ...] = ()
+    rt60: float | None = None
+    clip: bool = False
+    band_limit: float | None = None
+    codec: str | None = None
+    silence_before: float = 0.0
+    silence_after: float = 0.0
 
     def __str__(self) -> str:
         row = self.row if self.origin is None else self.origin
@@ -122,14 +157,15 @@ class Recording:
             Path, size and time of change, the content, or the samples and their rate; then
             :meth:`variant`.
         """
+        voices = tuple(voice.identity() for voice in self.babble)
         if not isinstance(self.source, str):
-            return (self.rate, self.source, *self.variant())
+            return (self.rate, self.source, *self.variant(), *voices)
         path = os.path.realpath(located(self.source))
         status = os.stat(path)
-        return (path, status.st_size, status.st_mtime_ns, *self.variant())
+        return (path, status.st_size, status.st_mtime_ns, *self.variant(), *voices)
 
     def variant(self) -> tuple[Any, ...]:
-        """Values of the segment, the channel and the perturbation.
+        """Values of the segment, the channel and the perturbation, without the voices of babble.
 
         Returns
         -------
@@ -142,301 +178,108 @@ class Recording:
             perturbed = ()
         start = None if self.start is None else float(self.start)
         stop = None if self.stop is None else float(self.stop)
-        return (start, stop, *self._channel(), *perturbed)
+        return (start, stop, *self._channel(), *perturbed, *self._effects())
+
+    def _effects(self) -> tuple[Any, ...]:
+        """Values of what is younger than the first perturbations, whose keys stay as they are."""
+        room = None if self.rt60 is None else (float(self.rt60), int(self.seed))
+        effects = {
+            "noise": None if self.noise == "white" else str(self.noise),
+            "rt60": room,
+            "clip": bool(self.clip),
+            "band_limit": None if self.band_limit is None else float(self.band_limit),
+            "codec": None if self.codec is None else str(self.codec),
+            "silence_before": float(self.silence_before),
+            "silence_after": float(self.silence_after),
+        }
+        given = tuple((name, value) for name, value in effects.items() if value)
+        return (("effects", _EFFECTS_VERSION), *given) if given else ()
 
     def _channel(self) -> tuple[str, ...]:
         """Channel in keys and seeds; those of mixed recordings are older than channels."""
         return () if self.channel is None else (f"channel {int(self.channel)}",)
 
-    def perturbed(
-        self, speed: float = 1.0, gain_db: float = 0.0, snr_db: float | None = None, seed: int = 0
-    ) -> Recording:
+    def perturbed(self, *, seed: int = 0, **settings: Any) -> Recording:
         """Copy with a perturbation on top of its own.
 
         Parameters
         ----------
-        speed, gain_db : float
-            Multiplied with and added to its own.
-        snr_db : float, optional
-            The lower one counts, of this and its own.
         seed : int
-            Varies the noise. Noise also differs between files (by their names), segments, channels
-            and arrays of samples; it is the same in every row and on every machine.
+            Varies the noise and the room. They also differ between files (by their names),
+            segments, channels and arrays of samples, and are the same in every row and on every
+            machine.
+        **settings
+            Perturbations as in the parameters of this class. Speeds are multiplied, gains and
+            silences add up; of ``snr_db``, ``band_limit`` and ``rt60`` the one that takes more
+            away counts; others replace its own.
 
         Returns
         -------
         Recording
         """
-        copy = replace(self, speed=self.speed * speed, gain_db=self.gain_db + gain_db)
-        if snr_db is None:
+        combined = dict(settings)
+        for name, combine in _COMBINED.items():
+            own, new = getattr(self, name), settings.get(name)
+            if new is None:
+                combined.pop(name, None)
+            elif own is not None:
+                combined[name] = combine(own, new)
+        if combined.get("snr_db") == settings.get("snr_db") is not None:
+            combined = {"noise": "white", "babble": (), **combined}
+        else:  # there is no new noise, or its own is louder
+            combined = {k: v for k, v in combined.items() if k not in ("noise", "babble")}
+        copy = replace(self, **combined)
+        if settings.get("snr_db") is None and settings.get("rt60") is None:
             return copy
+        return replace(copy, seed=self.own_seed(seed))
+
+    def unperturbed(self) -> Recording:
+        """Copy without any perturbation.
+
+        Returns
+        -------
+        Recording
+        """
+        place = (self.row, self.source, self.rate, self.start, self.stop, self.channel)
+        return Recording(*place, origin=self.origin)
+
+    def own_seed(self, seed: int) -> int:
+        """Seed that differs between recordings, see :meth:`name`.
+
+        Parameters
+        ----------
+        seed : int
+
+        Returns
+        -------
+        int
+        """
+        return (zlib.crc32(self.name()) + seed) % 2**31
+
+    def name(self) -> bytes:
+        """Bytes that tell recordings apart on every machine.
+
+        Returns
+        -------
+        bytes
+            Name of the file without its folders, segment and channel; or the content.
+        """
         if isinstance(self.source, str):
             place = (os.path.basename(self.source), self.start, self.stop, *self._channel())
-            name = repr(place).encode()
-        else:
-            given = self.source
-            name = given if isinstance(given, bytes) else np.ascontiguousarray(given).tobytes()
-            name += "".join(self._channel()).encode()
-        noise = snr_db if self.snr_db is None else min(snr_db, self.snr_db)
-        return replace(copy, snr_db=noise, seed=(zlib.crc32(name) + seed) % 2**31)
+            return repr(place).encode()
+        given = self.source
+        name = given if isinstance(given, bytes) else np.ascontiguousarray(given).tobytes()
+        return name + "".join(self._channel()).encode()
 
 
-def as_recordings(X: Any) -> list[Recording]:
-    """Rows of X as recordings, none of them opened.
-
-    Parameters
-    ----------
-    X : array-like of str or Path, DataFrame, sequence of arrays, ``(rate, array)``, bytes or files
-        A DataFrame has the column ``file`` and may have ``start`` and ``end`` in seconds (a
-        missing value is the beginning or the end) and ``channel`` (0, 1, ...; a missing value
-        mixes all channels down); a single column holds files whatever its name.
-        The columns ``speed``, ``gain_db``, ``snr_db`` and ``seed`` ask for a perturbed copy, see
-        :class:`Recording`; a missing value leaves the recording unchanged.
-        Bytes are the content of a file; so is what a file opened in binary mode gives, which is
-        read at once.
-        A list of :class:`Recording` stays as it is, except for the row numbers.
-        A 2-D numeric array is a batch of waveforms of equal length. Samples go along the first
-        axis. Integer samples are scaled by the range of their type; floats are taken as they are,
-        full scale being [-1, 1]. An array without a rate is taken to be at the rate of the pipeline
-        (``sample_rate`` of :class:`~sklearn_speechsent.MelFilterBank`, 16 kHz by default), which
-        nothing can check: pass ``(rate, array)`` for any other.
-
-    Returns
-    -------
-    list of Recording
-
-    Raises
-    ------
-    TypeError
-        If a row is none of these, or X is a single path or a single pair.
-    ValueError
-        If X is a single waveform, a column of a DataFrame is unknown or holds what it cannot, or a
-        rate is not positive.
-
-    Examples
-    --------
-    >>> from sklearn_speechsent.audio import as_recordings
-    >>> [str(recording) for recording in as_recordings(["a.wav", "b.flac"])]
-    ['row 0 (a.wav)', 'row 1 (b.flac)']
-    """
-    if isinstance(X, (str, bytes, os.PathLike)):
-        raise TypeError(f"X must be a list of recordings, got the single path {X!r}: pass [{X!r}].")
-    if hasattr(X, "read"):
-        raise TypeError(
-            f"X must be a list of recordings, got the single file {X!r:.80}: pass [file]."
-        )
-    if isinstance(X, tuple) and len(X) == 2 and np.ndim(X[0]) == 0 and np.ndim(X[1]) >= 1:
-        raise TypeError("X must be a list of recordings, got one (rate, array) pair: pass [pair].")
-    if isinstance(X, pd.DataFrame):
-        return _from_frame(X)
-    if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "iuf":
-        raise ValueError(
-            "Expected 2D array, got 1D array instead. Reshape your data: a single waveform is "
-            "passed as [waveform]."
-        )
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1 and X.dtype.kind in "OU":
-        X = X[:, 0]
-    return [_from_item(row, item) for row, item in enumerate(X)]
-
-
-def is_waveform_table(X: Any) -> bool:
-    """Whether X is a batch of equal-length waveforms, one a row, for scikit-learn to validate.
-
-    Parameters
-    ----------
-    X : object
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> is_waveform_table(np.zeros((2, 400))), is_waveform_table([(16000, np.zeros(400))])
-    (True, False)
-    """
-    if isinstance(X, pd.DataFrame):
-        return "file" not in X.columns and all(dtype.kind in "fiub" for dtype in X.dtypes)
-    if isinstance(X, (list, tuple)):
-        rows_of_one_length = bool(X) and all(
-            isinstance(row, (list, tuple)) and len(row) == len(X[0]) for row in X
-        )
-        return rows_of_one_length and all(isinstance(value, Real) for value in X[0])
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OU" and X.size:
-        return isinstance(X[0, -1], Real)  # not rows of one path, or of a rate and samples
-    is_array = hasattr(X, "__array__") and not isinstance(X, str)
-    return hasattr(X, "toarray") or (is_array and getattr(X, "ndim", 2) != 1)
-
-
-def validated_waveforms(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:
-    """Batch of equal-length waveforms, validated like any table of scikit-learn.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Gets ``n_features_in_``, the samples of a waveform, when ``reset`` is true.
-    X : array-like of shape (n, n_samples)
-    reset : bool
-
-    Returns
-    -------
-    ndarray of shape (n, n_samples)
-    """
-    X = validate_data(estimator, X, reset=reset)
-    if X.dtype.kind not in "iuf" or X.dtype.itemsize == 8:
-        X = X.astype(np.float64, copy=False)  # no recorder writes 64-bit integers
-    return X
-
-
-def _from_frame(X: pd.DataFrame) -> list[Recording]:
-    if X.shape[1] == 1:
-        X = X.set_axis(["file"], axis=1)
-    # An unknown column may be a misspelt 'start', and whole files would be read.
-    if "file" not in X.columns or not set(X.columns) <= set(_COLUMNS):
-        raise ValueError(
-            "A DataFrame of recordings has the column 'file' and may have 'start' and 'end' (s), "
-            "'channel' and, for perturbed copies, 'speed', 'gain_db', 'snr_db' and 'seed'; got "
-            f"{list(X.columns)}. Rename columns or select these."
-        )
-    columns = {column: _numbers(X, column) for column in _COLUMNS[1:]}
-    recordings = []
-    for row, file in enumerate(X["file"]):
-        paths_and_more = (str, os.PathLike, tuple, np.ndarray, *_BYTES)
-        if not (isinstance(file, paths_and_more) or hasattr(file, "read")):
-            raise TypeError(
-                f"Row {row} of X holds {file!r:.80} where the path of a file should be."
-            )
-        given = {column: values[row] for column, values in columns.items()}
-        recordings.append(
-            _checked(
-                replace(
-                    _from_item(row, file),
-                    start=given["start"],
-                    stop=given["end"],
-                    channel=given["channel"],
-                    speed=1.0 if given["speed"] is None else given["speed"],
-                    gain_db=given["gain_db"] or 0.0,
-                    snr_db=given["snr_db"],
-                    seed=given["seed"] or 0,
-                )
-            )
-        )
-    return recordings
-
-
-def _checked(recording: Recording) -> Recording:
-    """Recording with a valid channel and perturbations; an error if they are out of range."""
-    for name, (low, high) in PERTURBATION_RANGES.items():
-        value = getattr(recording, name)
-        if value is not None and not low <= value <= high:
-            raise recording.error(
-                f"{name}={value:g} is not between {low:g} and {high:g}. Correct it, or leave it "
-                "empty for none."
-            )
-    for name in ("channel", "seed"):
-        value = getattr(recording, name)
-        if value is None:
-            continue
-        if not (value >= 0 and float(value).is_integer()):
-            recording = replace(recording, channel=None)
-            raise recording.error(f"{name}={value:g} is not a whole number from 0. Correct it.")
-        whole: dict[str, Any] = {name: int(value)}
-        recording = replace(recording, **whole)
-    return recording
-
-
-def _numbers(X: pd.DataFrame, column: str) -> list[Any]:
-    """Numbers of a column, None where they are missing."""
-    if column not in X.columns:
-        return [None] * len(X)
-    values = X[column]
-    if values.dtype.kind == "m":
-        values = values.dt.total_seconds()
-    numbers = []
-    for row, value in enumerate(values):
-        try:
-            number = None if pd.isna(value) else float(value)
-        except (TypeError, ValueError):
-            number = np.nan
-        if number is not None and np.isnan(number):
-            unit = "seconds" if column in ("start", "end") else "numbers"
-            file = printable(str(X["file"].iloc[row]))
-            raise ValueError(
-                f"Column {column!r} must hold {unit}: row {row} ({file}) has {value!r:.80}. "
-                "Correct it, or leave it empty for none."
-            )
-        numbers.append(number)
-    return numbers
-
-
-def _from_item(row: int, item: Any) -> Recording:
-    if isinstance(item, Recording):
-        return _checked(replace(item, row=row))
-    if isinstance(item, (str, os.PathLike)):
-        return Recording(row, os.fspath(item))
-    if isinstance(item, _BYTES) or hasattr(item, "read"):
-        return _from_content(row, item)
-    if isinstance(item, np.ndarray) and item.dtype == object:
-        item = tuple(item)  # a row of an object array of pairs
-    if isinstance(item, (tuple, list)) and len(item) == 2:
-        rate, samples = item[0], _as_samples(item[1])
-        if isinstance(rate, Real) and samples is not None and samples.ndim in (1, 2):
-            if not (float(rate).is_integer() and float(rate) > 0):
-                raise ValueError(f"Row {row} of X: {rate!r} is not a sample rate in Hz.")
-            return Recording(row, samples, rate=int(float(rate)))
-        if isinstance(item[1], Real) and not isinstance(rate, (str, Real)):
-            raise TypeError(f"Row {row} of X is (array, rate); write it as (rate, array).")
-    samples = _as_samples(item)
-    if samples is not None and samples.ndim == 1:
-        return Recording(row, samples)
-    raise TypeError(
-        f"Row {row} of X is {type(item).__name__}: {item!r:.80}. A recording is a path, a 1-D "
-        "array of samples, or a (rate, array) pair; segments of files come as a DataFrame with the "
-        "columns file, start and end."
-    )
-
-
-def _from_content(row: int, item: Any) -> Recording:
-    """Recording of the content of a file."""
-    if hasattr(item, "read"):
-        try:
-            if item.seekable():
-                at = item.tell()
-                item.seek(0)
-                content = item.read()
-                item.seek(at)  # the next call finds it as this one did
-            else:
-                content = item.read()
-        except (AttributeError, OSError, ValueError) as exception:
-            raise Recording(row, b"").error(f"it cannot be read: {exception}.") from exception
-        if not isinstance(content, _BYTES):
-            raise TypeError(
-                f"Row {row} of X: read() of {item!r:.80} gives {type(content).__name__}, not "
-                'bytes. Open the file in binary mode, "rb".'
-            )
-    else:
-        content = item
-    if isinstance(content, np.bytes_):
-        raise TypeError(
-            f"Row {row} of X is bytes in an array of NumPy, which drops zeros at their end. Pass "
-            "content as a list of bytes, and names as os.fsdecode(name)."
-        )
-    content = bytes(content)
-    # No audio file begins like a name, or is so short.
-    if not hasattr(item, "read") and 0 < len(content) <= _LONGEST_NAME and is_name(content):
-        name = os.fsdecode(content)
-        raise TypeError(
-            f"Row {row} of X is bytes that name a file: {content!r:.80}. Bytes are the content of "
-            f"a file; pass names as text, os.fsdecode(name). A recording is a path: {name!r:.80}."
-        )
-    return Recording(row, content)
-
-
-def _as_samples(value: Any) -> NDArray[Any] | None:
-    """Array of numbers, or None where ``value`` is something else."""
-    try:
-        samples = np.asarray(value)
-    except ValueError:  # lists of unequal length
-        return None
-    return samples if samples.dtype.kind in "iuf" else None
+#: How a perturbation goes on top of another.
+_COMBINED: dict[str, Callable[[Any, Any], Any]] = {
+    "speed": operator.mul,
+    "gain_db": operator.add,
+    "snr_db": min,
+    "rt60": max,
+    "clip": operator.or_,
+    "band_limit": min,
+    "silence_before": operator.add,
+    "silence_after": operator.add,
+}

@@ -15,10 +15,9 @@ from itertools import chain, islice
 from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
-from sklearn_speechsent.audio import io
+from sklearn_speechsent.audio import effects, io
 from sklearn_speechsent.audio.channels import ChannelPowers
 from sklearn_speechsent.audio.extent import Extent
 from sklearn_speechsent.audio.names import printable
@@ -35,6 +34,10 @@ _LARGEST = 2.0**31
 _QUIETEST = 2.0**-15
 #: Fewer samples do not tell a scale: they are shorter than any frame of speech.
 _TELLING = 100
+#: Samples whose squares are summed at a time, which makes a difference in the last bits.
+_SUMMED = 2**20
+#: Seconds of each voice in babble.
+_VOICE = 30
 #: Extents of files, by source.
 Headers = dict[Any, Extent]
 
@@ -69,12 +72,18 @@ def probe(
         If the file cannot be opened as audio, its header promises more than there is, or it is too
         short.
     """
+    for voice in recording.babble:
+        try:
+            probe(voice, sample_rate, 0.0, headers)
+        except RecordingError as exception:
+            raise _no_babble(recording, exception) from exception
     if recording.is_file:
         extent = _extent(recording, headers)
     else:
         extent = _extent_in_memory(recording, sample_rate)
     first, last = _checked_span(recording, extent, sample_rate, min_duration)
-    return ((_length(extent) if last is None else last) - first) / extent.rate / recording.speed
+    spoken = ((_length(extent) if last is None else last) - first) / extent.rate / recording.speed
+    return recording.silence_before + spoken + recording.silence_after
 
 
 def duration(recording: Recording, headers: Headers | None = None) -> float:
@@ -150,7 +159,8 @@ def read_blocks(
     ------
     ndarray of shape (n_samples,), float32
         Samples, full scale being [-1, 1]; a minute of speech at most. Where noise is asked for,
-        whose power depends on the whole, a longer recording is decoded twice.
+        whose power depends on the whole, a longer recording is decoded twice. Perturbations come
+        in the order that :class:`Recording` lists.
 
     Raises
     ------
@@ -159,24 +169,89 @@ def read_blocks(
         samples, samples of another scale, channels that cancel, or is silent: some of that shows
         only after the last block.
     """
-    blocks = _equal_blocks(_resampled(recording, sample_rate, notes, min_duration))
+    blocks = _in_place(recording, sample_rate, notes, min_duration)
+    if recording.snr_db is not None:
+        blocks = _with_noise(recording, sample_rate, blocks)
     gain = np.float32(10.0 ** (recording.gain_db / 20))
-    if recording.snr_db is None:
-        yield from blocks if gain == 1.0 else (block * gain for block in blocks)
-        return
+    if gain != 1.0:
+        blocks = (block * gain for block in blocks)
+    if recording.clip:
+        blocks = (np.clip(block, -1.0, 1.0) for block in blocks)
+    yield from _sent(recording, sample_rate, blocks)
+
+
+def _in_place(
+    recording: Recording, sample_rate: int, notes: list[str] | None, min_duration: float
+) -> Iterator[NDArray[np.float32]]:
+    """The voice where it sounds, in a room if it asks for one."""
+    blocks = _resampled(recording, sample_rate, notes, min_duration)
+    if recording.rt60 is not None:
+        blocks = effects.in_room(blocks, sample_rate, recording.rt60, recording.seed)
+    return effects.equal_blocks(blocks, io.BLOCK)
+
+
+def _with_noise(
+    recording: Recording, sample_rate: int, blocks: Iterator[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """Blocks with noise, whose power depends on that of them all."""
+    assert recording.snr_db is not None
     first = list(islice(blocks, 2))
-    power = _power(chain(first, blocks))
-    blocks = iter(first)
-    if len(first) == 2:
-        blocks = _equal_blocks(_resampled(recording, sample_rate, None, min_duration))
+    several = len(first) == 2
+    power, n = _power(effects.equal_blocks(chain(first, blocks), _SUMMED))
+    blocks = _in_place(recording, sample_rate, None, 0.0) if several else iter(first)
+    del first
     amplitude = np.float32(np.sqrt(power * 10.0 ** (-recording.snr_db / 10)))
-    generator = np.random.default_rng(recording.seed)
+    if recording.noise == "babble":
+        draw = effects.babble(_voices(recording, sample_rate), n, recording.seed)
+    else:
+        draw = effects.noise(recording.noise, sample_rate, recording.seed)
     for block in blocks:
-        noise = generator.standard_normal(len(block), dtype=np.float32)
+        noise = draw(len(block))
         noise *= amplitude
         noise += block
-        noise *= gain
         yield noise
+
+
+def _voices(recording: Recording, sample_rate: int) -> list[NDArray[np.float32]]:
+    """Half a minute of each recording that babble is made of."""
+    voices = []
+    most = _VOICE * sample_rate
+    for voice in recording.babble:
+        blocks: list[NDArray[np.float32]] = []
+        try:
+            for block in read_blocks(voice, sample_rate, []):
+                blocks.append(block)
+                if sum(map(len, blocks)) >= most:
+                    break
+        except SilentRecordingError:
+            continue
+        except RecordingError as exception:
+            raise _no_babble(recording, exception) from exception
+        samples = np.concatenate(blocks)[:most]
+        if np.ptp(samples) >= _SILENCE:
+            voices.append(samples)
+    if not voices:
+        raise recording.error("the recordings that its babble is made of are silent. Pass others.")
+    return voices
+
+
+def _no_babble(recording: Recording, exception: RecordingError) -> RecordingError:
+    return recording.error(f"its babble cannot be made of {exception}")
+
+
+def _sent(
+    recording: Recording, sample_rate: int, blocks: Iterator[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """Blocks of what was recorded, after their way to the listener."""
+    silence = recording.silence_before, recording.silence_after
+    if recording.band_limit is None and recording.codec is None and not any(silence):
+        return blocks
+    if recording.band_limit is not None:
+        blocks = effects.band_limited(blocks, sample_rate, recording.band_limit)
+    if recording.codec is not None:
+        blocks = effects.coded(blocks, sample_rate, recording.codec)
+    blocks = effects.with_silence(blocks, sample_rate, *silence)
+    return effects.equal_blocks(blocks, io.BLOCK)
 
 
 def _extent(recording: Recording, headers: Headers | None) -> Extent:
@@ -250,23 +325,12 @@ def _resampled(
         blocks = decode(*_checked_span(recording, extent, sample_rate, min_duration))
         blocks = _mixed_down(recording, blocks, notes)
         # A faster recording is resampled like one of a higher rate: one filter for both.
-        rate = extent.rate * recording.speed
-        if rate != sample_rate:
-            blocks = _at_rate(blocks, rate, sample_rate)
+        blocks = effects.at_rate(blocks, extent.rate * recording.speed, sample_rate)
         n = 0
         for block in blocks:
             n += len(block)
             yield block
         _check_length(recording, n, sample_rate, min_duration)
-
-
-def _at_rate(
-    blocks: Iterable[NDArray[np.float32]], rate: float, sample_rate: int
-) -> Iterator[NDArray[np.float32]]:
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def _extent_in_memory(recording: Recording, sample_rate: int) -> Extent:
@@ -350,27 +414,13 @@ def _remark(recording: Recording, text: str, notes: list[str] | None) -> None:
         warnings.warn(printable(f"{recording}: {text}"), UserWarning, stacklevel=3)
 
 
-def _equal_blocks(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Blocks of :data:`io.BLOCK` samples, the last one shorter, whatever size they came in."""
-    held: list[NDArray[np.float32]] = []
-    for block in blocks:
-        held.append(block)
-        while sum(map(len, held)) > io.BLOCK:
-            joined = np.concatenate(held)
-            yield joined[: io.BLOCK]
-            held = [joined[io.BLOCK :]]
-    held = [block for block in held if len(block)]
-    if held:
-        yield held[0] if len(held) == 1 else np.concatenate(held)
-
-
-def _power(blocks: Iterable[NDArray[np.float32]]) -> np.floating:
-    """Mean square of all samples."""
+def _power(blocks: Iterable[NDArray[np.float32]]) -> tuple[np.floating, int]:
+    """Mean square of all samples, and how many there are."""
     energies, n = [], 0
     for block in blocks:
         energies.append(np.dot(block, block))
         n += len(block)
-    return (energies[0] if len(energies) == 1 else np.sum(energies, dtype=np.float64)) / n
+    return (energies[0] if len(energies) == 1 else np.sum(energies, dtype=np.float64)) / n, n
 
 
 def _to_float(recording: Recording, samples: NDArray[Any]) -> NDArray[np.float32]:

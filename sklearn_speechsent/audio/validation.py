@@ -10,11 +10,11 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_speechsent.audio.inputs import as_recordings
 from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
     Recording,
     RecordingError,
-    as_recordings,
 )
 from sklearn_speechsent.audio.samples import Headers, probe, read_blocks
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
-from sklearn_speechsent.audio.recording import is_waveform_table, validated_waveforms
+from sklearn_speechsent.audio.inputs import is_waveform_table, validated_waveforms
 from sklearn_speechsent.features.base import UtteranceTransformer
 from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech

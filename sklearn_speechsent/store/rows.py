@@ -122,20 +122,24 @@ def recording_keys(
     ndarray of uint8 of shape (n, KEY_SIZE)
         Of the content of the file or the samples, the segment and the perturbation.
     """
-    paths = list(dict.fromkeys(r.source for r in recordings if isinstance(r.source, str)))
+    read = [*recordings, *(voice for recording in recordings for voice in recording.babble)]
+    paths = list(dict.fromkeys(r.source for r in read if isinstance(r.source, str)))
     contents = dict(zip(paths, _file_contents(paths, store, n_jobs), strict=True))
-    keys = []
-    for recording in recordings:
-        if isinstance(recording.source, str):
-            content = contents[recording.source]
-        elif isinstance(recording.source, bytes):
-            content = hashlib.sha256(recording.source).digest()
-        else:
-            samples = np.ascontiguousarray(recording.source)
-            kind = f"{recording.rate} {samples.dtype.str} {samples.shape}".encode()
-            content = digest(kind, samples.reshape(-1).view(np.uint8))
-        keys.append(digest(content, repr(recording.variant()).encode()))
-    return as_key_array(keys)
+    return as_key_array([_key(recording, contents) for recording in recordings])
+
+
+def _key(recording: Recording, contents: dict[str, bytes]) -> bytes:
+    """Key of a recording, given the digests of files."""
+    if isinstance(recording.source, str):
+        content = contents[recording.source]
+    elif isinstance(recording.source, bytes):
+        content = hashlib.sha256(recording.source).digest()
+    else:
+        samples = np.ascontiguousarray(recording.source)
+        kind = f"{recording.rate} {samples.dtype.str} {samples.shape}".encode()
+        content = digest(kind, samples.reshape(-1).view(np.uint8))
+    voices = (_key(voice, contents) for voice in recording.babble)
+    return digest(content, repr(recording.variant()).encode(), *voices)
 
 
 def _file_contents(paths: list[str], store: Any, n_jobs: int | None) -> list[bytes]:

@@ -116,6 +116,7 @@ def test_defaults():
         "speeds": (0.9, 1.1),
         "snr_db": (15,),
         "gain_db": (),
+        "conditions": (),
         "predict_speeds": (0.9, 1.0, 1.1),
         "random_state": 0,
     }

@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 
 from sklearn_speechsent import WaveformPerturbation
 from sklearn_speechsent.audio import RecordingError
-from sklearn_speechsent.audio.recording import as_recordings
+from sklearn_speechsent.audio.inputs import as_recordings
 
 # -- what comes in as X ----------------------------------------------------------------------------
 

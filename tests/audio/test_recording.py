@@ -202,6 +202,13 @@ def test_missing_values_leave_a_row_as_it_is(wav):
         ("seed", -1, "seed=-1 is not a whole number"),
         ("seed", 1.5, "seed=1.5 is not a whole number"),
         ("seed", np.inf, "seed=inf is not a whole number"),
+        ("rt60", 0, "rt60=0 is not between 0.05 and 10"),
+        ("band_limit", 4.0, "band_limit=4 is not between 100 and 100000"),
+        ("silence_before", -1, "silence_before=-1 is not between 0 and 60"),
+        ("silence_after", 61, "silence_after=61 is not between 0 and 60"),
+        ("clip", 0.5, "clip=0.5 is not a whole number"),
+        ("clip", 2, "clip=2 is neither 0 nor 1"),
+        ("codec", "gsm", "codec='gsm' is not one of telephone, mp3, ogg"),
     ],
 )
 def test_values_out_of_range_name_the_row(wav, column, value, says):
@@ -212,14 +219,75 @@ def test_values_out_of_range_name_the_row(wav, column, value, says):
         as_recordings([wav, Recording(0, str(wav), **{column: value})])
 
 
-@pytest.mark.parametrize("column", ["start", "end", "speed", "gain_db", "snr_db", "seed"])
+@pytest.mark.parametrize(
+    "column",
+    ["start", "end", "speed", "gain_db", "snr_db", "seed", "rt60", "silence_before", "clip"],
+)
 @pytest.mark.parametrize("value", ["fast", "NaN", [1.0, 2.0], 1j])
 def test_values_that_are_not_numbers_name_the_row(wav, column, value):
     X = pd.DataFrame({"file": [wav, wav], column: pd.Series([None, value], dtype=object)})
-    unit = "seconds" if column in ("start", "end") else "numbers"
+    unit = "seconds" if column in ("start", "end", "rt60", "silence_before") else "numbers"
     says = f"{column}.*must hold {unit}: row 1 .*tone.wav.* has {re.escape(repr(value))}. Correct"
     with pytest.raises(ValueError, match=says):
         MelFilterBank().fit(X)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"noise": "pink"}, "noise='pink' has no snr_db. Say how loud it is"),
+        ({"noise": "brown", "snr_db": 10.0}, "noise='brown' is not one of white, pink, babble"),
+        ({"noise": 3, "snr_db": 10.0}, "noise=3 is not one of white, pink, babble"),
+        ({"codec": np.ones(2)}, r"codec=array\(\[1., 1.\]\) is not one of"),
+        ({"noise": "babble", "snr_db": 10.0}, "noise='babble' and 0 recordings as its 'babble'"),
+        ({"noise": "babble", "snr_db": 10.0, "babble": []}, "'babble' and 0 recordings"),
+        ({"snr_db": 10.0, "babble": ["b.wav"]}, "noise='white' and 1 recordings"),
+        ({"babble": "b.wav"}, r"has 'b.wav'. Pass \['b.wav'\], or leave it empty"),
+        ({"noise": "babble", "snr_db": 1.0, "babble": ["b.wav"]}, "made of row 1 .*no such file"),
+        ({"noise": "babble", "snr_db": 1.0, "babble": [{}]}, "Row 1 of X is dict"),
+    ],
+)
+def test_values_that_do_not_fit_together_name_the_row(wav, columns, says):
+    rows = {name: pd.Series([None, value], dtype=object) for name, value in columns.items()}
+    X = pd.DataFrame({"file": [wav, wav], **rows})
+    with pytest.raises((ValueError, TypeError), match=f"row 1 .*{says}"):
+        MelFilterBank().fit(X)
+
+
+def test_babble_is_not_made_of_babble():
+    inner = Recording(0, tone(), snr_db=3.0, noise="babble", babble=(Recording(0, tone()),))
+    with pytest.raises(RecordingError, match=r"^row 0 .*has babble itself"):
+        as_recordings([Recording(0, tone(), snr_db=3.0, noise="babble", babble=(inner,))])
+
+
+def test_effects_are_columns(wav):
+    X = pd.DataFrame(
+        {
+            "file": [wav] * 4,
+            "noise": ["pink", None, "babble", pd.NA],
+            "snr_db": [10, np.nan, 5, 20],
+            "babble": [None, np.nan, [str(wav), (8000, tone())], pd.NaT],
+            "rt60": pd.to_timedelta([0.5, None, None, None], unit="s"),
+            "clip": [True, False, None, np.nan],
+            "band_limit": [np.nan, 4000, None, np.nan],
+            "codec": pd.Categorical(["mp3", None, "telephone", None]),
+            "silence_before": [None, 1.5, np.nan, 0],
+        },
+        index=[5, 5, 7, 0],
+    )
+    first, second, third, fourth = as_recordings(X)
+    path = str(wav)
+    how = {"noise": "pink", "snr_db": 10.0, "rt60": 0.5, "clip": True, "codec": "mp3"}
+    assert first == Recording(0, path, **how)
+    assert second == Recording(1, path, band_limit=4000.0, silence_before=1.5)
+    assert (third.noise, third.snr_db, third.codec) == ("babble", 5.0, "telephone")
+    voices = third.babble
+    assert voices[0] == Recording(2, path) and voices[1].rate == 8000
+    assert fourth == Recording(3, path, snr_db=20.0)
+    assert type(first.clip) is type(second.clip) is bool
+    frames = MelFilterBank().fit_transform(X)
+    assert frames.lengths.tolist() == [98, 248, 98, 98]
+    assert [probe(r, RATE, 0.0) for r in (first, second)] == [1.0, 2.5]
 
 
 def test_unknown_columns_error_names_all_columns(wav):
@@ -253,6 +321,18 @@ def test_identity_differs_between_perturbations(wav):
         {"snr_db": 0.0},
         {"snr_db": 1.1, "seed": 1},
         {"snr_db": 1.1, "speed": 1.1},
+        {"snr_db": 1.1, "noise": "pink"},
+        {"snr_db": 1.1, "noise": "pink", "seed": 1},
+        {"snr_db": 1.1, "noise": "babble", "babble": (Recording(0, str(wav)),)},
+        {"snr_db": 1.1, "noise": "babble", "babble": (Recording(0, str(wav)),) * 2},
+        {"snr_db": 1.1, "noise": "babble", "babble": (Recording(0, str(wav), start=0.1),)},
+        {"rt60": 0.5},
+        {"rt60": 0.5, "seed": 1},
+        {"clip": True},
+        {"band_limit": 1.1},
+        *({"codec": codec} for codec in ("telephone", "mp3", "ogg")),
+        {"silence_before": 1.1},
+        {"silence_after": 1.1},
     ]
     identities = {Recording(0, str(wav), **how).identity() for how in perturbations}
     assert len(identities) == len(perturbations)
@@ -263,6 +343,16 @@ def test_identity_differs_between_perturbations(wav):
     assert one.identity() == other.identity()  # without noise there is nothing to seed
     whole = Recording(0, str(wav), gain_db=np.float64(3), snr_db=15).identity()
     assert repr(whole[-2:]) == "(3.0, (15.0, 0))"
+
+
+def test_keys_of_the_first_perturbations_stay_as_they_are():
+    how = {"speed": 1.1, "gain_db": 3, "snr_db": 15, "seed": 4}
+    old = (None, 2.0, "channel 1", 1.1, 3.0, (15.0, 4))
+    assert Recording(0, "a.wav", stop=2, channel=1, **how).variant() == old
+    unchanged = {"noise": "white", "clip": False, "silence_before": 0, "silence_after": 0.0}
+    assert Recording(0, "a.wav", stop=2, channel=1, **how, **unchanged).variant() == old
+    new = Recording(0, "a.wav", stop=2, channel=1, **how, rt60=1).variant()
+    assert new == (*old, ("effects", 1), ("rt60", (1.0, 4)))
 
 
 def test_the_cache_distinguishes_perturbed_copies(wav, tmp_path, monkeypatch):
@@ -299,6 +389,27 @@ def test_perturbations_add_up(wav):
     assert recording.perturbed(snr_db=20.0).snr_db == 10.0  # never cleaner than it was
     assert recording.perturbed(snr_db=5.0).snr_db == 5.0
     assert recording.perturbed() == recording
+
+
+def test_effects_go_on_top():
+    voices = (Recording(0, "b.wav"),)
+    own = Recording(
+        2,
+        "a.wav",
+        **{"snr_db": 10.0, "noise": "babble", "babble": voices, "rt60": 0.5, "codec": "mp3"},
+        **{"band_limit": 4000.0, "silence_after": 1.0},
+    )
+    more = {"band_limit": 5000.0, "rt60": 0.4, "silence_after": 0.5, "clip": True}
+    copy = own.perturbed(noise="pink", snr_db=20.0, codec="telephone", **more)
+    assert (copy.noise, copy.snr_db, copy.babble) == ("babble", 10.0, voices)  # which is louder
+    assert (copy.band_limit, copy.rt60, copy.silence_after) == (4000.0, 0.5, 1.5)
+    assert (copy.codec, copy.clip) == ("telephone", True)
+    louder = own.perturbed(noise="pink", snr_db=5.0)
+    assert (louder.noise, louder.snr_db, louder.babble) == ("pink", 5.0, ())
+    white = own.perturbed(snr_db=5.0)
+    assert (white.noise, white.babble) == ("white", ())
+    assert own.perturbed(speed=1.1).codec == "mp3"
+    assert own.perturbed(clip=False, speed=1.0) == own
 
 
 def test_seeds_differ_between_recordings_and_not_between_rows_or_folders(wav):

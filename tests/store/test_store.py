@@ -85,6 +85,28 @@ def test_segments_and_perturbed_copies_are_entries_of_their_own(recordings, stor
     assert len(decoded) == 8
 
 
+def test_keys_of_babble_go_by_the_content_of_its_voices(recordings, store, decoded, tmp_path):
+    own, *voices = [str(path) for path in recordings[:4]]
+    moved = [str(tmp_path / f"{number}.wav") for number in range(3)]
+    for voice, path in zip(voices, moved, strict=True):
+        shutil.copyfile(voice, path)
+
+    def extracted(babble):
+        table = pd.DataFrame({"file": [own], "snr_db": 5.0, "noise": "babble", "babble": [babble]})
+        decoded.clear()
+        return MelFilterBank(memory=store).fit_transform(table), bool(decoded)
+
+    first, computed = extracted(voices)
+    assert computed
+    again, computed = extracted(moved)
+    assert not computed
+    assert_same_frames(first, again)
+    assert extracted(moved[:2])[1]
+    shutil.copyfile(own, moved[0])
+    other, computed = extracted(moved)
+    assert computed and not np.allclose(other[0], first[0])
+
+
 def test_files_change_their_keys_with_their_contents(recordings, store, decoded):
     bank = MelFilterBank(memory=store)
     before = bank.fit_transform(recordings[:2])
