@@ -2,8 +2,11 @@
 
 import functools
 import inspect
+import tempfile
 
 import numpy as np
+import torch
+from encoders import as_openai, random_encoder
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
@@ -12,10 +15,12 @@ import sklearn_speechsent
 from sklearn_speechsent import (
     MelFilterBank,
     OrdinalClassifier,
+    OrdinalVotingClassifier,
     SpeakerEmbedder,
     SpeakerEmbeddingFusion,
     SpeakerFeatureExtractor,
     SpeakerVerifier,
+    SpeechEncoder,
     UtteranceFrames,
     VoiceActivityDetector,
     WaveformPerturbation,
@@ -25,6 +30,8 @@ from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 
 #: Pre-trained networks take as many bins as they were trained on.
 PRETRAINED = (SpeakerFeatureExtractor, SpeakerEmbedder, VoiceActivityDetector)
+#: Classifiers of tables.
+TABLES = (OrdinalClassifier, OrdinalVotingClassifier)
 #: A speaker network that trains in a moment.
 VERIFIER = dict(
     validation_fraction=0,
@@ -59,6 +66,10 @@ def small(cls):
         return cls(FrameStatistics())
     if cls is VoiceActivityDetector:
         return cls("energy")  # noise holds no speech to the U-net
+    if cls is SpeechEncoder:
+        return cls(encoder_file(), layers=(1, 2))
+    if cls is OrdinalVotingClassifier:
+        return cls([("wide", OrdinalClassifier()), ("narrow", OrdinalClassifier(gamma=1.0))])
     if cls is WaveformPerturbation:
         return cls(make_pipeline(MelFilterBank(), FrameStatistics(), OrdinalClassifier()))
     return cls()
@@ -70,13 +81,23 @@ def verifier():
     return SpeakerVerifier(**VERIFIER).fit(inputs(SpeakerVerifier), labels())
 
 
+@functools.cache
+def encoder_file():
+    """File of a small encoder of Whisper, which is there as long as the tests run."""
+    file = tempfile.NamedTemporaryFile(suffix=".pt")
+    torch.save(as_openai(random_encoder(n_blocks=2)), file)
+    file.flush()
+    encoder_file.open = file
+    return file.name
+
+
 def inputs(cls, n=8, size=80, longer=1):
     """Input of the kind the estimator takes: waveforms, statistics or frames."""
     rng = np.random.default_rng(longer)
     lengths = longer * rng.integers(30, 70, n)
-    if cls in (MelFilterBank, WaveformPerturbation):
+    if cls in (MelFilterBank, SpeechEncoder, WaveformPerturbation):
         return [0.1 * rng.normal(size=160 * length) for length in lengths]
-    if cls is OrdinalClassifier:
+    if cls in TABLES:
         return rng.normal(size=(n, size))
     return UtteranceFrames.from_arrays(
         [rng.normal(size=(length, size)).astype(np.float32) for length in lengths]

@@ -140,7 +140,7 @@ def test_speaker_blocks_from_scratch_learn(speech):
     ],
 )
 def test_unknown_systems(system):
-    says = re.escape(f"no system {system!r}; known: 'small', 'medium', '2/2SREx")
+    says = re.escape(f"no system {system!r}; known: 'small', 'medium', 'large', '2/2SREx")
     with pytest.raises(ValueError, match=says):
         make_sentiment_pipeline(system)
 
