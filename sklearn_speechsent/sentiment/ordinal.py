@@ -154,8 +154,8 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     after scalers and :class:`~sklearn.decomposition.PCA` in a Pipeline) compute it once for all
     thresholds, in ``fit`` and in ``predict``: ``estimators_`` are then Pipelines that end in an
     ``SVC`` of precomputed kernels. Decisions are the same; the kernel takes eight bytes of memory
-    for each pair of rows. Above 16,384 rows (2 GiB), for sparse rows, and if ``fit`` is given anything but
-    ``X`` and ``y``, each classifier computes its own.
+    for each pair of rows. Above 16,384 rows (2 GiB), for sparse rows, and if ``fit`` is given
+    anything but ``X`` and ``y``, each classifier computes its own.
 
     References
     ----------
