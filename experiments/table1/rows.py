@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from experiments._harness.command import choose
-from experiments._harness.systems import WESPEAKER
+from experiments._harness.systems import WESPEAKER, WHISPER
 from experiments.table1.rivals import ICCNAudio, MulTAudio, TFNAcoustic
 from sklearn_speechsent import (
     MelFilterBank,
@@ -94,8 +94,9 @@ class Row:
     name : str
     make : callable
         Estimator from `Settings`.
-    needs : {"", "weights", "opensmile"}
-        What must be installed or downloaded.
+    needs : str
+        What must be installed or downloaded: names of weights, separated by commas, or
+        "opensmile".
     searched : bool
         Whether the last step, ``net``, searches inside of the training rows, by speaker.
     heads : tuple of str
@@ -110,11 +111,12 @@ class Row:
 
     def lacks(self) -> str:
         """Say why the row cannot be computed here; empty if it can."""
-        if self.needs == "weights" and not has_weights(WESPEAKER):
-            return f"the weights {WESPEAKER!r} are not in the data home"
-        if self.needs == "opensmile" and importlib.util.find_spec("opensmile") is None:
-            return 'opensmile is not installed: pip install "sklearn-speechsent[benchmark]"'
-        return ""
+        if self.needs == "opensmile":
+            there = importlib.util.find_spec("opensmile") is not None
+            install = 'pip install "sklearn-speechsent[benchmark]"'
+            return "" if there else f"opensmile is not installed: {install}"
+        absent = [name for name in filter(None, self.needs.split(",")) if not has_weights(name)]
+        return f"the weights {', '.join(absent)} are not in the data home" if absent else ""
 
     def predictions(self, model: Any, X: Any) -> list[NDArray[Any]]:
         """Predictions of each head of a fitted model."""
@@ -212,15 +214,18 @@ def _system(name: str, **params: Any) -> Callable[[Settings], Any]:
     return make
 
 
-def _perturbed(settings: Settings) -> Any:
-    return WaveformPerturbation(_system("medium")(settings), random_state=settings.seed)
+def _perturbed(name: str) -> Callable[[Settings], Any]:
+    def make(settings: Settings) -> Any:
+        return WaveformPerturbation(_system(name)(settings), random_state=settings.seed)
+
+    return make
 
 
 def _network(name: str) -> Row:
     def make(settings: Settings) -> Any:
         return _system(name, **settings.network())(settings)
 
-    return Row(name, make, "weights", heads=TWO_HEADS if name.endswith("C + R") else ("",))
+    return Row(name, make, WESPEAKER, heads=TWO_HEADS if name.endswith("C + R") else ("",))
 
 
 def _statistics(settings: Settings) -> Any:
@@ -260,12 +265,15 @@ def _rival(module: type, cmn: Any) -> Callable[[Settings], Any]:
 ROWS = (
     Row(CONSTANT, lambda settings: DummyRegressor(strategy="median")),
     Row("small", _system("small")),
-    Row("medium", _system("medium"), "weights"),
-    Row("medium, perturbed", _perturbed, "weights"),
+    Row("medium", _system("medium"), WESPEAKER),
+    Row("large", _system("large"), f"{WESPEAKER},{WHISPER}"),
+    Row("small, perturbed", _perturbed("small")),
+    Row("medium, perturbed", _perturbed("medium"), WESPEAKER),
+    Row("large, perturbed", _perturbed("large"), f"{WESPEAKER},{WHISPER}"),
     *(_network(system) for system in SYSTEMS),
     Row("MFB mean + std, SVR", _statistics),
     Row("eGeMAPS + SVR", _egemaps, "opensmile", searched=True),
-    Row("WeSpeaker embedding + SVR", _embedding, "weights", searched=True),
+    Row("WeSpeaker embedding + SVR", _embedding, WESPEAKER, searched=True),
     # Without CMN, which would set to zero the mean over time, all that this network looks at.
     Row("TFN acoustic", _rival(TFNAcoustic, lambda: "passthrough")),
     Row("MulT audio", _rival(MulTAudio, SlidingCMN)),
