@@ -65,8 +65,18 @@ def home(monkeypatch, tmp_path) -> Path:
 @pytest.fixture
 def wespeaker(home) -> Path:
     """Empty file in the place of WeSpeaker's weights, which is enough to make a pipeline."""
-    path = weights_path(get_weights("wespeaker-voxceleb-resnet34"))
-    path.parent.mkdir()
+    return _touched("wespeaker-voxceleb-resnet34")
+
+
+@pytest.fixture
+def whisper(home) -> Path:
+    """Empty file in the place of Whisper's encoder, which is enough to make a pipeline."""
+    return _touched("whisper-base")
+
+
+def _touched(name: str) -> Path:
+    path = weights_path(get_weights(name))
+    path.parent.mkdir(exist_ok=True)
     path.touch()
     return path
 

@@ -324,6 +324,7 @@ def ravdess(data_home):
     "system",
     [
         "medium",
+        "large",
         "2/2SREx-SEResNet-16 + C + R",
         "1/2SREx-SEResNet-16 + C",
         "1/2SREx-SEResNet-34 + SpE + C",
@@ -331,11 +332,43 @@ def ravdess(data_home):
 )
 def test_systems_with_weights_on_real_speech(ravdess, system):
     paths, y, _ = ravdess
-    params = {} if system == "medium" else {"max_epochs": 1, "chunk_duration": 0.5}
+    params = {} if system in ("medium", "large") else {"max_epochs": 1, "chunk_duration": 0.5}
     pipeline = make_sentiment_pipeline(system, n_jobs=1, random_state=0, **params)
     pipeline.fit(paths[:8], y[:8])
     proba = pipeline.predict_proba(paths[:4])
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_large_is_a_vote_of_two_pipelines(wespeaker, whisper):
+    pipeline = make_sentiment_pipeline(
+        "large",
+        on_error="nan",
+        levels=[-1, 0, 1],
+        vad="passthrough",
+        mfb__n_mels=64,
+        encoder__layers=(4,),
+        speech__net__C=3.0,
+    )
+    vote = pipeline["net"]
+    assert list(pipeline.named_steps) == ["net"] and vote.levels == [-1, 0, 1]
+    members = vote.named_estimators
+    assert list(members.speaker.named_steps) == ["mfb", "vad", "cmn", "spe", "srext", "net"]
+    assert list(members.speech.named_steps) == ["encoder", "net"]
+    assert members.speaker["vad"] == "passthrough" and members.speaker["mfb"].n_mels == 64
+    assert members.speech["encoder"].layers == (4,) and members.speech["net"].C == 3.0
+    assert {step.on_error for step in (vote, *(m[-1] for m in members.values()))} == {"nan"}
+    assert members.speech["encoder"].on_error == members.speaker["mfb"].on_error == "nan"
+    assert repr(clone(pipeline)) == repr(pipeline)
+    with pytest.raises(ValueError, match=r"foo= is neither a step \(mfb.*encoder, net\)"):
+        make_sentiment_pipeline("large", foo=1)
+
+
+def test_large_says_which_weights_are_missing(wespeaker):
+    with pytest.raises(FileNotFoundError, match=r"fetch_weights\('whisper-base'\).*"small""):
+        make_sentiment_pipeline("large")
+    # Another encoder does not need them.
+    pipeline = make_sentiment_pipeline("large", encoder__model="mine.pt")
+    assert pipeline.get_params()["net__speech__encoder__model"] == "mine.pt"
 
 
 @pytest.mark.data

@@ -36,7 +36,7 @@ def settings_of(estimator: Any) -> dict[str, str]:
     """
     settings = {"": _qualified(estimator)}
     for name, value in estimator.get_params(deep=True).items():
-        if _leaf(name) in _IMMATERIAL or _leaf(name) == "steps":
+        if _leaf(name) in _IMMATERIAL or _leaf(name) in ("steps", "estimators"):
             continue
         if hasattr(value, "get_params") or isinstance(value, type):
             settings[name] = _qualified(value)
