@@ -364,7 +364,7 @@ def test_large_is_a_vote_of_two_pipelines(wespeaker, whisper):
 
 
 def test_large_says_which_weights_are_missing(wespeaker):
-    with pytest.raises(FileNotFoundError, match=r"fetch_weights\('whisper-base'\).*"small""):
+    with pytest.raises(FileNotFoundError, match=r"fetch_weights\('whisper-base'\).*small"):
         make_sentiment_pipeline("large")
     # Another encoder does not need them.
     pipeline = make_sentiment_pipeline("large", encoder__model="mine.pt")
