@@ -292,7 +292,7 @@ def test_cross_validation_with_groups(client, speech, store, perturb):
     estimator = pipeline(store)
     if perturb:
         estimator = WaveformPerturbation(
-            estimator, speeds=(0.9,), snr_db=(), predict_speeds=(1.0,), random_state=0
+            estimator, speeds=(0.9,), conditions=(), predict_speeds=(1.0,), random_state=0
         )
     options = dict(groups=speech.groups, cv=GroupKFold(4), return_estimator=True)
     data, target = speech.data, speech.target

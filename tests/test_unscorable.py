@@ -110,7 +110,8 @@ def test_the_domain_of_fit(fitted, tmp_path):
 
 def test_copies_of_a_recording_count_once(speech):
     X, y = list(speech.data[::2]), speech.target[::2]
-    model = WaveformPerturbation(make_sentiment_pipeline(n_jobs=1, weights=None)).fit(X, y)
+    pipeline = make_sentiment_pipeline(n_jobs=1, weights=None)
+    model = WaveformPerturbation(pipeline, conditions=()).fit(X, y)
     samples = soundfile.read(X[0], dtype="float32")[0]
     mixed = [X[1], np.concatenate([samples] * 30), np.zeros(RATE)]
     proba, kinds = caught_from(model.predict_proba, mixed)

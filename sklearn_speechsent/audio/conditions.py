@@ -32,6 +32,11 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "clipped": {"gain_db": (5, 25), "clip": True},
     "silence": {"silence_before": (0, 2), "silence_after": (0, 2)},
 }
+#: Conditions of the default copies, at any level that a recorder may be set to.
+MIX = tuple(
+    {**CONDITIONS[name], "gain_db": (-20, 10), "clip": True}
+    for name in ("telephone", "pink noise", "babble", "room")
+)
 #: Voices in babble.
 _N_VOICES = 4
 

@@ -28,7 +28,7 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
-from sklearn_speechsent.audio.conditions import Voices, check_conditions, draw_copy, has_babble
+from sklearn_speechsent.audio.conditions import MIX, Voices, check_conditions, draw_copy, has_babble
 from sklearn_speechsent.audio.inputs import (
     as_recordings,
     is_waveform_table,
@@ -123,7 +123,7 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     model that was trained on clean recordings alone fails on others. Inside of a
     Pipeline the number of rows cannot change, so this wraps the whole Pipeline. Copies are rows of
     X that say how to perturb a recording: they are made one at a time when it is read, and their
-    features are cached like any others. With the defaults four times as many recordings are
+    features are cached like any others. With the defaults six times as many recordings are
     extracted in ``fit``, and three times as many at prediction.
 
     Parameters
@@ -131,14 +131,15 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     estimator : estimator
         Takes recordings, like the Pipeline of
         :func:`~sklearn_speechsent.make_sentiment_pipeline`.
-    speeds : sequence of float, default=(0.9, 1.1)
+    speeds : sequence of float, default=(0.9,)
         One copy per factor; pitch and formants change along.
-    snr_db : sequence of float, default=(15,)
+    snr_db : sequence of float, default=()
         One copy per signal-to-noise ratio in dB, with white noise.
     gain_db : sequence of float, default=()
         One copy per gain in dB. Features after mean normalisation hardly see it.
-    conditions : sequence of str, dict, or sequence of these, default=()
-        One copy per condition. A name: ``"telephone"`` (8 kHz, mu-law), ``"mp3"``, ``"ogg"`` (32
+    conditions : sequence of str, dict, or sequence of these
+        One copy per condition. By default four: telephone, pink noise, babble and room, each with a
+        gain of -20 to 10 dB. A name: ``"telephone"`` (8 kHz, mu-law), ``"mp3"``, ``"ogg"`` (32
         kbit/s), ``"band limit"`` (3 to 7 kHz), ``"white noise"``, ``"pink noise"``, ``"babble"``
         (5 to 15 dB), ``"room"`` (reverberation time .2 to .8 s), ``"quiet"`` (-30 to -10 dB),
         ``"clipped"`` (5 to 25 dB, and clipped at full scale) or ``"silence"`` (digital, up to 2 s
@@ -193,7 +194,7 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     >>> from sklearn_speechsent.datasets import make_speech_sentiment
     >>> corpus = make_speech_sentiment(2, 4, levels=(-1, 1), random_state=0)
     >>> pipeline = make_sentiment_pipeline(weights=None)
-    >>> model = WaveformPerturbation(pipeline, speeds=(0.9,), snr_db=())
+    >>> model = WaveformPerturbation(pipeline, conditions=["telephone"])
     >>> model.fit(corpus.data, corpus.target).predict(corpus.data).shape
     (8,)
     """
@@ -213,10 +214,10 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     def __init__(
         self,
         estimator: Any,
-        speeds: Any = (0.9, 1.1),
-        snr_db: Any = (15,),
+        speeds: Any = (0.9,),
+        snr_db: Any = (),
         gain_db: Any = (),
-        conditions: Any = (),
+        conditions: Any = MIX,
         predict_speeds: Any = (0.9, 1.0, 1.1),
         random_state: Any = 0,
     ) -> None:

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_speechsent import MelFilterBank
+from sklearn_speechsent import MelFilterBank, WaveformPerturbation
 from sklearn_speechsent.features import FrameStatistics
 
 RATE = 16000
@@ -75,3 +75,10 @@ class Samples(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         return np.stack([np.asarray(recording.source, dtype=float) for recording in X])
+
+
+def with_copies(estimator, **params):
+    """Estimator with two copies at other speeds and a noisy one, none of them drawn."""
+    return WaveformPerturbation(
+        estimator, **{"speeds": (0.9, 1.1), "snr_db": (15,), "conditions": (), **params}
+    )

@@ -117,10 +117,10 @@ def test_what_is_drawn_depends_on_the_recording_alone():
 
 def test_conditions_leave_the_noise_of_other_copies_as_it_was():
     def noisy(**params):
-        model = WaveformPerturbation(spied(), speeds=(), **params)
+        model = WaveformPerturbation(spied(), speeds=(), snr_db=(15,), **params)
         return model.fit(PATHS, Y).estimator_["net"].X_[3:6]
 
-    assert noisy() == noisy(conditions=["white noise", "room"])
+    assert noisy(conditions=()) == noisy(conditions=["white noise", "room"])
 
 
 def test_parameters_are_cloned_and_set():
@@ -137,11 +137,11 @@ def test_features_are_the_same_in_every_order_and_from_a_cache(speech, tmp_path)
         pipeline = quick(Spy(), memory=memory).set_params(scale="passthrough")
         model = WaveformPerturbation(pipeline, conditions=list(CONDITIONS), predict_speeds=(1,))
         model.fit(speech.data[order], speech.target[order], groups=speech.groups[order])
-        features = model.estimator_["net"].X_.reshape(4 + len(CONDITIONS), 24, -1)
+        features = model.estimator_["net"].X_.reshape(2 + len(CONDITIONS), 24, -1)
         found.append(features[:, np.argsort(order)])
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[1], found[2])
-    assert len(np.unique(found[0][:, 0], axis=0)) == 4 + len(CONDITIONS)
+    assert len(np.unique(found[0][:, 0], axis=0)) == 2 + len(CONDITIONS)
 
 
 # -- babble ----------------------------------------------------------------------------------------
@@ -317,3 +317,15 @@ def test_conditions_that_are_none(conditions, says):
     model = WaveformPerturbation(spied(), conditions=conditions)
     with pytest.raises(ValueError, match=says):
         model.fit(PATHS, Y)
+
+
+def test_the_default_copies_meet_what_recordings_meet(speech):
+    X, y = speech.data[:8], speech.target[:8]
+    made, n = WaveformPerturbation(spied()).fit(X, y).estimator_["net"].X_, 8
+    assert len(made) == 6 * n and {r.speed for r in made[n : 2 * n]} == {0.9}
+    telephone, pink, babble, room = (made[k * n : (k + 1) * n] for k in range(2, 6))
+    assert {r.codec for r in telephone} == {"telephone"} and {r.noise for r in pink} == {"pink"}
+    assert {r.noise for r in babble} == {"babble"} and all(0.2 <= r.rt60 <= 0.8 for r in room)
+    gains = np.array([r.gain_db for r in made[2 * n :]])
+    assert (-20 <= gains).all() and (gains <= 10).all() and len(set(gains)) == len(gains)
+    assert all(r.clip for r in made[2 * n :])

@@ -14,6 +14,7 @@ from perturbation_spies import (
     Y,
     quick,
     spied,
+    with_copies,
 )
 from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
@@ -31,13 +32,14 @@ from sklearn_speechsent import (
     WaveformPerturbation,
     make_sentiment_pipeline,
 )
+from sklearn_speechsent.audio.conditions import MIX
 from sklearn_speechsent.features import FrameStatistics
 
 # -- an estimator like any other -------------------------------------------------------------------
 
 
 def test_parameters_are_left_alone_and_refitted(speech):
-    model = WaveformPerturbation(quick(), random_state=0)
+    model = with_copies(quick(), random_state=0)
     before = {name: id(value) for name, value in model.get_params(deep=True).items()}
     assert model.fit(speech.data[:12], speech.target[:12]) is model
     assert {name: id(value) for name, value in model.get_params(deep=True).items()} == before
@@ -54,7 +56,7 @@ def test_parameters_are_left_alone_and_refitted(speech):
 
 
 def test_a_refit_forgets_the_table(rng):
-    model = WaveformPerturbation(spied()).fit(rng.normal(size=(3, 400)), Y)
+    model = with_copies(spied()).fit(rng.normal(size=(3, 400)), Y)
     assert model.n_features_in_ == 400
     with pytest.raises(ValueError, match="399 features"):
         model.predict(rng.normal(size=(3, 399)))
@@ -64,7 +66,7 @@ def test_a_refit_forgets_the_table(rng):
 
 
 def test_pickle_in_a_fresh_process(speech, tmp_path):
-    model = WaveformPerturbation(quick(), predict_speeds=(0.9, 1.1))
+    model = with_copies(quick(), predict_speeds=(0.9, 1.1))
     model.fit(speech.data[:6], speech.target[:6])
     files = [tmp_path / "model.joblib", tmp_path / "predicted.joblib"]
     joblib.dump((model, list(speech.data[:6])), files[0])
@@ -79,7 +81,7 @@ def test_pickle_in_a_fresh_process(speech, tmp_path):
 
 
 def test_html_shows_the_pipeline(speech):
-    model = WaveformPerturbation(quick(), speeds=(), snr_db=(), predict_speeds=(1,))
+    model = WaveformPerturbation(quick(), predict_speeds=(1,))
     assert repr(model).startswith("WaveformPerturbation(estimator=Pipeline(")
     for fitted in (model, clone(model).fit(speech.data, speech.target)):
         html = estimator_html_repr(fitted)
@@ -88,7 +90,7 @@ def test_html_shows_the_pipeline(speech):
 
 
 def test_before_fit():
-    model = WaveformPerturbation(quick())
+    model = with_copies(quick())
     assert is_classifier(model) and not hasattr(model, "classes_")
     assert hasattr(model, "predict_proba")
     for call in (
@@ -103,23 +105,27 @@ def test_before_fit():
         model.fit(np.ones((3, 400)), [1, 2])
     with pytest.raises(NotFittedError):
         model.predict(np.ones((3, 400)))
-    regressor = WaveformPerturbation(quick(Ridge()))
+    regressor = with_copies(quick(Ridge()))
     assert not is_classifier(regressor) and not hasattr(regressor, "predict_proba")
 
 
 def test_defaults():
-    """Four copies of a recording are fitted, and it is predicted at three speeds."""
-    model = WaveformPerturbation(spied())
-    params = model.get_params(deep=False)
+    """The copies of the defaults are those of tests/audio/test_conditions.py."""
+    params = WaveformPerturbation(spied()).get_params(deep=False)
     assert params | {"estimator": None} == {
         "estimator": None,
-        "speeds": (0.9, 1.1),
-        "snr_db": (15,),
+        "speeds": (0.9,),
+        "snr_db": (),
         "gain_db": (),
-        "conditions": (),
+        "conditions": MIX,
         "predict_speeds": (0.9, 1.0, 1.1),
         "random_state": 0,
     }
+
+
+def test_rows_and_speeds():
+    """Four copies of a recording are fitted, and it is predicted at three speeds."""
+    model = with_copies(spied())
     model.fit(PATHS, Y)
     made = [(1.0, None), (0.9, None), (1.1, None), (1.0, 15.0)]
     copies = [(r.speed, r.snr_db) for r in model.estimator_[-1].X_]
@@ -130,7 +136,7 @@ def test_defaults():
 
 def test_a_sentiment_pipeline_inside(speech):
     pipeline = make_sentiment_pipeline(weights=None, vad="passthrough")
-    model = WaveformPerturbation(pipeline)
+    model = with_copies(pipeline)
     assert model.fit(speech.data, speech.target).score(speech.data, speech.target) > 0.9
 
 
@@ -138,7 +144,7 @@ def test_a_sentiment_pipeline_inside(speech):
 
 
 def test_without_copies_it_is_the_pipeline(speech):
-    model = WaveformPerturbation(quick(), speeds=(), snr_db=(), predict_speeds=(1,)).fit(
+    model = with_copies(quick(), speeds=(), snr_db=(), predict_speeds=(1,)).fit(
         speech.data, speech.target
     )
     plain = quick().fit(speech.data, speech.target)
@@ -151,7 +157,7 @@ def test_without_copies_it_is_the_pipeline(speech):
 
 
 def test_at_its_own_speed_it_predicts_as_the_estimator(speech):
-    model = WaveformPerturbation(quick(), predict_speeds=(1,)).fit(speech.data, speech.target)
+    model = with_copies(quick(), predict_speeds=(1,)).fit(speech.data, speech.target)
     for method in ("predict", "predict_proba"):
         np.testing.assert_array_equal(
             getattr(model, method)(speech.data), getattr(model.estimator_, method)(speech.data)
@@ -181,7 +187,7 @@ def test_probabilities_and_levels_are_averaged_over_speeds(speech):
 
 def test_intensities_are_averaged_over_speeds(speech):
     speeds = np.array([0.9, 1.1])
-    model = WaveformPerturbation(quick(Ridge()), speeds=(), predict_speeds=speeds)
+    model = with_copies(quick(Ridge()), speeds=(), predict_speeds=speeds)
     predicted = model.fit(speech.data, speech.target).predict(speech.data)
     each = [
         model.estimator_.predict(pd.DataFrame({"file": speech.data, "speed": speed}))
@@ -194,7 +200,7 @@ def test_intensities_are_averaged_over_speeds(speech):
 
 
 def test_classifiers_without_probabilities(speech):
-    model = WaveformPerturbation(quick(LinearSVC()), speeds=(), snr_db=(), predict_speeds=(1,))
+    model = with_copies(quick(LinearSVC()), speeds=(), snr_db=(), predict_speeds=(1,))
     assert not hasattr(model, "predict_proba")
     model.fit(speech.data, speech.target)
     assert model.predict(speech.data).shape == (24,)
@@ -210,7 +216,7 @@ def test_classifiers_without_probabilities(speech):
 def test_levels_may_be_words():
     pipeline = make_pipeline(Through(), DummyClassifier(strategy="prior"))
     y = ["a_bad", "c_good", "b_neutral"]
-    model = WaveformPerturbation(pipeline, predict_speeds=(0.9, 1.1)).fit(PATHS, y)
+    model = with_copies(pipeline, predict_speeds=(0.9, 1.1)).fit(PATHS, y)
     assert model.predict(PATHS).tolist() == ["b_neutral"] * 3
     assert model.predict_proba(PATHS).shape == (3, 3)
 
@@ -252,9 +258,9 @@ _SLOWER = dict(speeds=(0.5,), snr_db=(20,), predict_speeds=(0.5, 1.0))
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
     [
-        WaveformPerturbation(make_pipeline(_BANK, FrameStatistics(), Ridge()), **_SLOWER),
-        WaveformPerturbation(make_pipeline(Samples(), LogisticRegression()), predict_speeds=(1,)),
-        WaveformPerturbation(make_pipeline(Samples(), Ridge()), **_SLOWER),
+        with_copies(make_pipeline(_BANK, FrameStatistics(), Ridge()), **_SLOWER),
+        with_copies(make_pipeline(Samples(), LogisticRegression()), predict_speeds=(1,)),
+        with_copies(make_pipeline(Samples(), Ridge()), **_SLOWER),
     ],
     expected_failed_checks=_expected_failures,
 )

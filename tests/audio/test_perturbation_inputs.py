@@ -4,13 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from perturbation_spies import PATHS, RATE, Through, Y, perturbations, quick, spied
+from perturbation_spies import PATHS, RATE, Through, Y, perturbations, quick, spied, with_copies
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import Ridge
 
-from sklearn_speechsent import WaveformPerturbation
 from sklearn_speechsent.audio import RecordingError
 from sklearn_speechsent.audio.inputs import as_recordings
 
@@ -28,7 +27,7 @@ def test_every_kind_of_input_gives_the_same_model(tmp_path, rng):
     for row, pair in enumerate(pairs):
         table[row] = pair
     y = [0, 1, 0, 1, 0, 1]
-    model = WaveformPerturbation(quick(), snr_db=(), gain_db=(3,), predict_speeds=(0.9, 1.0))
+    model = with_copies(quick(), snr_db=(), gain_db=(3,), predict_speeds=(0.9, 1.0))
     expected = model.fit(segments, y).predict_proba(segments)
     for X in (waves, list(waves), pairs, table, waves / 2.0**15, as_recordings(pairs)):
         np.testing.assert_allclose(clone(model).fit(X, y).predict_proba(X), expected, atol=1e-3)
@@ -38,7 +37,7 @@ def test_every_kind_of_input_gives_the_same_model(tmp_path, rng):
 
 def test_recordings_that_are_perturbed_already():
     X = pd.DataFrame({"file": PATHS[:2], "speed": [2.0, np.nan], "snr_db": [5.0, 20.0]})
-    model = WaveformPerturbation(spied(), speeds=(0.5,), snr_db=(10,), gain_db=(1,))
+    model = with_copies(spied(), speeds=(0.5,), snr_db=(10,), gain_db=(1,))
     spy = model.fit(X, [0, 1]).estimator_["net"]
     assert perturbations(spy.X_) == [
         ("a.wav", 2.0, 0.0, 5.0),
@@ -62,7 +61,7 @@ def test_bad_recordings_are_listed_once_with_their_rows(speech, tmp_path, decode
     empty.touch()
     paths = list(speech.data[:6])
     paths[2], paths[5] = "gone.wav", str(empty)
-    model = WaveformPerturbation(quick(), predict_speeds=(0.9, 1.0, 1.1))
+    model = with_copies(quick(), predict_speeds=(0.9, 1.0, 1.1))
     y = [0, 1] * 3
     good = clone(model).fit(speech.data[:6], y)
     decoded.clear()
@@ -84,16 +83,16 @@ def test_too_short_copies_name_the_recording_and_the_speed(rng):
     """Stands for check_fit2d_1feature: one sample is too short, in any copy."""
     X = [rng.normal(size=size) for size in (500, 420, 500)]
     with pytest.raises(RecordingError, match=r"^row 1 \(samples in memory\): .*at speed 1.1"):
-        WaveformPerturbation(quick()).fit(X, Y)
+        with_copies(quick()).fit(X, Y)
     with pytest.raises(RecordingError, match="3 recordings cannot be used"):
-        WaveformPerturbation(quick()).fit(rng.normal(size=(3, 1)), Y)
+        with_copies(quick()).fit(rng.normal(size=(3, 1)), Y)
 
 
 def test_errors_of_decoding_name_the_row(tmp_path, speech):
     bad = tmp_path / "bad.wav"
     soundfile.write(bad, np.full(RATE, np.nan), RATE, subtype="FLOAT")
     with pytest.raises(RecordingError, match=r"^row 1 \(.*bad.wav\): sample 0 is nan"):
-        WaveformPerturbation(quick()).fit([speech.data[0], bad], [0, 1])
+        with_copies(quick()).fit([speech.data[0], bad], [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -108,12 +107,12 @@ def test_errors_of_decoding_name_the_row(tmp_path, speech):
 )
 def test_labels_are_checked_before_the_files(y, says):
     with pytest.raises(ValueError, match=says):
-        WaveformPerturbation(quick()).fit(PATHS, y)
+        with_copies(quick()).fit(PATHS, y)
 
 
 def test_a_column_of_labels_is_flattened_with_a_warning():
     with pytest.warns(DataConversionWarning):
-        model = WaveformPerturbation(spied()).fit(PATHS, np.reshape(Y, (3, 1)))
+        model = with_copies(spied()).fit(PATHS, np.reshape(Y, (3, 1)))
     assert model.estimator_["net"].y_.shape == (12,)
 
 
@@ -135,7 +134,7 @@ def test_a_column_of_labels_is_flattened_with_a_warning():
     ],
 )
 def test_parameters_out_of_range(params, says):
-    model = WaveformPerturbation(spied(), speeds=(), snr_db=()).fit(PATHS, Y)
+    model = with_copies(spied(), speeds=(), snr_db=()).fit(PATHS, Y)
     with pytest.raises(ValueError, match=says):
         model.set_params(**params).fit(PATHS, Y)
     if "predict_speeds" in params:
@@ -146,18 +145,18 @@ def test_parameters_out_of_range(params, says):
 def test_speeds_that_multiply_out_of_range_name_the_row(speech):
     X = pd.DataFrame({"file": speech.data[:3], "speed": [1, 3, 1]})
     with pytest.raises(RecordingError, match=r"^row 1 .*speed=6 is not between 0.25 and 4"):
-        WaveformPerturbation(quick(), speeds=(2,)).fit(X, Y)
+        with_copies(quick(), speeds=(2,)).fit(X, Y)
 
 
 def test_empty_input_is_an_error():
     for X in ([], pd.DataFrame({"file": []})):
         with pytest.raises(ValueError, match="0 sample"):
-            WaveformPerturbation(quick()).fit(X, [])
+            with_copies(quick()).fit(X, [])
 
 
 def test_other_wrappers_still_fit_inside(speech):
     inside = TransformedTargetRegressor(quick(Ridge()), func=np.negative, inverse_func=np.negative)
-    model = WaveformPerturbation(inside, speeds=(), snr_db=(), predict_speeds=(1,))
+    model = with_copies(inside, speeds=(), snr_db=(), predict_speeds=(1,))
     model.fit(speech.data, speech.target)
     plain = quick(Ridge()).fit(speech.data, speech.target)
     np.testing.assert_allclose(model.predict(speech.data), plain.predict(speech.data), atol=1e-6)

@@ -3,7 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
-from perturbation_spies import PATHS, Plain, Spy, Through, Y, perturbations, quick, spied
+from perturbation_spies import (
+    PATHS,
+    Plain,
+    Spy,
+    Through,
+    Y,
+    perturbations,
+    quick,
+    spied,
+    with_copies,
+)
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -29,7 +39,7 @@ from sklearn_speechsent.sentiment import net as sentiment_net
 
 
 def test_rows_that_are_fitted():
-    model = WaveformPerturbation(spied(), speeds=(0.9, 1.1), snr_db=(15, 5.0), gain_db=[6])
+    model = with_copies(spied(), speeds=(0.9, 1.1), snr_db=(15, 5.0), gain_db=[6])
     spy = model.fit(PATHS, Y).estimator_["net"]
     expected = [
         (file, *how)
@@ -55,7 +65,7 @@ def test_rows_that_are_fitted():
 def test_groups_and_weights_follow_their_recordings(prefixed):
     groups, weight = pd.Series(["u", "v", "u"], index=[7, 8, 9]), [0.5, 1.0, 2.0]
     prefix = "net__" if prefixed else ""
-    model = WaveformPerturbation(spied(), speeds=(0.9,), snr_db=())
+    model = with_copies(spied(), speeds=(0.9,), snr_db=())
     model.fit(PATHS, Y, **{f"{prefix}groups": groups, f"{prefix}sample_weight": weight})
     spy = model.estimator_["net"]
     np.testing.assert_array_equal(spy.groups_, ["u", "v", "u"] * 2)
@@ -64,7 +74,7 @@ def test_groups_and_weights_follow_their_recordings(prefixed):
 
 @pytest.mark.parametrize("wrap", [lambda p: p["net"], lambda p: make_pipeline(Through(), p)])
 def test_final_steps_are_found_in_and_out_of_pipelines(wrap):
-    model = WaveformPerturbation(wrap(spied()), speeds=(0.9,), snr_db=())
+    model = with_copies(wrap(spied()), speeds=(0.9,), snr_db=())
     fitted = model.fit(PATHS, Y, sample_weight=[1, 2, 3]).estimator_
     spy = fitted if isinstance(fitted, Spy) else fitted[-1]["net"]
     np.testing.assert_array_equal(spy.groups_, [0, 1, 2] * 2)
@@ -72,7 +82,7 @@ def test_final_steps_are_found_in_and_out_of_pipelines(wrap):
 
 
 def test_row_numbers_go_only_where_groups_are_taken():
-    model = WaveformPerturbation(spied(Plain()), speeds=(0.9,), snr_db=()).fit(PATHS, Y)
+    model = with_copies(spied(Plain()), speeds=(0.9,), snr_db=()).fit(PATHS, Y)
     assert model.estimator_["net"].groups_ is None
     with pytest.raises(TypeError, match="groups"):
         model.fit(PATHS, Y, groups=PATHS)
@@ -82,7 +92,7 @@ def test_routed_metadata():
     groups, weight = ["u", "v", "u"], [0.5, 1.0, 2.0]
     with config_context(enable_metadata_routing=True):
         spy = Spy().set_fit_request(groups=True, sample_weight=True)
-        model = WaveformPerturbation(spied(spy), speeds=(0.9,), snr_db=())
+        model = with_copies(spied(spy), speeds=(0.9,), snr_db=())
         fitted = clone(model).fit(PATHS, Y, groups=groups, sample_weight=weight).estimator_["net"]
         np.testing.assert_array_equal(fitted.groups_, groups * 2)
         np.testing.assert_array_equal(fitted.sample_weight_, weight * 2)
@@ -96,10 +106,10 @@ def test_routed_metadata():
 def test_copies_are_grouped_where_routing_is_not_set_up():
     """Copies must not cross an inner split, also if the estimator requests no groups."""
     with config_context(enable_metadata_routing=True):
-        model = WaveformPerturbation(spied(), speeds=(0.9,), snr_db=()).fit(PATHS, Y)
+        model = with_copies(spied(), speeds=(0.9,), snr_db=()).fit(PATHS, Y)
         np.testing.assert_array_equal(model.estimator_["net"].groups_, [0, 1, 2] * 2)
         assert model.estimator["net"].get_metadata_routing().fit.requests["groups"] is None
-        plain = WaveformPerturbation(spied(Plain()), speeds=(0.9,), snr_db=()).fit(PATHS, Y)
+        plain = with_copies(spied(Plain()), speeds=(0.9,), snr_db=()).fit(PATHS, Y)
         assert plain.estimator_["net"].groups_ is None
         with pytest.raises(ValueError, match=r"groups.* not explicitly set as requested"):
             model.fit(PATHS, Y, groups=PATHS)
@@ -108,7 +118,7 @@ def test_copies_are_grouped_where_routing_is_not_set_up():
 def test_requests_are_made_on_the_estimator_and_for_the_score():
     assert not hasattr(WaveformPerturbation, "set_fit_request")
     with config_context(enable_metadata_routing=True):
-        model = WaveformPerturbation(spied(Spy().set_fit_request(sample_weight=True)))
+        model = with_copies(spied(Spy().set_fit_request(sample_weight=True)))
         result = cross_validate(
             model.set_score_request(sample_weight=True),
             PATHS * 2,
@@ -138,7 +148,7 @@ def test_early_stopping_holds_out_whole_recordings(speech, monkeypatch, routing)
     net = SpeechSentimentClassifier(max_epochs=1, early_stopping=True, n_jobs=1, random_state=0)
     pipeline = Pipeline([("mfb", MelFilterBank()), ("net", net)])
     with config_context(enable_metadata_routing=routing):
-        model = WaveformPerturbation(pipeline, speeds=(1.1,), snr_db=())
+        model = with_copies(pipeline, speeds=(1.1,), snr_db=())
         with pytest.raises(Split) as caught:
             model.fit(speech.data, speech.target)
     train, held_out = caught.value.args
@@ -148,7 +158,7 @@ def test_early_stopping_holds_out_whole_recordings(speech, monkeypatch, routing)
 
 @pytest.mark.parametrize("rows", [[0, 1], [0, 1, 2, 0]])
 def test_lengths_are_compared_before_rows_are_repeated(rows):
-    model = WaveformPerturbation(spied())
+    model = with_copies(spied())
     for name in ("groups", "sample_weight", "net__groups"):
         with pytest.raises(ValueError, match=rf"inconsistent numbers of samples: \[3, {len(rows)}"):
             model.fit(PATHS, Y, **{name: rows})
@@ -160,7 +170,7 @@ def test_lengths_are_compared_before_rows_are_repeated(rows):
 
 
 def seeds(random_state, paths=PATHS, fits=1):
-    model = WaveformPerturbation(spied(), speeds=(), snr_db=(15,), random_state=random_state)
+    model = with_copies(spied(), speeds=(), snr_db=(15,), random_state=random_state)
     for _ in range(fits):
         model.fit(paths, Y[: len(paths)])
     return {r.source: r.seed for r in model.estimator_["net"].X_ if r.snr_db is not None}
@@ -178,14 +188,14 @@ def test_noise_of_a_recording_does_not_depend_on_its_row(random_state):
 
 def test_random_state_varies_the_noise():
     assert len({tuple(seeds(state).values()) for state in (0, 1, 2)}) == 3
-    default = WaveformPerturbation(spied()).fit(PATHS, Y).estimator_["net"]
+    default = with_copies(spied()).fit(PATHS, Y).estimator_["net"]
     assert seeds(0) == {r.source: r.seed for r in default.X_ if r.snr_db is not None}
     once, twice = (seeds(np.random.RandomState(0), fits=n) for n in (1, 2))
     assert once == seeds(0) and once != twice
 
 
 def test_none_gives_other_noise_in_every_fit():
-    model = WaveformPerturbation(spied(), speeds=(), random_state=None)
+    model = with_copies(spied(), speeds=(), random_state=None)
     drawn = {tuple(r.seed for r in model.fit(PATHS, Y).estimator_["net"].X_[3:]) for _ in range(3)}
     assert len(drawn) == 3
 
@@ -203,18 +213,18 @@ def test_searches_inside_are_refused(search, depth):
     with pytest.raises(
         TypeError, match=rf"There is a {name} inside .*: {name}\(WaveformPerturbation\(pipeline\)"
     ):
-        WaveformPerturbation(inside).fit(PATHS, Y)
+        with_copies(inside).fit(PATHS, Y)
 
 
 def test_a_frozen_search_is_accepted():
     inside = FrozenEstimator(GridSearchCV(Spy(), {"tag": [1, 2]}))
     pipeline = make_pipeline(Through(), Spy(tag=inside))
-    assert WaveformPerturbation(pipeline).fit(PATHS, Y).estimator_
+    assert with_copies(pipeline).fit(PATHS, Y).estimator_
 
 
 def test_grid_search_around_it(speech, tmp_path):
     search = GridSearchCV(
-        WaveformPerturbation(quick(memory=tmp_path), snr_db=()),
+        with_copies(quick(memory=tmp_path), snr_db=()),
         {"estimator__net__C": [0.1, 1.0], "speeds": [(), (1.1,)]},
         cv=StratifiedSpeakerKFold(2),
     )
@@ -237,6 +247,7 @@ def test_cross_validation_decodes_each_copy_once(speech, tmp_path, decoded, rand
         quick(memory=tmp_path),
         speeds=(0.9, 1.1),
         snr_db=(10,),
+        conditions=(),
         predict_speeds=(0.9, 1.0, 1.1),
         random_state=random_state,
     )

@@ -432,7 +432,7 @@ def test_copies_of_named_levels(rng):
     X = [level * 0.1 * rng.normal(size=4000) for level in np.tile([1, 2, 3], 4)]
     code = np.tile([0, 1, 2], 4)
     inner = make_pipeline(MelFilterBank(), FrameStatistics(), OrdinalClassifier())
-    model = WaveformPerturbation(inner, speeds=(0.9,), snr_db=())
+    model = WaveformPerturbation(inner, conditions=())
     numbers = clone(model).fit(X, code)
     named = clone(model).fit(X, category(code).cat.remove_unused_categories())
     np.testing.assert_array_equal(named.predict(X), np.array(NAMES)[numbers.predict(X)])

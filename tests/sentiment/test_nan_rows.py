@@ -236,7 +236,7 @@ def test_copies_follow_the_last_step(speech):
     """A recording of silence: NaN where the last step gives NaN, an error where it raises one."""
     X = [soundfile.read(path)[0] for path in speech.data[:6]]
     pipeline = make_sentiment_pipeline(weights=None, n_jobs=1, mfb__on_error="nan")
-    model = WaveformPerturbation(pipeline, speeds=(), snr_db=(), predict_speeds=(0.9, 1.0))
+    model = WaveformPerturbation(pipeline, speeds=(), conditions=(), predict_speeds=(0.9, 1.0))
     model.fit(X, [-1, 0, 1] * 2)
     X[2] = np.zeros(8000)
     with pytest.warns(UserWarning):

@@ -181,7 +181,7 @@ def test_search_over_the_defaults_of_whole_systems(rng):
     for model, prefix in (
         (pipeline, "net"),
         (
-            WaveformPerturbation(pipeline, speeds=(), snr_db=(), predict_speeds=(1,)),
+            WaveformPerturbation(pipeline, speeds=(), conditions=(), predict_speeds=(1,)),
             "estimator__net",
         ),
     ):

@@ -63,7 +63,7 @@ def test_weights_through_perturbed_copies(rng):
     y, weight = np.arange(9) % 3, rng.uniform(0.1, 3, 9)
     front = make_pipeline(MelFilterBank(), FrameStatistics())
     model = WaveformPerturbation(
-        make_pipeline(*front, OrdinalClassifier()), speeds=(), snr_db=(), predict_speeds=(1,)
+        make_pipeline(*front, OrdinalClassifier()), speeds=(), conditions=(), predict_speeds=(1,)
     )
     table = front.fit_transform(X)
     expected = OrdinalClassifier().fit(table, y, sample_weight=weight)

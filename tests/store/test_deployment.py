@@ -202,7 +202,7 @@ def union(memory, paths):
 
 
 def perturbed(memory, paths):
-    return WaveformPerturbation(two_steps(memory), speeds=(0.9,), snr_db=(), predict_speeds=(1,))
+    return WaveformPerturbation(two_steps(memory), conditions=(), predict_speeds=(1,))
 
 
 def voting(memory, paths):

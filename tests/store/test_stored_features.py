@@ -108,7 +108,7 @@ def test_a_whole_pipeline_gives_the_same_from_a_store(speech, store, perturb, de
     pipeline = make_sentiment_pipeline(weights=WEIGHTS, random_state=0)
     if perturb:
         pipeline = WaveformPerturbation(
-            pipeline, speeds=(0.9,), snr_db=(15,), predict_speeds=(0.9, 1.0), random_state=0
+            pipeline, snr_db=(15,), conditions=("telephone",), predict_speeds=(0.9, 1.0)
         )
     data, target = speech.data[:6], speech.target[:6]
     stored = clone(pipeline).set_params(
