@@ -72,15 +72,27 @@ def wespeaker(home) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_workers_left():
+def no_workers_left(end_workers):
     """End joblib's worker processes after the test that started them.
 
-    Workers leave after 300 idle seconds. A later test that meets the pool at that moment waits for
-    them for ever, and one that forks copies the locks of the pool's threads.
+    Workers leave after 300 idle seconds, or when they have grown by 300 MB since their first task.
+    A later test that meets the pool at that moment waits for them for ever, and one that forks
+    copies the locks of the pool's threads. A file whose tests are all alike may share a pool: it
+    replaces this fixture by one of the module.
     """
     yield
-    if reusable_executor._executor is not None:
-        reusable_executor._executor.shutdown(wait=True)
+    end_workers()
+
+
+@pytest.fixture(scope="session")
+def end_workers():
+    """Function that ends joblib's worker processes."""
+
+    def end():
+        if reusable_executor._executor is not None:
+            reusable_executor._executor.shutdown(wait=True)
+
+    return end
 
 
 @pytest.fixture(autouse=True)

@@ -228,21 +228,6 @@ def test_pickle_in_a_fresh_process(speech, tmp_path, system):
 # -- search and validation -------------------------------------------------------------------------
 
 
-def test_grid_search_over_a_net(speech, tmp_path):
-    pipeline = quick("1/2SREx-SEResNet-16 + R", memory=str(tmp_path))
-    search = GridSearchCV(
-        pipeline,
-        {"cmn__window": [None, 1.0], "net__lr": [1e-3, 1e-2]},
-        scoring=get_scorer("neg_mean_absolute_error"),
-        cv=StratifiedSpeakerKFold(2),
-        n_jobs=2,
-    )
-    search.fit(speech.data, speech.target, groups=speech.groups)
-    assert len(search.cv_results_["params"]) == 4
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.predict(speech.data[:2]).shape == (2,)
-
-
 def test_grid_search_over_a_step(speech, tmp_path):
     search = GridSearchCV(
         quick(memory=str(tmp_path)),
