@@ -1,6 +1,7 @@
 """Script that runs the experiment whole and interrupted, for ``test_cmu_mosei_interrupted.py``.
 
-Processes are forked from this one, so that torch is imported once and not four times.
+Processes are forked from this one, so that what takes long to import is imported once and not four
+times: torch, its optimizers and the pictures.
 """
 
 import multiprocessing
@@ -9,8 +10,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot  # noqa: F401
 import numpy as np
 import torch
+import torch._dynamo
 
 import sklearn_speechsent.pipeline  # noqa: F401
 
