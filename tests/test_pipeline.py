@@ -1,11 +1,8 @@
 """Systems by name, and scikit-learn around the whole Pipeline."""
 
 import re
-import subprocess
-import sys
 from functools import partial
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -207,22 +204,6 @@ def test_pandas_output_of_pooled_statistics(speech):
     table = pipeline[:-1].transform(speech.data)
     assert isinstance(table, pd.DataFrame) and table.shape == (24, 160)
     assert list(pipeline["net"].feature_names_in_[[0, -1]]) == ["mean_b0", "std_b79"]
-
-
-@pytest.mark.parametrize("system", ["small", "1/2SREx-SEResNet-16 + C"])
-def test_pickle_in_a_fresh_process(speech, tmp_path, system):
-    pipeline = quick(system).fit(speech.data, speech.target)
-    files = [tmp_path / "pipeline.joblib", tmp_path / "predicted.joblib"]
-    joblib.dump((pipeline, list(speech.data[:6])), files[0])
-    code = (
-        "import sys, joblib\n"
-        "pipeline, paths = joblib.load(sys.argv[1])\n"
-        "joblib.dump(pipeline.predict_proba(paths), sys.argv[2])"
-    )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, *files], check=True)
-    np.testing.assert_allclose(
-        joblib.load(files[1]), pipeline.predict_proba(speech.data[:6]), atol=1e-5
-    )
 
 
 # -- search and validation -------------------------------------------------------------------------
