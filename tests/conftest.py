@@ -9,12 +9,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from joblib.externals.loky import reusable_executor
 
 from sklearn_speechsent import UtteranceFrames
 from sklearn_speechsent.pretrained import get_weights, weights_path
 from sklearn_speechsent.utils.files import get_data_home
+
+# No test cuts the power. Thousands of small files need not reach the disk before it goes on.
+os.fsync = lambda fd: None
+soundfile.SoundFile.flush = lambda file: None  # of libsndfile's fsync; closing writes what is left
 
 DATA_HOME = get_data_home()
 #: Data home of all tests that are not marked ``data``. Nobody makes this folder.
