@@ -9,12 +9,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from joblib.externals.loky import reusable_executor
 
 from sklearn_speechsent import UtteranceFrames
 from sklearn_speechsent.pretrained import get_weights, weights_path
 from sklearn_speechsent.utils.files import get_data_home
+
+# No test cuts the power. Thousands of small files need not reach the disk before it goes on.
+os.fsync = lambda fd: None
+soundfile.SoundFile.flush = lambda file: None  # of libsndfile's fsync; closing writes what is left
 
 DATA_HOME = get_data_home()
 #: Data home of all tests that are not marked ``data``. Nobody makes this folder.
@@ -82,15 +87,27 @@ def _touched(name: str) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_workers_left():
+def no_workers_left(end_workers):
     """End joblib's worker processes after the test that started them.
 
-    Workers leave after 300 idle seconds. A later test that meets the pool at that moment waits for
-    them for ever, and one that forks copies the locks of the pool's threads.
+    Workers leave after 300 idle seconds, or when they have grown by 300 MB since their first task.
+    A later test that meets the pool at that moment waits for them for ever, and one that forks
+    copies the locks of the pool's threads. A file whose tests are all alike may share a pool: it
+    replaces this fixture by one of the module.
     """
     yield
-    if reusable_executor._executor is not None:
-        reusable_executor._executor.shutdown(wait=True)
+    end_workers()
+
+
+@pytest.fixture(scope="session")
+def end_workers():
+    """Function that ends joblib's worker processes."""
+
+    def end():
+        if reusable_executor._executor is not None:
+            reusable_executor._executor.shutdown(wait=True)
+
+    return end
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Checks of this package on every public estimator; scikit-learn's are in another file."""
 
+import functools
 import inspect
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from estimators import (
     PRETRAINED,
     TABLES,
+    VERIFIER,
     assert_same,
     inputs,
     labels,
@@ -26,10 +28,13 @@ from sklearn.utils import estimator_html_repr
 from skorch import NeuralNet
 
 from sklearn_speechsent import (
+    MelFilterBank,
     OrdinalVotingClassifier,
+    SpeakerVerifier,
     UtteranceFrames,
     VoiceActivityDetector,
     WaveformPerturbation,
+    make_sentiment_pipeline,
 )
 from sklearn_speechsent.training.net import UtteranceNet
 
@@ -86,12 +91,20 @@ def test_longer_neighbours_change_nothing(cls):
     assert_same(output(estimator, mixed)[:8], output(estimator, X))
 
 
-def test_pickles_predict_the_same_in_another_process(tmp_path):
+def test_pickles_predict_the_same_in_another_process(speech, tmp_path):
     """One process for all estimators: starting it takes longer than anything it does."""
-    fitted = {}
+    fitted, y = {}, [-1, 0, 1, 0]
     for cls in public_estimators():
         X = inputs(cls, n=4)
-        fitted[cls.__name__] = small(cls).fit(X, [-1, 0, 1, 0]), X
+        fitted[cls.__name__] = small(cls).fit(X, y), X
+    # Also of files, around a network, and with recordings instead of frames.
+    make = functools.partial(make_sentiment_pipeline, vad="passthrough", weights=None, n_jobs=1)
+    net = make("1/2SREx-SEResNet-16 + C", max_epochs=1, chunk_duration=0.3, random_state=0)
+    for estimator in (make(), net, WaveformPerturbation(make())):
+        X = speech.data[:4]
+        fitted[repr(estimator)] = estimator.fit(X, y), X
+    X = inputs(MelFilterBank, n=4)
+    fitted["recordings"] = SpeakerVerifier(**VERIFIER).fit(X, y), X
     joblib.dump(fitted, tmp_path / "in.joblib")
     code = (
         "import sys, joblib, torch; torch.set_num_threads(1)\n"

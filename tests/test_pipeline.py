@@ -1,11 +1,8 @@
 """Systems by name, and scikit-learn around the whole Pipeline."""
 
 import re
-import subprocess
-import sys
 from functools import partial
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -209,38 +206,7 @@ def test_pandas_output_of_pooled_statistics(speech):
     assert list(pipeline["net"].feature_names_in_[[0, -1]]) == ["mean_b0", "std_b79"]
 
 
-@pytest.mark.parametrize("system", ["small", "1/2SREx-SEResNet-16 + C"])
-def test_pickle_in_a_fresh_process(speech, tmp_path, system):
-    pipeline = quick(system).fit(speech.data, speech.target)
-    files = [tmp_path / "pipeline.joblib", tmp_path / "predicted.joblib"]
-    joblib.dump((pipeline, list(speech.data[:6])), files[0])
-    code = (
-        "import sys, joblib\n"
-        "pipeline, paths = joblib.load(sys.argv[1])\n"
-        "joblib.dump(pipeline.predict_proba(paths), sys.argv[2])"
-    )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, *files], check=True)
-    np.testing.assert_allclose(
-        joblib.load(files[1]), pipeline.predict_proba(speech.data[:6]), atol=1e-5
-    )
-
-
 # -- search and validation -------------------------------------------------------------------------
-
-
-def test_grid_search_over_a_net(speech, tmp_path):
-    pipeline = quick("1/2SREx-SEResNet-16 + R", memory=str(tmp_path))
-    search = GridSearchCV(
-        pipeline,
-        {"cmn__window": [None, 1.0], "net__lr": [1e-3, 1e-2]},
-        scoring=get_scorer("neg_mean_absolute_error"),
-        cv=StratifiedSpeakerKFold(2),
-        n_jobs=2,
-    )
-    search.fit(speech.data, speech.target, groups=speech.groups)
-    assert len(search.cv_results_["params"]) == 4
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.predict(speech.data[:2]).shape == (2,)
 
 
 def test_grid_search_over_a_step(speech, tmp_path):

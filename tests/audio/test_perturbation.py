@@ -1,9 +1,5 @@
 """WaveformPerturbation as an estimator, its defaults and its predictions."""
 
-import subprocess
-import sys
-
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,21 +59,6 @@ def test_a_refit_forgets_the_table(rng):
     model.fit(PATHS, Y)
     assert not hasattr(model, "n_features_in_")
     assert model.predict(rng.normal(size=(2, 399))).shape == (2,)
-
-
-def test_pickle_in_a_fresh_process(speech, tmp_path):
-    model = with_copies(quick(), predict_speeds=(0.9, 1.1))
-    model.fit(speech.data[:6], speech.target[:6])
-    files = [tmp_path / "model.joblib", tmp_path / "predicted.joblib"]
-    joblib.dump((model, list(speech.data[:6])), files[0])
-    code = (
-        "import sys, joblib\n"
-        "model, paths = joblib.load(sys.argv[1])\n"
-        "joblib.dump(model.predict_proba(paths), sys.argv[2])"
-    )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, *files], check=True)
-    expected = model.predict_proba(speech.data[:6])
-    np.testing.assert_allclose(joblib.load(files[1]), expected, atol=1e-6)
 
 
 def test_html_shows_the_pipeline(speech):

@@ -448,15 +448,17 @@ def real_labels(data_home):
 def test_real_labels_of_mosei(real_labels, tmp_path):
     path, table = real_labels("cmu_mosei")
     fake_videos(tmp_path / "WAV_16000", table["video_id"].unique())
-    usable = {}
-    for split, n in {"train": 16326, "valid": 1871, "test": 4659}.items():
-        with pytest.warns(UserWarning, match="CMU-MOSEI: "):
-            bunch = load_cmu_mosei(tmp_path, labels=path, split=split)
-        assert len(bunch.data) + bunch.report["dropped"].sum() == n
-        usable[split] = len(bunch.data)
+    with pytest.warns(UserWarning, match="CMU-MOSEI: "):
+        valid = load_cmu_mosei(tmp_path, labels=path, split="valid")
+    assert len(valid.data) + valid.report["dropped"].sum() == 1871
     with pytest.warns(UserWarning, match="6 of 22856 rows are left out, 229 are reported"):
         bunch = load_cmu_mosei(tmp_path, labels=path)
+    usable = pd.Series(bunch.split).value_counts().to_dict()
+    dropped = table.loc[bunch.report.loc[bunch.report["dropped"], "row"], "split"].value_counts()
+    found = {split: usable[split] + dropped.get(split, 0) for split in usable}
+    assert found == {"train": 16326, "valid": 1871, "test": 4659}
     assert len(bunch.data) == sum(usable.values()) == 22850
+    assert len(valid.data) == usable["valid"]
     problems = bunch.report.groupby(["problem", "dropped"]).size().to_dict()
     assert problems == {("no times", True): 6, ("starts below zero", False): 223}
     assert len(np.unique(bunch.groups)) <= 3225

@@ -1,7 +1,6 @@
 """Distribution of labels, drawn without a screen, its numbers counted a second time."""
 
 import collections
-import subprocess
 import sys
 
 import numpy as np
@@ -139,11 +138,6 @@ def test_draws_on_given_axes_and_again(pyplot):
 def test_labels_that_cannot_be_drawn(y, parameters, says):
     with pytest.raises(ValueError, match=says):
         LabelDistributionDisplay.from_labels(y, **parameters)
-
-
-def test_matplotlib_is_imported_only_to_draw():
-    code = "import sys, sklearn_speechsent.datasets; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_without_matplotlib_the_remedy_is_named(monkeypatch):

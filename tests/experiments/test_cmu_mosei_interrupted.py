@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.scale import standin
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL, TWO_HEADED, FUSED = "small", "2/2SREx-SEResNet-16 + C + R", "1/2SREx-SEResNet-34 + SpE + C"
 
 
 @pytest.fixture(scope="module")
-def standin(data_home, tmp_path_factory):
+def replica(data_home, tmp_path_factory):
     """Stand-in for CMU-MOSEI of the shortest segments of some levels."""
     labels = pd.read_csv(data_home / "cmu_mosei" / "labels.csv", dtype={"clip_id": str})
     lasting = labels["end"] - labels["start"].clip(lower=0)
@@ -31,42 +33,35 @@ def standin(data_home, tmp_path_factory):
     few.drop(columns=["level", "lasting"]).to_csv(home / "cmu_mosei" / "labels.csv", index=False)
     for name in ("librispeech_excerpts", "ravdess"):
         (home / name).symlink_to(data_home / name)
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.scale.standin", out, "--jobs", "1"],
-        cwd=ROOT,
-        env=os.environ | {"SPEECHSENT_DATA": str(home)},
-        check=True,
-        capture_output=True,
-    )
+    standin.build(out, n_jobs=1, data_home=home)
     return out
 
 
-def start(standin, out):
-    """The script as a user calls it, with the weights that ship with the package."""
-    arguments = ["--audio-dir", standin / "cmu_mosei", "--out", out, "--epochs", "1", "--jobs", "1"]
-    return subprocess.Popen(
-        [
-            sys.executable,
-            *("-m", "experiments.cmu_mosei"),
-            *arguments,
-            "--systems",
-            f"{SMALL},{TWO_HEADED},{FUSED}",
-            *("--weights", "speechsent-seresnet"),
-        ],
+@pytest.fixture(scope="module")
+def folder(replica, tmp_path_factory):
+    """What the script wrote, and said, when it ran through and when it was interrupted twice."""
+    folder = tmp_path_factory.mktemp("results")
+    script = Path(__file__).with_name("interrupted_table.py")
+    arguments = ["--audio-dir", replica / "cmu_mosei", "--epochs", "1", "--jobs", "1"]
+    arguments += ["--systems", f"{SMALL},{TWO_HEADED},{FUSED}", "--weights", "speechsent-seresnet"]
+    done = subprocess.run(
+        [sys.executable, script, folder, *arguments],
         cwd=ROOT,
-        env=os.environ | {"SPEECHSENT_DATA": str(standin), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        env=os.environ | {"SPEECHSENT_DATA": str(replica), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
         text=True,
     )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def table(folder):
+    return json.loads((folder / "table.json").read_text())
 
 
 @pytest.mark.data
-def test_interrupted_at_any_moment_it_resumes_to_the_same_table(standin, tmp_path):
-    process = start(standin, tmp_path / "whole")
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    whole = json.loads((tmp_path / "whole" / "table.json").read_text())
+def test_the_table(replica, folder):
+    whole = table(folder / "whole")
     assert [(row["system"], row["reading"]) for row in whole["rows"]] == [
         ("constant: median of train (0.5)", ""),
         ("constant: always 0", ""),
@@ -76,14 +71,14 @@ def test_interrupted_at_any_moment_it_resumes_to_the_same_table(standin, tmp_pat
         (FUSED, "levels"),
     ]
     assert whole["failed"] == {}
-    markdown = (tmp_path / "whole" / "table.md").read_text()
-    assert markdown in said
+    markdown = (folder / "whole" / "table.md").read_text()
+    assert markdown in (folder / "said.txt").read_text()
     assert "not that of CMU-MOSEI" in markdown
     for picture in ("labels.png", "confusion.png"):
-        assert (tmp_path / "whole" / picture).read_bytes().startswith(b"\x89PNG")
+        assert (folder / "whole" / picture).read_bytes().startswith(b"\x89PNG")
 
     # The constant rows, from the labels alone.
-    labels = pd.read_csv(standin / "cmu_mosei" / "labels.csv")
+    labels = pd.read_csv(replica / "cmu_mosei" / "labels.csv")
     y = labels.loc[labels["split"] == "test", "sentiment"].to_numpy()
     median = np.median(labels.loc[labels["split"] == "train", "sentiment"])
     assert median == pytest.approx(0.5)
@@ -102,24 +97,11 @@ def test_interrupted_at_any_moment_it_resumes_to_the_same_table(standin, tmp_pat
             }
         )
 
-    # Once amid extraction and once amid a fit, and a moment later.
-    rng = np.random.default_rng(0)
-    for lines in (
-        [line for line in said.splitlines() if line.startswith("Extraction: ")],
-        [line for line in said.splitlines() if line.startswith("Fit: ")],
-    ):
-        process = start(standin, tmp_path / "interrupted")
-        moment = rng.choice(lines)
-        assert any(line.rstrip("\n").endswith(moment) for line in process.stdout)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=rng.uniform(0, 0.5))
-        process.kill()
-        assert process.wait() == -9
-        process.stdout.close()
-    process = start(standin, tmp_path / "interrupted")
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    interrupted = json.loads((tmp_path / "interrupted" / "table.json").read_text())
+
+@pytest.mark.data
+def test_interrupted_at_any_moment_it_resumes_to_the_same_table(folder):
+    """Once amid extraction and once amid a fit, and a moment later."""
+    interrupted, whole = table(folder / "interrupted"), table(folder / "whole")
     for row, other in zip(interrupted["rows"], whole["rows"], strict=True):
         del row["fit_seconds"], other["fit_seconds"]
         figures = {k: v for k, v in other.items() if isinstance(v, float)}

@@ -44,9 +44,17 @@ def table(speech):
     return pd.DataFrame({"file": speech.data[:5], "age": [10, 20, 30, 40, 50]}, index=INDEX)
 
 
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    """Store of the features of the speaker networks, which take longest."""
+    return tmp_path_factory.mktemp("store")
+
+
 @pytest.fixture(params=TABLES.values(), ids=TABLES)
-def pipeline(request):
-    return make_pipeline(MelFilterBank(), *map(clone, request.param))
+def pipeline(request, memory):
+    pipeline = make_pipeline(MelFilterBank(), *map(clone, request.param))
+    names = [name for name in pipeline.get_params() if "speakerem" in name and "memory" in name]
+    return pipeline.set_params(**dict.fromkeys(names, memory))
 
 
 # --- the index of X

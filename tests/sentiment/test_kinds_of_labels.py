@@ -12,7 +12,6 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.metrics import log_loss
 from sklearn.model_selection import (
-    GridSearchCV,
     StratifiedKFold,
     cross_val_predict,
     cross_val_score,
@@ -134,18 +133,14 @@ def test_scorers_align_named_levels(classifier, table):
         assert by_name(named, X, np.array(NAMES)[code]) == pytest.approx(expected)
 
 
-def test_a_category_keeps_its_order_through_folds_and_processes(table):
+def test_a_category_keeps_its_order_through_folds(table):
     X, code = table
     X, code = X[:-5], code[:-5]
     y = category(code, index=np.arange(35)[::-1])
     model = make_pipeline(StandardScaler(), OrdinalClassifier())
     assert cross_val_score(model, X, y, cv=StratifiedKFold(3)).min() > 0.9
-    scorer = get_scorer("neg_ranked_probability_error")
-    grid = {"ordinalclassifier__C": [1.0, 10.0]}
-    search = GridSearchCV(model, grid, scoring=scorer, cv=3, n_jobs=2).fit(X, y)
-    assert search.best_score_ > -0.1
-    _, X_test, _, y_test = train_test_split(X, y, random_state=0)
-    assert search.best_estimator_.score(X_test, y_test) > 0.9
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    assert model.fit(X_train, y_train).score(X_test, y_test) > 0.9
     few = code != 3  # a fold without the highest level
     with pytest.warns(UserWarning, match="at level best;"):
         part = model.fit(X[few], y[few])

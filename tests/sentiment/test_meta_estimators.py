@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
-from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 from skorch.callbacks import EpochScoring
 
@@ -35,17 +33,6 @@ def test_set_output_of_a_pipeline_leaves_frames_alone(net, data):
     pipeline = Pipeline([("cmn", SlidingCMN()), ("net", net)]).set_output(transform="pandas")
     assert isinstance(pipeline[:-1].fit_transform(data[0]), UtteranceFrames)
     assert pipeline.fit(*data).predict(data[0]).shape == (12,)
-
-
-def test_search_in_several_processes(net, data):
-    search = GridSearchCV(
-        net, {"lr": [1e-3, 1e-2]}, cv=2, n_jobs=2, scoring="neg_mean_absolute_error"
-    )
-    search.fit(*data)
-    alone = clone(search).set_params(n_jobs=None).fit(*data)
-    np.testing.assert_allclose(
-        search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"], atol=1e-5
-    )
 
 
 def test_a_device_shared_by_workers_is_a_warning(net, monkeypatch):

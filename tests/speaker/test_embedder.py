@@ -290,17 +290,23 @@ def test_embeddings_are_those_of_onnxruntime(librispeech):
             np.testing.assert_allclose(embedding, expected[0], atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def short_segments(librispeech):
+    """Frames of the first 3 seconds of all recordings of every other speaker, and the speakers."""
+    paths, speakers = librispeech
+    table = pd.DataFrame({"file": paths, "speaker": speakers})
+    table = table[table["speaker"].isin(np.unique(speakers)[::2])]
+    ends = [min(3.0, soundfile.info(path).duration) for path in table["file"]]
+    frames = MelFilterBank().fit_transform(table[["file"]].assign(start=0.0, end=ends))
+    return SlidingCMN(window=None).fit_transform(frames), table["speaker"].to_numpy()
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "bound"), [(NAME, 0.006), ("speechsent-seresnet", 0.06)])
-def test_error_rate_on_short_segments(librispeech, name, bound):
-    """The whole recordings are for a benchmark; here their first 3 seconds, all 4950 pairs."""
-    paths, speakers = librispeech
-    ends = [min(3.0, soundfile.info(path).duration) for path in paths]
-    table = pd.DataFrame({"file": paths, "start": 0.0, "end": ends})
-    pipeline = make_pipeline(
-        MelFilterBank(), SlidingCMN(window=None), SpeakerEmbedder(name, n_jobs=1)
-    )
-    embeddings = pipeline.fit_transform(table)
+def test_error_rate_on_short_segments(short_segments, name, bound):
+    """The whole recordings, and all of them, are for a benchmark."""
+    frames, speakers = short_segments
+    embeddings = SpeakerEmbedder(name, n_jobs=1).fit_transform(frames)
     first, second, same = make_trials(speakers)
-    assert len(same) == 4950
+    assert len(same) == 1225
     assert equal_error_rate(same, (embeddings[first] * embeddings[second]).sum(axis=1)) <= bound

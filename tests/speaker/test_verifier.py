@@ -1,10 +1,7 @@
 """Training of a verifier: learning, threshold, draws of an epoch, contract of scikit-learn."""
 
 import pickle
-import subprocess
-import sys
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,22 +220,6 @@ def test_training_continues(voices, params, way, reloaded):
     with pytest.raises(ValueError, match="one side only: 'speaker d'"):
         verifier.partial_fit(X[:9], y[:9])
     assert len(verifier.set_params(warm_start=False).fit(X, y).history_) == 2
-
-
-def test_pickle_in_another_process(fitted, voices, recordings, params, tmp_path):
-    on_recordings = SpeakerVerifier(**params).fit(*recordings)
-    work = [(fitted, voices[0]), (on_recordings, recordings[0])]
-    joblib.dump(work, tmp_path / "in.joblib")
-    code = (
-        "import sys, joblib, torch; torch.set_num_threads(1)\n"
-        "out = [(v.transform(X), v.threshold_) for v, X in joblib.load(sys.argv[1])]\n"
-        "joblib.dump(out, sys.argv[2])"
-    )
-    files = [tmp_path / "in.joblib", tmp_path / "out.joblib"]
-    subprocess.run([sys.executable, "-W", "error", "-c", code, *files], check=True)
-    for (verifier, X), (embeddings, threshold) in zip(work, joblib.load(files[1]), strict=True):
-        np.testing.assert_allclose(embeddings, verifier.transform(X), atol=1e-6)
-        assert threshold == verifier.threshold_
 
 
 # -- architectures ---------------------------------------------------------------------------------

@@ -299,40 +299,6 @@ def test_joblibs_memory_is_cleared(paths, kind):
     assert FeatureStore("cache/speechsent").summary().empty == (kind is Path)
 
 
-# --- processes
-
-
-class LoggingBank(MelFilterBank):
-    """Writes down which recordings are decoded, in whatever process."""
-
-    def _function(self, rows):
-        return partial(_log, super()._function(rows))
-
-
-def _log(function, recordings):
-    recordings = list(recordings)
-    with open(Path(recordings[0].source).parent / "decoded.log", "a") as file:
-        file.writelines(f"{Path(recording.source).name}\n" for recording in recordings)
-    return function(recordings)
-
-
-@pytest.mark.parametrize("fitted", [False, True])
-def test_a_search_in_processes_decodes_each_recording_once(paths, tmp_path, fitted):
-    """Also one that is given a fitted estimator from a pickle, which is cloned."""
-    log = Path(paths[0]).parent / "decoded.log"
-    model = two_steps(tmp_path / "store")
-    model.steps[0] = ("melfilterbank", LoggingBank(memory=tmp_path / "store"))
-    if fitted:
-        model = pickle.loads(pickle.dumps(model.fit(paths, LABELS)))
-    found = GridSearchCV(
-        model, {"slidingcmn__window": [0.1, None]}, cv=2, n_jobs=2, error_score="raise"
-    ).fit(paths, LABELS)
-    assert sorted(log.read_text().split()) == sorted(Path(path).name for path in paths)
-    expected = search(None, paths).fit(paths, LABELS)
-    for name in ("mean_test_score", "std_test_score"):
-        np.testing.assert_array_equal(found.cv_results_[name], expected.cv_results_[name])
-
-
 # --- folders that cannot be written to
 
 

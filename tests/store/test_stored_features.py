@@ -5,14 +5,11 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_validate
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from store_corpus import (
     assert_same_frames,
     misses,
     strays,
-    uncached,
 )
 
 from sklearn_speechsent import (
@@ -29,7 +26,6 @@ from sklearn_speechsent import (
     audio,
     make_sentiment_pipeline,
 )
-from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.frames.mapped import FrameFiles
 
 WEIGHTS = "speechsent-seresnet"
@@ -177,27 +173,6 @@ def test_frames_through_a_pickle(recordings, store, rows):
     assert again.frame_settings == frames.frame_settings
     np.testing.assert_array_equal(again.keys, frames.keys)
     assert_same_frames(pickle.loads(pickle.dumps(frames.compact())), frames)
-
-
-def test_cross_validation_with_processes_shares_the_store(recordings, store):
-    pipeline = Pipeline(
-        [
-            ("mfb", MelFilterBank(memory=store)),
-            ("cmn", SlidingCMN(0.1, memory=store, n_jobs=2)),
-            ("pool", FrameStatistics()),
-            ("net", LogisticRegression()),
-        ]
-    )
-    y = np.arange(12) % 3
-    expected = cross_validate(uncached(pipeline), recordings, y, cv=3)
-    scores = cross_validate(pipeline, recordings, y, cv=3, n_jobs=2, error_score="raise")
-    np.testing.assert_array_equal(scores["test_score"], expected["test_score"])
-    assert set(store.summary()["utterances"]) == {12}
-    assert store.check().empty and not strays(store.folder)
-    # And frames that lie in the store go to workers as rows and names of files.
-    frames = pipeline[:2].fit_transform(recordings)
-    scores = cross_validate(pipeline[2:], frames, y, cv=3, n_jobs=2, error_score="raise")
-    np.testing.assert_array_equal(scores["test_score"], expected["test_score"])
 
 
 def test_a_net_learns_from_frames_in_files(recordings, store):

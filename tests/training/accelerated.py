@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch._dynamo  # noqa: F401  # which every optimizer imports: once, before the fork
 from accelerate import Accelerator, DataLoaderConfiguration, debug_launcher
 from skorch.hf import AccelerateMixin
 
