@@ -19,9 +19,10 @@ from sklearn_speechsent.features.frozen import PRECISIONS, workers
 from sklearn_speechsent.features.recordings import RecordingTransformer
 from sklearn_speechsent.features.statistics import COLUMNS, STATISTICS, pool_pieces
 from sklearn_speechsent.frames import UtteranceFrames
-from sklearn_speechsent.pretrained import EncoderWeights, build_encoder, load_encoder_weights
+from sklearn_speechsent.pretrained import EncoderWeights
+from sklearn_speechsent.speech.layers import SHORTEST, Finish
 from sklearn_speechsent.speech.log_mel import SAMPLE_RATE
-from sklearn_speechsent.speech.whisper import SHORTEST, Finish, WhisperFunction
+from sklearn_speechsent.speech.models import load_model
 from sklearn_speechsent.store import RecordingRows
 from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.store.feature_store import Computed
@@ -146,6 +147,7 @@ class SpeechEncoder(RecordingTransformer):
     _step, _label = "encoder", "Encoder"
     _parameter_constraints: dict[str, list[Any]] = {
         "model": [str, os.PathLike],
+        "revision": [str, None],
         "layers": [list, tuple],
         "pooling": [StrOptions({"stats"}), None],
         "statistics": [list, tuple],
@@ -163,6 +165,7 @@ class SpeechEncoder(RecordingTransformer):
         self,
         model: Any = "whisper-base",
         *,
+        revision: str | None = None,
         layers: Sequence[int] = (2, 3, 4),
         pooling: str | None = "stats",
         statistics: Sequence[str] = ("mean",),
@@ -176,6 +179,7 @@ class SpeechEncoder(RecordingTransformer):
         verbose: int = 0,
     ) -> None:
         self.model = model
+        self.revision = revision
         self.layers = layers
         self.pooling = pooling
         self.statistics = statistics
@@ -198,9 +202,16 @@ class SpeechEncoder(RecordingTransformer):
     def _fit(self, X: Any, y: Any) -> RecordingRows:
         self._check_choices()
         rows = super()._fit(X, y)
-        weights = load_encoder_weights(self.model)
-        self.network_ = build_encoder(weights, self._highest()).prepare(PRECISIONS[self.precision])
-        self.weights_: EncoderWeights = replace(weights, state={})
+        loaded = load_model(self.model, self.revision, self._highest(), PRECISIONS[self.precision])
+        if self.normalize not in loaded.function.normalizations:
+            raise ValueError(
+                f"normalize={self.normalize!r} is for log-mel frames, and {loaded.weights.name!r} "
+                "takes waveforms, which it normalises itself if it was trained that way. Leave "
+                "normalize out."
+            )
+        self.network_ = loaded.network
+        self.weights_: EncoderWeights = replace(loaded.weights, state={})
+        self._function_class = loaded.function
         return rows
 
     def _check_choices(self) -> None:
@@ -258,7 +269,7 @@ class SpeechEncoder(RecordingTransformer):
         if self.pooling is not None:
             finish = partial(_pooled, statistics=list(self.statistics), dtype=self.dtype)
         _, n_threads = workers(self.n_jobs, len(rows))
-        return WhisperFunction(
+        return self._function_class(
             self.network_, self._computed(), self.normalize, finish, self._blank(), n_threads
         )
 
