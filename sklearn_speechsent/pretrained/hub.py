@@ -175,7 +175,8 @@ def find_model(
         _snapshot(name, commit, _WHOLE, _INDEX, _SHARDS)
     there = (path / _PREPROCESSOR).is_file()
     preprocessor = _json(path / _PREPROCESSOR, name) if there else {}
-    return ModelFolder(name, path, commit, config, preprocessor, _weights(path, name))
+    weights = _weights(path, name, "" if commit is None else _command(name, commit))
+    return ModelFolder(name, path, commit, config, preprocessor, weights)
 
 
 def missing_library(cause: ImportError) -> ImportError:
@@ -203,7 +204,6 @@ def _snapshot(name: str, revision: str | None, *files: str) -> Path:
     except ImportError as exception:
         raise missing_library(exception) from exception
 
-    at = "" if revision is None else f" --revision {revision}"
     try:
         folder = Path(
             snapshot_download(
@@ -236,14 +236,20 @@ def _snapshot(name: str, revision: str | None, *files: str) -> Path:
         first_line = next(iter(str(exception).splitlines()), "")
         raise ConnectionError(
             f"{name} is not in the cache of the Hugging Face hub, and could not be downloaded: "
-            f"{type(exception).__name__}: {first_line[:200]} Where there is a network, run: hf "
-            f"download {name}{at} {_CONFIG} {_PREPROCESSOR} {_WHOLE}. Copy the folder whose path "
-            "it prints, and pass the copy as model."
+            f"{type(exception).__name__}: {first_line[:200]} Where there is a network, run: "
+            f"{_command(name, revision)}. Copy the folder whose path it prints, and pass the copy "
+            "as model."
         ) from exception
 
 
-def _weights(path: Path, name: str) -> tuple[Path, ...]:
-    """Files of tensors of a folder."""
+def _command(name: str, revision: str | None) -> str:
+    """Command that downloads a model."""
+    at = "" if revision is None else f" --revision {revision}"
+    return f"hf download {name}{at} --include '*config.json' --include 'model*.safetensors*'"
+
+
+def _weights(path: Path, name: str, command: str) -> tuple[Path, ...]:
+    """Files of tensors of a folder; the command downloads them, if there is one."""
     files = [path / _WHOLE]
     if not files[0].is_file() and (path / _INDEX).is_file():
         index = _json(path / _INDEX, name).get("weight_map", {})
@@ -253,8 +259,9 @@ def _weights(path: Path, name: str) -> tuple[Path, ...]:
     missing = [file.name for file in files if not file.is_file()]
     if files and not missing:
         return tuple(files)
+    again = f" If its download was interrupted, run: {command}." if command else ""
     raise ValueError(
-        f"{name} has no file {missing[0] if missing else _WHOLE}. Files of other formats (.bin, "
+        f"{name} has no file {missing[0] if missing else _WHOLE}.{again} Other formats (.bin, "
         ".pt, .h5) are not read, because they can run code. Pass revision= of a conversion to "
         "safetensors, such as 'refs/pr/1', if the model has one. Or convert it, if you trust its "
         f"origin: transformers.AutoModel.from_pretrained({name!r}).save_pretrained(folder), and "

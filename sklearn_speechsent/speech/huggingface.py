@@ -58,9 +58,10 @@ class WaveformEncoder(nn.Module):
         self.normalize = normalize
         self.precision = precision
         for module in [*model.modules()]:
-            # Weights of their own: a norm of weights is for training, and cannot be pickled.
+            # A norm of weights is for training, and cannot be pickled.
             if parametrize.is_parametrized(module):
                 parametrize.remove_parametrizations(module, "weight")
+                module._load_state_dict_pre_hooks.clear()
             if isinstance(module, (nn.Conv1d, nn.Linear)):
                 module.to(precision)
         model.requires_grad_(False)
@@ -110,10 +111,12 @@ class WaveformFunction(LayersFunction):
         samples = np.frombuffer(content, np.float32)
         mean, scale = _moments(samples) if self.network.normalize else (0.0, 1.0)
         n_positions = (len(samples) - LENGTH) // _SHIFT + 1
+        cuts = [piece for piece, _ in pieces(n_positions, step=1, context=0, longest=_LONGEST)]
+        # Up to the end: some encoders look at all samples of a piece.
+        ends = [_SHIFT * (piece.stop - 1) + LENGTH for piece in cuts[:-1]] + [len(samples)]
         inputs = (
-            (samples[_SHIFT * piece.start : _SHIFT * (piece.stop - 1) + LENGTH] - np.float32(mean))
-            / np.float32(scale)
-            for piece, _ in pieces(n_positions, step=1, context=0, longest=_LONGEST)
+            (samples[_SHIFT * piece.start : end] - np.float32(mean)) / np.float32(scale)
+            for piece, end in zip(cuts, ends, strict=True)
         )
         return inputs, n_positions
 
