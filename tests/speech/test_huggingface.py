@@ -4,7 +4,10 @@ import builtins
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -140,6 +143,14 @@ def test_alone_shuffled_in_threads_and_from_a_store_it_is_the_same(models, kind,
         stored = rows(clone(encoder).set_params(memory=memory), sounds)
         for found in (alone, shuffled, stored):
             assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_threads_share_a_network(folder):
+    sounds = [noise(0.2 + 0.1 * seed, seed) for seed in range(12)]
+    expected = SpeechEncoder(folder, layers=(2, 0)).fit_transform(sounds)
+    with joblib.parallel_config("threading"):
+        found = SpeechEncoder(folder, layers=(2, 0), n_jobs=4).fit_transform(sounds)
+    assert np.array_equal(found, expected)
 
 
 def test_long_recordings_are_pieces_normalised_as_a_whole(models, monkeypatch):
@@ -362,6 +373,20 @@ def test_code_of_a_model_never_runs(broken):
         fit(broken)
 
 
+def test_transformers_is_imported_for_its_own_models_alone(tmp_path):
+    file = tmp_path / "small.safetensors"
+    state = random_encoder().state_dict()
+    save_file({f"encoder.{key}": tensor for key, tensor in state.items()}, file)
+    code = """
+import sys
+import numpy as np
+from sklearn_speechsent import SpeechEncoder
+SpeechEncoder(sys.argv[1]).fit([np.ones(4000, np.float32)])
+assert not {"transformers", "huggingface_hub"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True)
+
+
 def test_transformers_that_is_not_installed_is_named(folder, monkeypatch):
     original = builtins.__import__
 
@@ -454,6 +479,11 @@ def test_only_json_and_safetensors_are_downloaded_tensors_last(cache, monkeypatc
     with pytest.raises(ValueError, match="type 'bert'"):
         fit("owner/name")
     assert len(asked) == 2  # without its tensors
+
+
+def test_a_name_without_owner_names_the_remedy():
+    with pytest.raises(ValueError, match=r"named 'wavlm-large'; .* hub is named owner/name\."):
+        fit("wavlm-large")
 
 
 def test_a_revision_of_a_registered_encoder_is_refused():
