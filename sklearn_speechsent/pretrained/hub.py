@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,10 @@ from sklearn_speechsent.utils.files import file_sha256
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
-_WHOLE, _INDEX, _SHARDS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "model-*-of-*.safetensors",
-)
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+#: Gives the path of a file of a model, None if the model has no such file.
+_Get = Callable[[str], Path | None]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class ModelFolder:
     ----------
     name : str
         Name on the hub, or the path as it was given.
-    path : Path
     revision : str or None
         Commit of the hub; None for a folder of the user's.
     config : dict
@@ -46,7 +45,6 @@ class ModelFolder:
     """
 
     name: str
-    path: Path
     revision: str | None
     config: dict[str, Any]
     preprocessor: dict[str, Any]
@@ -148,8 +146,9 @@ def find_model(
     ImportError
         If it is not a folder and ``huggingface_hub`` is not installed.
     """
-    name = os.fspath(source)
-    path, commit = Path(name).expanduser(), None
+    name, commit = os.fspath(source), None
+    path = Path(name).expanduser()
+    get: _Get = partial(_of_folder, path)
     if path.is_dir():
         if revision is not None:
             raise ValueError(
@@ -157,26 +156,36 @@ def find_model(
                 "folder. Leave revision out."
             )
     elif isinstance(source, str) and _NAME.fullmatch(source):
-        path = _snapshot(name, revision, _CONFIG, _PREPROCESSOR)
-        commit = path.name
+        get = partial(_of_hub, name, revision)
     else:
         raise FileNotFoundError(
             f"The folder {path} does not exist. Pass a folder with {_CONFIG} and {_WHOLE}, or "
             "the name of a model on the Hugging Face hub, owner/name."
         )
-    config = _json(path / _CONFIG, name)
+    configuration = get(_CONFIG)
+    if configuration is None:
+        raise ValueError(
+            f"{name} has no {_CONFIG}. A model is a folder as save_pretrained of transformers "
+            f"writes it, with {_CONFIG} and {_WHOLE}."
+        )
+    config = _json(configuration)
     found = config.get("model_type")
     if found not in types:
         raise ValueError(
             f"{name} is a model of type {found!r}, not a speech encoder that can be used. Types "
             f"that can: {', '.join(sorted(types))}."
         )
-    if commit is not None:
-        _snapshot(name, commit, _WHOLE, _INDEX, _SHARDS)
-    there = (path / _PREPROCESSOR).is_file()
-    preprocessor = _json(path / _PREPROCESSOR, name) if there else {}
-    weights = _weights(path, name, "" if commit is None else _command(name, commit))
-    return ModelFolder(name, path, commit, config, preprocessor, weights)
+    if not path.is_dir():
+        commit = configuration.parent.name
+        get = partial(_of_hub, name, commit)  # whatever is published meanwhile
+    preprocessor = get(_PREPROCESSOR)
+    return ModelFolder(
+        name=name,
+        revision=commit,
+        config=config,
+        preprocessor={} if preprocessor is None else _json(preprocessor),
+        weights=_weights(name, get),
+    )
 
 
 def missing_library(cause: ImportError) -> ImportError:
@@ -197,26 +206,28 @@ def missing_library(cause: ImportError) -> ImportError:
     )
 
 
-def _snapshot(name: str, revision: str | None, *files: str) -> Path:
-    """Folder in the hub's cache with these files, as far as the model has them."""
+def _of_folder(folder: Path, file: str) -> Path | None:
+    """File of a folder."""
+    return folder / file if (folder / file).is_file() else None
+
+
+def _of_hub(name: str, revision: str | None, file: str) -> Path | None:
+    """File of a model on the hub, downloaded unless the cache has it or knows that it is not there.
+
+    Which files are there is never guessed from the cache: other programs download some of them.
+    """
     try:
-        from huggingface_hub import errors, snapshot_download
+        from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
     except ImportError as exception:
         raise missing_library(exception) from exception
 
+    found = try_to_load_from_cache(name, file, revision=revision)
+    if found is not None:
+        return Path(found) if isinstance(found, str) else None
     try:
-        folder = Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=list(files), local_files_only=True
-            )
-        )
-        # Some releases give a folder that lacks files.
-        if any(path for pattern in files for path in folder.glob(pattern)):
-            return folder
-    except errors.LocalEntryNotFoundError:
-        pass
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
+        return Path(hf_hub_download(name, file, revision=revision))
+    except errors.RemoteEntryNotFoundError:
+        return None
     except errors.GatedRepoError as exception:
         raise ValueError(
             f"{name} is a gated model. Accept its licence at https://huggingface.co/{name}, then "
@@ -234,34 +245,30 @@ def _snapshot(name: str, revision: str | None, *files: str) -> Path:
         ) from exception
     except Exception as exception:  # those of its HTTP client have no common class
         first_line = next(iter(str(exception).splitlines()), "")
+        at = "" if revision is None else f" --revision {revision}"
         raise ConnectionError(
-            f"{name} is not in the cache of the Hugging Face hub, and could not be downloaded: "
-            f"{type(exception).__name__}: {first_line[:200]} Where there is a network, run: "
-            f"{_command(name, revision)}. Copy the folder whose path it prints, and pass the copy "
-            "as model."
+            f"{file} of {name} is not in the cache of the Hugging Face hub, and could not be "
+            f"downloaded: {type(exception).__name__}: {first_line[:200]} Where there is a network, "
+            f"run: hf download {name}{at} --include '*config.json' --include 'model*.safetensors*'."
+            " Copy the folder whose path it prints, and pass the copy as model."
         ) from exception
 
 
-def _command(name: str, revision: str | None) -> str:
-    """Command that downloads a model."""
-    at = "" if revision is None else f" --revision {revision}"
-    return f"hf download {name}{at} --include '*config.json' --include 'model*.safetensors*'"
-
-
-def _weights(path: Path, name: str, command: str) -> tuple[Path, ...]:
-    """Files of tensors of a folder; the command downloads them, if there is one."""
-    files = [path / _WHOLE]
-    if not files[0].is_file() and (path / _INDEX).is_file():
-        index = _json(path / _INDEX, name).get("weight_map", {})
-        files = [
-            path / file for file in sorted({Path(str(value)).name for value in index.values()})
-        ]
-    missing = [file.name for file in files if not file.is_file()]
-    if files and not missing:
-        return tuple(files)
-    again = f" If its download was interrupted, run: {command}." if command else ""
+def _weights(name: str, get: _Get) -> tuple[Path, ...]:
+    """Files of tensors of a model."""
+    wanted = [_WHOLE]
+    found = [get(_WHOLE)]
+    if found == [None] and (index := get(_INDEX)) is not None:
+        shards = _json(index).get("weight_map", {}).values()
+        # Names alone: an index cannot point out of its folder.
+        wanted = sorted({Path(str(shard)).name for shard in shards}) or wanted
+        found = [get(file) for file in wanted]
+    files = tuple(file for file in found if file is not None)
+    if len(files) == len(wanted):
+        return files
+    missing = wanted[found.index(None)]
     raise ValueError(
-        f"{name} has no file {missing[0] if missing else _WHOLE}.{again} Other formats (.bin, "
+        f"{name} has no file {missing}. Files of other formats (.bin, "
         ".pt, .h5) are not read, because they can run code. Pass revision= of a conversion to "
         "safetensors, such as 'refs/pr/1', if the model has one. Or convert it, if you trust its "
         f"origin: transformers.AutoModel.from_pretrained({name!r}).save_pretrained(folder), and "
@@ -269,14 +276,9 @@ def _weights(path: Path, name: str, command: str) -> tuple[Path, ...]:
     )
 
 
-def _json(path: Path, name: str) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(
-            f"{name} has no {path.name}. A model is a folder as save_pretrained of transformers "
-            f"writes it, with {_CONFIG} and {_WHOLE}."
-        ) from None
     except ValueError as exception:
         raise ValueError(f"{path} is not JSON: {exception}. Replace it.") from exception
     if not isinstance(content, dict):

@@ -429,9 +429,23 @@ def test_without_network_the_error_names_the_command(cache):
     message = r"could not be downloaded: .*hf download owner/other --revision v2 --"
     with pytest.raises(ConnectionError, match=message):
         fit("owner/other", revision="v2")
-    (cache / "model.safetensors").unlink()  # an interrupted download
-    with pytest.raises(ValueError, match=r"no file model\.safetensors.*hf download owner/name"):
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "preprocessor_config.json"])
+def test_a_file_that_the_cache_lacks_is_not_taken_for_missing(cache, file):
+    """Downloads are interrupted, and other programs leave out what they do not need."""
+    (cache / file).unlink()
+    with pytest.raises(ConnectionError, match=f"{file} of owner/name is not in the cache"):
         fit("owner/name")
+    absent = cache.parents[1] / ".no_exist" / COMMIT
+    absent.mkdir(parents=True)
+    for name in (file, "model.safetensors.index.json"):
+        (absent / name).touch()  # what the hub said before
+    if file == "model.safetensors":
+        with pytest.raises(ValueError, match=r"no file model\.safetensors.*can run code"):
+            fit("owner/name")
+    else:
+        assert fit("owner/name").network_.normalize
 
 
 @pytest.mark.parametrize(
@@ -448,11 +462,10 @@ def test_without_network_the_error_names_the_command(cache):
 def test_models_that_the_hub_does_not_give(cache, monkeypatch, error, message):
     kind = getattr(hub.errors, error)
 
-    def refuse(*args, local_files_only=False, **kwargs):
-        raise hub.errors.LocalEntryNotFoundError("not here") if local_files_only else made
+    def refuse(*args, **kwargs):
+        raise kind.__new__(kind)  # its arguments differ between releases
 
-    made = kind.__new__(kind)  # its arguments differ between releases
-    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    monkeypatch.setattr(hub, "hf_hub_download", refuse)
     with pytest.raises(ValueError, match=message):
         fit("owner/new", revision="v1")
 
@@ -460,25 +473,23 @@ def test_models_that_the_hub_does_not_give(cache, monkeypatch, error, message):
 def test_only_json_and_safetensors_are_downloaded_tensors_last(cache, monkeypatch):
     asked = []
 
-    def download(name, *, revision, allow_patterns, local_files_only=False):
-        asked.append((name, revision, local_files_only, allow_patterns))
-        if local_files_only:
-            raise hub.errors.LocalEntryNotFoundError("not here")
-        return str(cache)
+    def download(name, file, *, revision):
+        asked.append((name, file, revision))
+        return str(cache / file)
 
-    monkeypatch.setattr(hub, "snapshot_download", download)
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *args, **kwargs: None)
     fit("owner/name", revision="v1")
-    assert [call[:3] for call in asked[1::2]] == [
-        ("owner/name", "v1", False),
-        ("owner/name", COMMIT, False),
+    assert asked == [
+        ("owner/name", "config.json", "v1"),
+        ("owner/name", "preprocessor_config.json", COMMIT),
+        ("owner/name", "model.safetensors", COMMIT),
     ]
-    assert asked[1][3] == ["config.json", "preprocessor_config.json"]
-    assert all(".safetensors" in pattern for pattern in asked[3][3])
     asked.clear()
     change(cache, model_type="bert")
     with pytest.raises(ValueError, match="type 'bert'"):
         fit("owner/name")
-    assert len(asked) == 2  # without its tensors
+    assert len(asked) == 1  # without its tensors
 
 
 def test_a_name_without_owner_names_the_remedy():
