@@ -14,30 +14,46 @@ import torch
 
 from sklearn_speechsent.nn.whisper import WhisperEncoder
 from sklearn_speechsent.pretrained.architecture import empty_network, load_into
+from sklearn_speechsent.pretrained.hub import ModelFolder
 from sklearn_speechsent.pretrained.registry import ENCODER, RegisteredWeights
 from sklearn_speechsent.pretrained.tensors import read_tensors
 
 #: Beginning of the keys of the encoder in OpenAI's files.
 _PREFIX = "encoder."
+#: Parts of keys in transformers' files of Whisper, and ours.
+_RENAMED = {
+    "layers.": "blocks.",
+    "self_attn.q_proj": "attn.query",
+    "self_attn.k_proj": "attn.key",
+    "self_attn.v_proj": "attn.value",
+    "self_attn.out_proj": "attn.out",
+    "self_attn_layer_norm": "attn_ln",
+    "fc1": "mlp.0",
+    "fc2": "mlp.2",
+    "final_layer_norm": "mlp_ln",
+    "embed_positions.weight": "positional_embedding",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class EncoderWeights:
-    """Tensors of an encoder of Whisper and all that is needed to use them.
+    """Tensors of a speech encoder and all that is needed to use them.
 
     Parameters
     ----------
     name : str
-        Name in the registry, or the path as it was given.
+        Name in the registry or on the Hugging Face hub, or the path as it was given.
     state : dict of str to Tensor
         Tensors of a :class:`~sklearn_speechsent.nn.WhisperEncoder`, in float32 whatever the file
         holds them in. The dict is new, the tensors are shared: they must not be changed in place.
     architecture : mapping
-        Arguments of the network: ``n_mels``, ``width``, ``n_blocks``, ``n_positions``.
+        Arguments of the network: ``n_mels``, ``width``, ``n_blocks``, ``n_positions``. Of encoders
+        of waveforms, the configuration of transformers.
     sha256 : str
-        Checksum of the file.
+        Checksum of the file; of encoders of waveforms, of tensors and configuration.
     extra : mapping, default={}
-        What else is known: licence and attribution.
+        What else is known: licence and attribution; ``revision``, the commit of the Hugging Face
+        hub.
     """
 
     name: str
@@ -96,6 +112,66 @@ def load_encoder_weights(source: str | os.PathLike[str]) -> EncoderWeights:
     )
 
 
+def whisper_weights(folder: ModelFolder) -> EncoderWeights:
+    """Encoder of a Whisper in the layout of the Hugging Face hub.
+
+    Parameters
+    ----------
+    folder : ModelFolder
+
+    Returns
+    -------
+    EncoderWeights
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, or holds something else.
+    """
+
+    def rename(key: str) -> str | None:
+        key = key.removeprefix("model.")
+        if not key.startswith(_PREFIX):
+            return None
+        for theirs, ours in _RENAMED.items():
+            key = key.replace(theirs, ours)
+        return key.removeprefix(_PREFIX)
+
+    state = folder.tensors(rename)
+    architecture = _architecture(state, folder.name)
+    heads = folder.config.get("encoder_attention_heads")
+    if heads != architecture["width"] // 64:
+        raise ValueError(
+            f"{folder.name} has {heads} heads for {architecture['width']} values of a position. "
+            "Heads of 64 values, as in every Whisper of OpenAI's, can be used."
+        )
+    extra = {} if folder.revision is None else {"revision": folder.revision}
+    return EncoderWeights(folder.name, state, architecture, folder.sha256, extra)
+
+
+def check_layer(name: str, layer: int, n_blocks: int) -> None:
+    """Check that an encoder has a layer.
+
+    Parameters
+    ----------
+    name : str
+        Of the encoder, for the message.
+    layer : int
+    n_blocks : int
+        Blocks of the encoder.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if layer > n_blocks:
+        raise ValueError(
+            f"{name!r} has {n_blocks} blocks: layer {layer} does not exist. Layers are 0 to "
+            f"{n_blocks}."
+        )
+
+
 def build_encoder(weights: EncoderWeights, n_blocks: int | None = None) -> WhisperEncoder:
     """Encoder with the tensors of its weights, in eval mode.
 
@@ -128,11 +204,7 @@ def build_encoder(weights: EncoderWeights, n_blocks: int | None = None) -> Whisp
     """
     there = weights.architecture["n_blocks"]
     n_blocks = there if n_blocks is None else n_blocks
-    if n_blocks > there:
-        raise ValueError(
-            f"{weights.name!r} has {there} blocks: layer {n_blocks} does not exist. Layers are 0 "
-            f"to {there}."
-        )
+    check_layer(weights.name, n_blocks, there)
     network = empty_network(WhisperEncoder, {**weights.architecture, "n_blocks": n_blocks})
     load_into(network.to_empty(device="cpu"), weights.state, weights.name)
     return network.eval()

@@ -376,4 +376,6 @@ def _unknown(
     if suffixes:
         listed = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
         message += f" To read a {kind} from a file, pass its path with the suffix {listed}."
+    if kind == ENCODER:
+        message += " A model on the Hugging Face hub is named owner/name."
     return ValueError(message)

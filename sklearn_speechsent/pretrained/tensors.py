@@ -228,9 +228,9 @@ def _read_torch(path: Path) -> Any:
                 "could run code from the file, so it is refused. If you trust its origin, save "
                 "its tensors alone: torch.save(network.state_dict(), path)."
             ) from None
-        raise _unreadable(path, "a state dict of torch", exception) from exception
+        raise unreadable(path, "a state dict of torch", exception) from exception
     except Exception as exception:  # torch passes on any error of zip, pickle and tensors
-        raise _unreadable(path, "a state dict of torch", exception) from exception
+        raise unreadable(path, "a state dict of torch", exception) from exception
     if isinstance(content, dict) and set(content) == {"dims", "model_state_dict"}:
         return content["model_state_dict"]  # as OpenAI writes Whisper
     return content
@@ -244,7 +244,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as exception:
-        raise _unreadable(path, "safetensors", exception) from exception
+        raise unreadable(path, "safetensors", exception) from exception
     try:
         records = json.loads(metadata.get(_METADATA, "{}"))
     except ValueError as exception:
@@ -255,8 +255,20 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
     return state, records if isinstance(records, dict) else {}
 
 
-def _unreadable(path: Path, kind: str, cause: BaseException) -> ValueError:
-    """Error about a file that is not what its suffix says."""
+def unreadable(path: Path, kind: str, cause: BaseException) -> ValueError:
+    """Error about a file that is not what its suffix says.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What it should be.
+    cause : exception
+
+    Returns
+    -------
+    ValueError
+    """
     first_line = next(iter(str(cause).splitlines()), "") or type(cause).__name__
     return ValueError(
         f"{path} ({path.stat().st_size} bytes) cannot be read as {kind}: {first_line[:200]} "

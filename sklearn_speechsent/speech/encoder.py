@@ -19,9 +19,10 @@ from sklearn_speechsent.features.frozen import PRECISIONS, workers
 from sklearn_speechsent.features.recordings import RecordingTransformer
 from sklearn_speechsent.features.statistics import COLUMNS, STATISTICS, pool_pieces
 from sklearn_speechsent.frames import UtteranceFrames
-from sklearn_speechsent.pretrained import EncoderWeights, build_encoder, load_encoder_weights
+from sklearn_speechsent.pretrained import EncoderWeights
+from sklearn_speechsent.speech.layers import SHORTEST, Finish
 from sklearn_speechsent.speech.log_mel import SAMPLE_RATE
-from sklearn_speechsent.speech.whisper import SHORTEST, Finish, WhisperFunction
+from sklearn_speechsent.speech.models import load_model
 from sklearn_speechsent.store import RecordingRows
 from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.store.feature_store import Computed
@@ -75,7 +76,13 @@ class SpeechEncoder(RecordingTransformer):
     model : str or Path, default="whisper-base"
         ``"whisper-tiny"``, ``"whisper-base"`` or ``"whisper-small"`` [1]_, whose encoder
         :func:`~sklearn_speechsent.pretrained.fetch_weights` downloads once; or a file of Whisper:
-        ``.pt`` as OpenAI publishes it, or ``.safetensors`` with the same keys.
+        ``.pt`` as OpenAI publishes it, or ``.safetensors`` with the same keys. Or, with the extra
+        ``encoders``, a wav2vec 2.0 [2]_, HuBERT [3]_, WavLM [4]_, data2vec-audio [5]_ or a Whisper
+        of any size: ``"owner/name"`` on the Hugging Face hub, or a folder with ``config.json`` and
+        ``model.safetensors``. See Notes.
+    revision : str, optional
+        Commit, tag or branch of a model on the hub. By default what the hub's cache on this machine
+        has, or else the newest; ``weights_.extra["revision"]`` says which it was.
     layers : sequence of int, default=(2, 3, 4)
         Which: k is what comes out of block k, 0 what goes into the first. No block above the
         highest is computed.
@@ -86,7 +93,8 @@ class SpeechEncoder(RecordingTransformer):
         next, means of the first, second and last third of the recording.
     normalize : {"level"} or None, default=None
         ``"level"``: the loudest log-mel value of each recording is the same, so that features do
-        not depend on gain.
+        not depend on gain. For Whisper alone: encoders of waveforms normalise if they were trained
+        that way, and with them it is an error.
     n_blocks : int, optional
         Blocks whose layers are stored in ``memory``; by default up to the highest of ``layers``.
         A search over ``layers`` sets it to the highest that it asks for: the encoder then runs
@@ -110,10 +118,10 @@ class SpeechEncoder(RecordingTransformer):
 
     Attributes
     ----------
-    network_ : WhisperEncoder
+    network_ : WhisperEncoder or WaveformEncoder
         The frozen encoder.
     weights_ : EncoderWeights
-        Name, checksum and architecture of the weights, without their tensors.
+        Name, checksum, architecture and revision of the weights, without their tensors.
     n_features_in_ : int
         Only if X was a 2-D array: samples per waveform.
 
@@ -126,10 +134,28 @@ class SpeechEncoder(RecordingTransformer):
     Zeros at the beginning and the end of a recording are left out: how much digital silence there
     is changes nothing.
 
+    Encoders other than Whisper take waveforms. Where ``do_normalize`` of their
+    ``preprocessor_config.json`` says so, and where there is no such file, a recording gets zero
+    mean and unit variance as a whole, before it is cut into pieces. Layers have 50 positions per
+    second, and none has the norm that some models have behind the last block.
+
+    Of models on the hub only JSON and safetensors are downloaded, and code of a model never runs.
+    ``fit`` downloads them unless they are in the hub's cache; ``hf download owner/name`` does so
+    before. A fitted encoder holds its network: it needs neither folder nor hub, but transformers
+    if its network is not a Whisper.
+
     References
     ----------
     .. [1] A. Radford et al., "Robust speech recognition via large-scale weak supervision",
        ICML 2023.
+    .. [2] A. Baevski et al., "wav2vec 2.0: a framework for self-supervised learning of speech
+       representations", NeurIPS 2020.
+    .. [3] W.-N. Hsu et al., "HuBERT: self-supervised speech representation learning by masked
+       prediction of hidden units", TASLP 29, 2021.
+    .. [4] S. Chen et al., "WavLM: large-scale self-supervised pre-training for full stack speech
+       processing", JSTSP 16, 2022.
+    .. [5] A. Baevski et al., "data2vec: a general framework for self-supervised learning in speech,
+       vision and language", ICML 2022.
 
     Examples
     --------
@@ -146,6 +172,7 @@ class SpeechEncoder(RecordingTransformer):
     _step, _label = "encoder", "Encoder"
     _parameter_constraints: dict[str, list[Any]] = {
         "model": [str, os.PathLike],
+        "revision": [str, None],
         "layers": [list, tuple],
         "pooling": [StrOptions({"stats"}), None],
         "statistics": [list, tuple],
@@ -163,6 +190,7 @@ class SpeechEncoder(RecordingTransformer):
         self,
         model: Any = "whisper-base",
         *,
+        revision: str | None = None,
         layers: Sequence[int] = (2, 3, 4),
         pooling: str | None = "stats",
         statistics: Sequence[str] = ("mean",),
@@ -176,6 +204,7 @@ class SpeechEncoder(RecordingTransformer):
         verbose: int = 0,
     ) -> None:
         self.model = model
+        self.revision = revision
         self.layers = layers
         self.pooling = pooling
         self.statistics = statistics
@@ -198,9 +227,16 @@ class SpeechEncoder(RecordingTransformer):
     def _fit(self, X: Any, y: Any) -> RecordingRows:
         self._check_choices()
         rows = super()._fit(X, y)
-        weights = load_encoder_weights(self.model)
-        self.network_ = build_encoder(weights, self._highest()).prepare(PRECISIONS[self.precision])
-        self.weights_: EncoderWeights = replace(weights, state={})
+        loaded = load_model(self.model, self.revision, self._highest(), PRECISIONS[self.precision])
+        if self.normalize not in loaded.function.normalizations:
+            raise ValueError(
+                f"normalize={self.normalize!r} is for log-mel frames, and {loaded.weights.name!r} "
+                "takes waveforms, which it normalises itself if it was trained that way. Leave "
+                "normalize out."
+            )
+        self.network_ = loaded.network
+        self.weights_: EncoderWeights = replace(loaded.weights, state={})
+        self._function_class = loaded.function
         return rows
 
     def _check_choices(self) -> None:
@@ -258,7 +294,7 @@ class SpeechEncoder(RecordingTransformer):
         if self.pooling is not None:
             finish = partial(_pooled, statistics=list(self.statistics), dtype=self.dtype)
         _, n_threads = workers(self.n_jobs, len(rows))
-        return WhisperFunction(
+        return self._function_class(
             self.network_, self._computed(), self.normalize, finish, self._blank(), n_threads
         )
 

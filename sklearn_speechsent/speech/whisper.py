@@ -2,112 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sklearn_speechsent import audio
-from sklearn_speechsent.audio import Recording
-from sklearn_speechsent.nn import WhisperEncoder, pieces
-from sklearn_speechsent.speech.log_mel import LENGTH, SAMPLE_RATE, whisper_log_mel
-from sklearn_speechsent.utils.threads import torch_threads
-
-#: Makes the result for a recording of pieces of its layers, each of shape (n_positions_i, n_layers,
-#: width), float32, and of the number of positions of all together.
-Finish = Callable[[Iterable[NDArray[np.float32]], int], NDArray[Any]]
-
-#: Shortest recording (s): one frame.
-SHORTEST = LENGTH / SAMPLE_RATE
+from sklearn_speechsent.nn import pieces
+from sklearn_speechsent.speech.layers import LayersFunction
+from sklearn_speechsent.speech.log_mel import whisper_log_mel
 
 
-class WhisperFunction:
-    """The encoder on one recording after another.
+class WhisperFunction(LayersFunction):
+    """Layers of a :class:`~sklearn_speechsent.nn.WhisperEncoder`."""
 
-    Parameters
-    ----------
-    network : WhisperEncoder
-        Prepared.
-    layers : sequence of int
-    normalize : {"level"} or None
-        See :class:`~sklearn_speechsent.SpeechEncoder`.
-    finish : callable
-        See :data:`Finish`.
-    blank : ndarray
-        Result for a silent recording.
-    n_threads : int or None
-        Threads of torch for a recording.
-    """
+    normalizations = (None, "level")
 
-    def __init__(
-        self,
-        network: WhisperEncoder,
-        layers: Sequence[int],
-        normalize: str | None,
-        finish: Finish,
-        blank: NDArray[Any],
-        n_threads: int | None,
-    ) -> None:
-        self.network = network
-        self.layers = list(layers)
-        self.normalize = normalize
-        self.finish = finish
-        self.blank = blank
-        self.n_threads = n_threads
-
-    def __call__(self, recordings: Iterable[Recording]) -> Iterator[NDArray[Any] | Exception]:
-        """Result for each recording of a batch, or what is wrong with it."""
-        for recording in recordings:
-            try:
-                blocks = audio.read_blocks(recording, SAMPLE_RATE, min_duration=SHORTEST)
-                frames = whisper_log_mel(without_ends(blocks), self.network.n_mels)
-            except audio.SilentRecordingError:
-                yield self.blank
-            except audio.RecordingError as exception:
-                yield exception
-            else:
-                if self.normalize == "level":
-                    frames += np.float32(1.5) - frames.max()
-                yield self.finish(self._pieces(frames), -(-len(frames) // 2))
-
-    def _pieces(self, frames: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """Layers of each piece, of 30 s at most, as Whisper was trained on."""
-        longest = 2 * self.network.n_positions
-        for piece, _ in pieces(len(frames), step=2, context=0, longest=longest):
-            batch = torch.from_numpy(frames[piece])[None]
-            with torch_threads(self.n_threads), torch.inference_mode():
-                layers = self.network(batch, self.layers)
-            yield layers[0].numpy()
-
-
-def without_ends(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Samples without zeros at the beginning and the end.
-
-    How much digital silence an editor or a recorder left there changes nothing then.
-
-    Parameters
-    ----------
-    blocks : iterable of ndarray of shape (n_samples_i,)
-
-    Yields
-    ------
-    ndarray of shape (n_samples_i,)
-        At least one frame altogether: of a shorter sound, with zeros behind it.
-    """
-    n, silence, begun = 0, list[int](), False
-    for block in blocks:
-        sound = np.flatnonzero(block)
-        if not len(sound):
-            silence.append(len(block))
-            continue
-        first, last = 0 if begun else int(sound[0]), int(sound[-1]) + 1
-        if begun:
-            yield from (np.zeros(length, np.float32) for length in silence)
-            n += sum(silence)
-        yield block[first:last]
-        n += last - first
-        begun, silence = True, [len(block) - last]
-    if n < LENGTH:
-        yield np.zeros(LENGTH - n, np.float32)
+    def _inputs(
+        self, blocks: Iterable[NDArray[np.float32]]
+    ) -> tuple[Iterator[NDArray[np.float32]], int]:
+        frames = whisper_log_mel(blocks, self.network.n_mels)
+        if self.normalize == "level":
+            frames += np.float32(1.5) - frames.max()
+        # Of as many frames at most as Whisper was trained on, 30 s.
+        cuts = pieces(len(frames), step=2, context=0, longest=2 * self.network.n_positions)
+        return (frames[piece] for piece, _ in cuts), -(-len(frames) // 2)

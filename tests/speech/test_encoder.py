@@ -17,8 +17,8 @@ from sklearn_speechsent import SpeechEncoder
 from sklearn_speechsent.features import pool_statistics
 from sklearn_speechsent.frames.no_speech import NoSpeechWarning
 from sklearn_speechsent.nn import WhisperEncoder
+from sklearn_speechsent.speech.layers import without_ends
 from sklearn_speechsent.speech.log_mel import whisper_log_mel
-from sklearn_speechsent.speech.whisper import without_ends
 
 
 def noise(seconds, seed=0, scale=0.1):

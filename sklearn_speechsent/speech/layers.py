@@ -1,0 +1,119 @@
+"""A frozen encoder on one recording after another, whatever the encoder takes as input."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sklearn_speechsent import audio
+from sklearn_speechsent.audio import Recording
+from sklearn_speechsent.speech.log_mel import LENGTH, SAMPLE_RATE
+from sklearn_speechsent.utils.threads import torch_threads
+
+#: Makes the result for a recording of pieces of its layers, each of shape (n_positions_i, n_layers,
+#: width), float32, and of the number of positions of all together.
+Finish = Callable[[Iterable[NDArray[np.float32]], int], NDArray[Any]]
+
+#: Shortest recording (s): one frame.
+SHORTEST = LENGTH / SAMPLE_RATE
+
+
+class LayersFunction(ABC):
+    """Layers of an encoder, of one recording after another.
+
+    A subclass says what the encoder takes as input (:meth:`_inputs`).
+
+    Parameters
+    ----------
+    network : Module
+        Called with an input and ``layers``, gives a tensor of shape (1, n_positions, n_layers,
+        width).
+    layers : sequence of int
+    normalize : {"level"} or None
+        See :class:`~sklearn_speechsent.SpeechEncoder`; one of ``normalizations``.
+    finish : callable
+        See :data:`Finish`.
+    blank : ndarray
+        Result for a silent recording.
+    n_threads : int or None
+        Threads of torch for a recording.
+    """
+
+    #: Values that ``normalize`` can have.
+    normalizations: ClassVar[tuple[str | None, ...]] = (None,)
+
+    def __init__(
+        self,
+        network: Any,
+        layers: Sequence[int],
+        normalize: str | None,
+        finish: Finish,
+        blank: NDArray[Any],
+        n_threads: int | None,
+    ) -> None:
+        self.network = network
+        self.layers = list(layers)
+        self.normalize = normalize
+        self.finish = finish
+        self.blank = blank
+        self.n_threads = n_threads
+
+    def __call__(self, recordings: Iterable[Recording]) -> Iterator[NDArray[Any] | Exception]:
+        """Result for each recording of a batch, or what is wrong with it."""
+        for recording in recordings:
+            try:
+                blocks = audio.read_blocks(recording, SAMPLE_RATE, min_duration=SHORTEST)
+                inputs, n_positions = self._inputs(without_ends(blocks))
+            except audio.SilentRecordingError:
+                yield self.blank
+            except audio.RecordingError as exception:
+                yield exception
+            else:
+                yield self.finish(map(self._run, inputs), n_positions)
+
+    def _run(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Layers of a piece."""
+        with torch_threads(self.n_threads), torch.inference_mode():
+            return self.network(torch.from_numpy(given)[None], self.layers)[0].numpy()
+
+    @abstractmethod
+    def _inputs(
+        self, blocks: Iterable[NDArray[np.float32]]
+    ) -> tuple[Iterator[NDArray[np.float32]], int]:
+        """Inputs of the pieces of a recording, of 30 s at most, and the positions of all."""
+
+
+def without_ends(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Samples without zeros at the beginning and the end.
+
+    How much digital silence an editor or a recorder left there changes nothing then.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (n_samples_i,)
+
+    Yields
+    ------
+    ndarray of shape (n_samples_i,)
+        At least one frame altogether: of a shorter sound, with zeros behind it.
+    """
+    n, silence, begun = 0, list[int](), False
+    for block in blocks:
+        sound = np.flatnonzero(block)
+        if not len(sound):
+            silence.append(len(block))
+            continue
+        first, last = 0 if begun else int(sound[0]), int(sound[-1]) + 1
+        if begun:
+            yield from (np.zeros(length, np.float32) for length in silence)
+            n += sum(silence)
+        yield block[first:last]
+        n += last - first
+        begun, silence = True, [len(block) - last]
+    if n < LENGTH:
+        yield np.zeros(LENGTH - n, np.float32)
