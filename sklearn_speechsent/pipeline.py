@@ -76,7 +76,7 @@ def make_sentiment_pipeline(
         ``"medium"``: the same with WeSpeaker's larger network, which
         :func:`~sklearn_speechsent.pretrained.fetch_weights` downloads once. ``"large"``: medium
         and an :class:`~sklearn_speechsent.OrdinalClassifier` on means of layers 3 and 4 of Whisper
-        base (another download), whose probabilities are averaged. Or one of the networks of the
+        base (another download), which vote. Or one of the networks of the
         paper [1]_: ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
         ``"1/2SREx-SEResNet-16 + R"``, ``"1/2SREx-SEResNet-16 + C"``,
         ``"1/2SREx-SEResNet-34 + SpE + C"``. Their parts may be combined, and spaces and plus signs
@@ -172,6 +172,8 @@ def make_sentiment_pipeline(
     shared = {"n_jobs": n_jobs, "memory": memory, "verbose": verbose}
     if system in _WEIGHTS:
         steps = _statistics(weights, shared)
+        # On the statistics of the smaller network they cost accuracy.
+        steps["net"].set_params(n_components=None if system == "small" else 256)
     else:
         steps = _network(str(system), weights, shared, random_state)
     steps["mfb"] = MelFilterBank(on_error=on_error, **shared)
@@ -209,7 +211,7 @@ def _statistics(weights: Any, shared: dict[str, Any]) -> dict[str, Any]:
     steps: dict[str, Any] = {
         "vad": VoiceActivityDetector(**shared),
         "spe": "passthrough",
-        "net": OrdinalClassifier(n_components=256, n_jobs=shared["n_jobs"]),
+        "net": OrdinalClassifier(n_jobs=shared["n_jobs"]),
     }
     if weights is None:
         # The statistics of mel frames are means over time, which CMN would remove.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
 from sklearn.base import ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,14 +23,19 @@ from sklearn_speechsent.utils.sklearn_compat import (
     fit_context,
 )
 
+#: A member that is surer counts as this sure: its word would be final otherwise.
+_SURE = 1e-9
+
 
 class OrdinalVotingClassifier(EstimatorMixin, ClassifierMixin, BaseHeterogeneousEnsemble):
-    """Ordinal classifiers whose probabilities are averaged.
+    """Ordinal classifiers that decide together about each threshold.
 
     Like :class:`~sklearn.ensemble.VotingClassifier`, of any classifiers with ``predict_proba`` that
-    take the same X, such as whole Pipelines. The predicted level is the number of thresholds that
-    are exceeded with a mean probability above one half, the median of the averaged distribution;
-    scikit-learn's own takes its mode, and ignores the order of levels.
+    take the same X, such as whole Pipelines. The log-odds that the level lies above a threshold are
+    averaged over the members, a logarithmic opinion pool [1]_ for each threshold. For the default
+    of :class:`~sklearn_speechsent.OrdinalClassifier` these are its decision values. The predicted
+    level is the number of thresholds with positive log-odds; scikit-learn's own class takes the
+    most probable level, and ignores the order of levels.
 
     Parameters
     ----------
@@ -57,7 +63,12 @@ class OrdinalVotingClassifier(EstimatorMixin, ClassifierMixin, BaseHeterogeneous
 
     See Also
     --------
-    sklearn.ensemble.VotingRegressor : The same for intensities.
+    sklearn.ensemble.VotingRegressor : The mean of intensities.
+
+    References
+    ----------
+    .. [1] C. Genest and J. V. Zidek, "Combining probability distributions: a critique and an
+       annotated bibliography", Statistical Science 1(1), 1986.
 
     Examples
     --------
@@ -158,7 +169,7 @@ class OrdinalVotingClassifier(EstimatorMixin, ClassifierMixin, BaseHeterogeneous
         return member
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Mean of the members' probabilities of each level.
+        """Probability of each level.
 
         Parameters
         ----------
@@ -169,15 +180,26 @@ class OrdinalVotingClassifier(EstimatorMixin, ClassifierMixin, BaseHeterogeneous
         ndarray of shape (n, n_levels)
             In the order of ``classes_``; NaN in rows for which a member gives NaN.
         """
+        above = expit(self._log_odds(X))
+        edges = np.pad(above, ((0, 0), (1, 0)), constant_values=1.0)
+        edges = np.pad(edges, ((0, 0), (0, 1)), constant_values=0.0)
+        proba = edges[:, :-1] - edges[:, 1:]
+        proba[np.isnan(above).any(axis=1)] = np.nan
+        return proba[:, np.argsort(self.levels_)]
+
+    def _log_odds(self, X: Any) -> NDArray[np.float64]:
+        """Mean log-odds of "above the threshold", shape (n, n_thresholds)."""
         check_is_fitted(self)
+        ordinal = np.argsort(np.argsort(self.levels_))
         weights = self.weights
         if weights is not None:
-            weights = [
-                weight
-                for weight, (_, member) in zip(weights, self.estimators, strict=True)
-                if member != "drop"
-            ]
-        return np.average([m.predict_proba(X) for m in self.estimators_], axis=0, weights=weights)
+            members = zip(weights, self.estimators, strict=True)
+            weights = [weight for weight, (_, member) in members if member != "drop"]
+        log_odds = []
+        for member in self.estimators_:
+            above = 1 - np.cumsum(member.predict_proba(X)[:, ordinal], axis=1)[:, :-1]
+            log_odds.append(logit(np.clip(above, _SURE, 1 - _SURE)))
+        return np.average(log_odds, axis=0, weights=weights)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Level of each row: the number of thresholds that are likely exceeded.
@@ -196,11 +218,9 @@ class OrdinalVotingClassifier(EstimatorMixin, ClassifierMixin, BaseHeterogeneous
         ValueError
             If a member gives NaN and ``on_error="raise"``; the message names the rows.
         """
-        proba = self.predict_proba(X)
-        # Columns from the highest level down to the second lowest.
-        descending = proba[:, np.argsort(np.argsort(self.levels_))][:, :0:-1]
-        levels = self.levels_[(np.cumsum(descending, axis=1) > 0.5).sum(axis=1)]
-        return nan_where(levels, np.asarray(np.isnan(proba).any(axis=1)), self.on_error)
+        log_odds = self._log_odds(X)
+        levels = self.levels_[(log_odds > 0).sum(axis=1)]
+        return nan_where(levels, np.asarray(np.isnan(log_odds).any(axis=1)), self.on_error)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy; real labels count as the nearest level.

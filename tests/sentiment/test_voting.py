@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict
@@ -26,17 +27,31 @@ def vote(**params):
     return OrdinalVotingClassifier([("svm", OrdinalClassifier()), ("lr", logistic)], **params)
 
 
-def test_probabilities_are_averaged_and_levels_are_their_medians(table):
+def test_log_odds_of_thresholds_are_averaged(table):
     X, y = table
     model = vote(weights=[1, 3]).fit(X, y)
-    first, second = (member.predict_proba(X) for member in model.estimators_)
+    members = [member.predict_proba(X) for member in model.estimators_]
+    first, second = (logit(1 - np.cumsum(proba, axis=1)[:, :-1]) for proba in members)
+    mean = (first + 3 * second) / 4
     proba = model.predict_proba(X)
-    assert np.allclose(proba, (first + 3 * second) / 4) and np.allclose(proba.sum(1), 1)
-    above = 1 - np.cumsum(proba, axis=1)[:, :-1]
-    assert np.array_equal(model.predict(X), model.levels_[(above > 0.5).sum(1)])
+    assert np.allclose(1 - np.cumsum(proba, axis=1)[:, :-1], expit(mean), atol=1e-6)
+    assert np.allclose(proba.sum(1), 1) and (proba >= 0).all()
+    assert np.array_equal(model.predict(X), model.levels_[(mean > 0).sum(1)])
     assert model.levels_.tolist() == model.classes_.tolist() == [-2, -1, 0, 1, 2]
     assert (model.predict(X) != model.classes_[proba.argmax(1)]).any()  # not the mode
     assert model.score(X, y) == np.mean(model.predict(X) == y)
+
+
+def test_decision_values_of_the_default_are_added(table):
+    X, y = table
+    members = [("a", OrdinalClassifier(C=1)), ("b", OrdinalClassifier(gamma=2.0))]
+    model = OrdinalVotingClassifier(members).fit(X, y)
+    decisions = [
+        np.stack([threshold.decision_function(k) for threshold, k in thresholds], axis=1)
+        for thresholds in ([(e, X) for e in member.estimators_] for member in model.estimators_)
+    ]
+    ordered = [-np.sort(-decision, axis=1) for decision in decisions]
+    assert np.array_equal(model.predict(X), model.levels_[(sum(ordered) > 0).sum(1)])
 
 
 def test_one_member_decides_alone(table):
