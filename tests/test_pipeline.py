@@ -378,7 +378,7 @@ def test_bad_recordings_are_an_error_or_nan_to_the_end(with_a_bad_one, system):
 def test_averages_over_speeds_are_nan_for_bad_recordings(with_a_bad_one):
     X, y = with_a_bad_one
     pipeline = quick(on_error="nan")
-    model = WaveformPerturbation(pipeline).fit(X, y)
+    model = WaveformPerturbation(pipeline, snr_db=(15,), conditions=()).fit(X, y)
     assert np.flatnonzero(np.isnan(model.predict(X))).tolist() == [4]
     assert np.isnan(model.predict_proba(X)[4]).all()
 
