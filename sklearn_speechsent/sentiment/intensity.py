@@ -19,6 +19,8 @@ from sklearn_speechsent.utils.sklearn_compat import fit_context
 
 #: Errors up to this, in standard deviations of the labels, cost nothing.
 _EPSILON = 0.1
+#: Tolerance of the solver in the same unit; that of SVR for labels of deviation one.
+_TOLERANCE = 1e-3
 
 
 def read_intensities(y: Any) -> NDArray[np.float64]:
@@ -151,7 +153,13 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
 
     def _machine(self, gamma: float, y: NDArray[Any]) -> SVR:
         deviation = float(np.std(y)) if np.ptp(y) else 1.0
-        return SVR(C=self.C * deviation, gamma=gamma, epsilon=_EPSILON * deviation)
+        # All in the unit of the labels, as the tolerance of the solver is too.
+        return SVR(
+            gamma=gamma,
+            C=self.C * deviation,
+            epsilon=_EPSILON * deviation,
+            tol=_TOLERANCE * deviation,
+        )
 
     @reports_fit()
     # The regressor is checked by its own fit.
