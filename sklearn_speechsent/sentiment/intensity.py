@@ -12,7 +12,7 @@ from sklearn.svm import SVR
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_speechsent.metrics.labels import as_labels
-from sklearn_speechsent.sentiment.nan_rows import warn_nan
+from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, warn_nan
 from sklearn_speechsent.sentiment.tables import TableEstimator
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_compat import fit_context
@@ -198,7 +198,8 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
         self._check_estimator()
         X, y = self._validate(X), read_intensities(y)
         check_consistent_length(X, y)
-        X, y, fit_params = self._rows_to_fit(X, y, sample_weight, fit_params)
+        good = rows_to_fit(X, on_error=self.on_error, takes_nan=self._takes_nan())
+        X, y, fit_params = self._training_data(X, y, good, sample_weight, fit_params)
         estimator = self._estimator(X, y)
         if self.estimator is not None:
             estimator = clone(estimator)

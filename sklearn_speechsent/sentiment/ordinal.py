@@ -21,7 +21,7 @@ from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.levels import level_index, nan_where
 from sklearn_speechsent.metrics.scale import read_labels
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels
-from sklearn_speechsent.sentiment.nan_rows import warn_nan
+from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, warn_nan
 from sklearn_speechsent.sentiment.shared_kernel import split_at_kernel
 from sklearn_speechsent.sentiment.tables import TableEstimator
 from sklearn_speechsent.utils.callbacks import reports_fit
@@ -212,7 +212,8 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         y, scale = read_labels(y, self.levels, warn=True)
         check_consistent_length(X, y)
         check_scale(y, scale)
-        X, y, fit_params = self._rows_to_fit(X, y, sample_weight, fit_params)
+        good = rows_to_fit(X, on_error=self.on_error, takes_nan=self._takes_nan())
+        X, y, fit_params = self._training_data(X, y, good, sample_weight, fit_params)
         levels = find_levels(y, scale)
         index = level_index(y, levels)
         estimator = self._estimator(X)

@@ -22,7 +22,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction
+from sklearn_speechsent.sentiment.nan_rows import Mask, rows_without_prediction
 from sklearn_speechsent.utils.estimators import EstimatorMixin, addressed_weight
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
@@ -94,18 +94,17 @@ class TableEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
                 "parameters (estimator__… in set_params and searches), or leave out estimator."
             )
 
-    def _rows_to_fit(
-        self, X: Any, y: NDArray[Any], sample_weight: Any, fit_params: dict[str, Any]
+    def _training_data(
+        self, X: Any, y: NDArray[Any], good: Mask, sample_weight: Any, fit_params: dict[str, Any]
     ) -> tuple[Any, NDArray[Any], dict[str, Any]]:
-        """Rows and labels to train on, and what ``fit`` of the estimator is given with them."""
+        """Good rows of positive weight, their labels, and what else ``fit`` is given for them."""
         if fit_params and routing_enabled():
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
-        good = rows_to_fit(X, on_error=self.on_error, takes_nan=self._takes_nan())
         if sample_weight is not None:
             weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
             if not weight[good].any():
                 raise ValueError("sample_weight is zero everywhere: there is nothing to train on.")
-            good &= weight > 0
+            good = good & (weight > 0)
             fit_params = {**fit_params, **addressed_weight(self._estimator(), weight)}
         if good.all():
             return X, y, fit_params

@@ -110,8 +110,9 @@ def test_training(estimator, kind, rng):
     with pytest.raises(ValueError, match=rf"NaN: 7 of 30 rows .*\({NAMED}\){remedy}"):
         estimator.fit(broken, y)
     estimator.set_params(on_error="nan")
-    with pytest.warns(UserWarning, match="7 of 30 rows hold NaN"):
+    with pytest.warns(UserWarning, match="7 of 30 rows hold NaN") as caught:
         found = clone(estimator).fit(broken, y)
+    assert caught[0].filename == __file__
     expected = clone(estimator).fit(X[~BAD], y[~BAD])
     np.testing.assert_array_equal(*(getattr(m, soft(m))(X) for m in (found, expected)))
     with pytest.raises(ValueError, match=r"30 of 30 rows hold NaN\. There is nothing"):
