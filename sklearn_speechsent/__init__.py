@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sklearn_speechsent.frames import UtteranceFrames
     from sklearn_speechsent.pipeline import make_sentiment_pipeline
     from sklearn_speechsent.sentiment import (
+        IntensityRegressor,
+        IntensityVotingRegressor,
         OrdinalClassifier,
         OrdinalVotingClassifier,
         SpeechSentimentClassifier,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 #: Module of each public name.
 _MODULES = {
     "FeatureStore": "store",
+    "IntensityRegressor": "sentiment",
+    "IntensityVotingRegressor": "sentiment",
     "MelFilterBank": "features",
     "OrdinalClassifier": "sentiment",
     "OrdinalVotingClassifier": "sentiment",
@@ -73,6 +77,8 @@ _SUBMODULES = (
 
 __all__ = [
     "FeatureStore",
+    "IntensityRegressor",
+    "IntensityVotingRegressor",
     "MelFilterBank",
     "OrdinalClassifier",
     "OrdinalVotingClassifier",

@@ -12,6 +12,8 @@ from sklearn_speechsent.features import FrameStatistics, MelFilterBank, SlidingC
 from sklearn_speechsent.pretrained import REGISTRY, load_weights
 from sklearn_speechsent.pretrained.registry import find_registered
 from sklearn_speechsent.sentiment import (
+    IntensityRegressor,
+    IntensityVotingRegressor,
     OrdinalClassifier,
     OrdinalVotingClassifier,
     SpeechSentimentClassifier,
@@ -57,6 +59,7 @@ def _normalised(name: str) -> str:
 def make_sentiment_pipeline(
     system: str = "small",
     *,
+    target: str = "level",
     weights: Any = "default",
     on_error: str = "raise",
     memory: Any = None,
@@ -84,6 +87,12 @@ def make_sentiment_pipeline(
         than from ``weights``), 16 or 34 is the size of the sentiment blocks, SpE fuses a speaker
         embedding, C is an ordinal (CORAL) and R a regression head. C + R predicts levels, and
         ``net.as_regressor()`` intensities.
+    target : {"level", "intensity"}, default="level"
+        What ``"small"``, ``"medium"`` and ``"large"`` predict. ``"intensity"`` is for labels that
+        are real numbers, such as means of several ratings: an
+        :class:`~sklearn_speechsent.IntensityRegressor` takes the place of every
+        :class:`~sklearn_speechsent.OrdinalClassifier`. The names of the other systems say what
+        they predict.
     weights : str, Path, FrozenEstimator or None, default="default"
         Pre-trained speaker network: name in the registry, file, or a fitted
         :class:`~sklearn_speechsent.SpeakerVerifier` inside a
@@ -118,7 +127,8 @@ def make_sentiment_pipeline(
     Pipeline
         Steps ``mfb, vad, cmn, spe, srext, net``; those that do nothing are ``"passthrough"``.
         Of ``"large"`` the only step is ``net``, an
-        :class:`~sklearn_speechsent.OrdinalVotingClassifier` of two Pipelines: ``speaker`` has the
+        :class:`~sklearn_speechsent.OrdinalVotingClassifier` or
+        :class:`~sklearn_speechsent.IntensityVotingRegressor` of two Pipelines: ``speaker`` has the
         six steps, and ``speech`` the steps ``encoder`` and ``net``.
 
     Raises
@@ -167,15 +177,23 @@ def make_sentiment_pipeline(
     """
     if on_error not in ("raise", "nan"):
         raise ValueError(f"on_error={on_error!r} must be 'raise' or 'nan'.")
+    if target not in ("level", "intensity"):
+        raise ValueError(f"target={target!r} must be 'level' or 'intensity'.")
     if isinstance(weights, str) and weights == "default":
         weights = _WEIGHTS.get(system, _WEIGHTS["medium"])
     shared = {"n_jobs": n_jobs, "memory": memory, "verbose": verbose}
     if system in _WEIGHTS:
-        steps = _statistics(weights, shared)
-        # On the statistics of the smaller network they cost accuracy.
-        steps["net"].set_params(n_components=None if system == "small" else 256)
-    else:
+        # On the statistics of the smaller network principal components cost accuracy.
+        n_components = None if system == "small" else 256
+        steps = _statistics(weights, shared, _last_step(target, n_jobs, n_components=n_components))
+    elif target == "level":
         steps = _network(str(system), weights, shared, random_state)
+    else:
+        raise ValueError(
+            f"target={target!r} is for {', '.join(map(repr, _WEIGHTS))}; a network says in its "
+            "name what it predicts: R intensities, C levels, and C + R levels, or intensities by "
+            "net.as_regressor()."
+        )
     steps["mfb"] = MelFilterBank(on_error=on_error, **shared)
     steps["net"].set_params(on_error=on_error)
     pipeline = Pipeline([(name, steps[name]) for name in _STEPS])
@@ -183,15 +201,20 @@ def make_sentiment_pipeline(
         return _with_params(pipeline, params, {name: name for name in _STEPS})
     if not params.keys() & {"encoder", "encoder__model"}:
         find_registered(REGISTRY[_ENCODER])
-    speech = Pipeline(
-        [
-            ("encoder", SpeechEncoder(_ENCODER, layers=(3, 4), on_error=on_error, **shared)),
-            ("net", OrdinalClassifier(on_error=on_error, n_jobs=n_jobs)),
-        ]
-    )
-    members = [("speaker", pipeline), ("speech", speech)]
-    net = OrdinalVotingClassifier(members, weights=[1, 2], on_error=on_error)
+    encoder = SpeechEncoder(_ENCODER, layers=(3, 4), on_error=on_error, **shared)
+    last = _last_step(target, n_jobs, on_error=on_error)
+    members = [("speaker", pipeline), ("speech", Pipeline([("encoder", encoder), ("net", last)]))]
+    net: Any = IntensityVotingRegressor(members, weights=[1, 2])
+    if target == "level":
+        net = OrdinalVotingClassifier(members, weights=[1, 2], on_error=on_error)
     return _with_params(Pipeline([("net", net)]), params, _PLACES)
+
+
+def _last_step(target: str, n_jobs: int | None, **params: Any) -> Any:
+    """Estimator of levels or of intensities from a table."""
+    if target == "intensity":
+        return IntensityRegressor(**params)
+    return OrdinalClassifier(n_jobs=n_jobs, **params)
 
 
 def _cmn(weights: Any, shared: dict[str, Any]) -> SlidingCMN:
@@ -206,12 +229,12 @@ def _cmn(weights: Any, shared: dict[str, Any]) -> SlidingCMN:
     return SlidingCMN(None if window == "utterance" else window, **shared)
 
 
-def _statistics(weights: Any, shared: dict[str, Any]) -> dict[str, Any]:
-    """Steps of pooled statistics under an ordinal classifier."""
+def _statistics(weights: Any, shared: dict[str, Any], net: Any) -> dict[str, Any]:
+    """Steps of pooled statistics under an estimator of tables."""
     steps: dict[str, Any] = {
         "vad": VoiceActivityDetector(**shared),
         "spe": "passthrough",
-        "net": OrdinalClassifier(n_jobs=shared["n_jobs"]),
+        "net": net,
     }
     if weights is None:
         # The statistics of mel frames are means over time, which CMN would remove.

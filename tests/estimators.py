@@ -13,6 +13,8 @@ from sklearn.pipeline import make_pipeline
 
 import sklearn_speechsent
 from sklearn_speechsent import (
+    IntensityRegressor,
+    IntensityVotingRegressor,
     MelFilterBank,
     OrdinalClassifier,
     OrdinalVotingClassifier,
@@ -30,8 +32,13 @@ from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 
 #: Pre-trained networks take as many bins as they were trained on.
 PRETRAINED = (SpeakerFeatureExtractor, SpeakerEmbedder, VoiceActivityDetector)
-#: Classifiers of tables.
-TABLES = (OrdinalClassifier, OrdinalVotingClassifier)
+#: Classifiers and regressors of tables.
+TABLES = (
+    IntensityRegressor,
+    IntensityVotingRegressor,
+    OrdinalClassifier,
+    OrdinalVotingClassifier,
+)
 #: A speaker network that trains in a moment.
 VERIFIER = dict(
     validation_fraction=0,
@@ -70,6 +77,8 @@ def small(cls):
         return cls(encoder_file(), layers=(1, 2))
     if cls is OrdinalVotingClassifier:
         return cls([("wide", OrdinalClassifier()), ("narrow", OrdinalClassifier(gamma=1.0))])
+    if cls is IntensityVotingRegressor:
+        return cls([("wide", IntensityRegressor()), ("narrow", IntensityRegressor(gamma=1.0))])
     if cls is WaveformPerturbation:
         return cls(make_pipeline(MelFilterBank(), FrameStatistics(), OrdinalClassifier()))
     return cls()

@@ -28,6 +28,7 @@ from sklearn.utils import estimator_html_repr
 from skorch import NeuralNet
 
 from sklearn_speechsent import (
+    IntensityVotingRegressor,
     MelFilterBank,
     OrdinalVotingClassifier,
     SpeakerVerifier,
@@ -38,7 +39,7 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.training.net import UtteranceNet
 
-META = (OrdinalVotingClassifier, WaveformPerturbation)
+META = (IntensityVotingRegressor, OrdinalVotingClassifier, WaveformPerturbation)
 
 
 @pytest.fixture(params=list(public_estimators()), ids=lambda cls: cls.__name__)

@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import r2_score
+from sklearn.base import ClassifierMixin
 
 from sklearn_speechsent.metrics.exact import level_accuracy
-from sklearn_speechsent.metrics.labels import as_labels
 from sklearn_speechsent.metrics.levels import nan_where
 from sklearn_speechsent.nn import class_probabilities, cumulative_probabilities
+from sklearn_speechsent.sentiment.intensity import IntensityMixin
 from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.net import SpeechSentimentNet
 from sklearn_speechsent.training.net import Outputs
@@ -301,7 +300,7 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
 
 
 @document
-class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
+class SpeechSentimentRegressor(IntensityMixin, SpeechSentimentNet):
     """Sentiment intensity of utterances by a residual network trained on absolute error.
 
     A skorch estimator over :class:`~sklearn_speechsent.nn.SentimentNetwork`: sentiment blocks
@@ -354,27 +353,6 @@ class SpeechSentimentRegressor(RegressorMixin, SpeechSentimentNet):
             if ``on_error="raise"``.
         """
         return warn_nan(self._outputs(X)["regression"], self.on_error)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R², the coefficient of determination.
-
-        Parameters
-        ----------
-        X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
-        y : array-like of shape (n,)
-        sample_weight : array-like of shape (n,), optional
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            If utterances are NaN; the message names the rows.
-        """
-        true, predicted = as_labels(y)[0], as_labels(self.predict(X), "y_pred")[0]
-        return float(r2_score(true, predicted, sample_weight=sample_weight))
 
     # Inherited from skorch; to scikit-learn it would make this a classifier.
     predict_proba = property()

@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
-from typing import Any
+from numbers import Integral
+from typing import Any, ClassVar
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    MetaEstimatorMixin,
-    clone,
-)
-from sklearn.decomposition import PCA
+from sklearn.base import ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import (
-    StandardScaler,
-)
+from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
-from sklearn.utils import gen_batches, get_tags
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    get_routing_for_object,
-    process_routing,
-)
+from sklearn.utils import gen_batches
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.levels import level_index, nan_where
 from sklearn_speechsent.metrics.scale import read_labels
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels
-from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction, warn_nan
+from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, warn_nan
 from sklearn_speechsent.sentiment.shared_kernel import split_at_kernel
+from sklearn_speechsent.sentiment.tables import TableEstimator
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.estimators import EstimatorMixin, addressed_weight
-from sklearn_speechsent.utils.sklearn_compat import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    check_method_params,
-    check_sample_weight,
-    fit_context,
-    routing_enabled,
-)
+from sklearn_speechsent.utils.sklearn_compat import fit_context
 
-#: Defaults of the classifier's C and gamma.
-_C, _GAMMA = 10.0, 0.25
 #: Rows that are predicted at a time with a shared kernel: 16,384 columns of them take 128 MiB.
 _ROWS = 1024
 
@@ -93,7 +64,7 @@ def _soft(classifier: OrdinalClassifier) -> bool:
     return True
 
 
-class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+class OrdinalClassifier(ClassifierMixin, TableEstimator):
     """Levels of an ordinal scale by one binary classifier per threshold.
 
     For K levels, K - 1 clones of ``estimator`` each learn whether the level lies above one
@@ -175,13 +146,9 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     array([-3.,  0.,  2.])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
-        "C": [Interval(Real, 0.0, None, closed="neither")],
-        "gamma": [Interval(Real, 0.0, None, closed="neither")],
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **TableEstimator._parameter_constraints,
         "levels": ["array-like", None],
-        "on_error": [StrOptions({"raise", "nan"})],
         "n_jobs": [Integral, None],
     }
 
@@ -189,8 +156,8 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         self,
         estimator: Any = None,
         *,
-        C: float = _C,
-        gamma: float = _GAMMA,
+        C: float = 10.0,
+        gamma: float = 0.25,
         n_components: int | None = None,
         levels: Any = None,
         on_error: str = "raise",
@@ -204,36 +171,9 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         self.on_error = on_error
         self.n_jobs = n_jobs
 
-    def _estimator(self, n: int = 1, n_features: int = 1) -> Any:
-        if self.estimator is not None:
-            return self.estimator
+    def _machine(self, gamma: float, y: NDArray[Any]) -> SVC:
         # The seed changes nothing, but without one, fit would advance NumPy's global generator.
-        svc = SVC(C=self.C, gamma=self.gamma / n_features, class_weight="balanced", random_state=0)
-        scaler = StandardScaler()
-        if routing_enabled():
-            scaler.set_fit_request(sample_weight=False)
-            svc.set_fit_request(sample_weight=True)
-        if self.n_components is None:
-            return make_pipeline(scaler, svc)
-        pca = PCA(min(self.n_components, n, n_features), random_state=0)
-        return make_pipeline(scaler, pca, svc)
-
-    def _check_estimator(self) -> None:
-        """Refuse parameters of the default estimator next to another one."""
-        given = {
-            "C": (self.C, _C),
-            "gamma": (self.gamma, _GAMMA),
-            "n_components": (self.n_components, None),
-        }
-        changed = [
-            f"{name}={value}" for name, (value, default) in given.items() if value != default
-        ]
-        if self.estimator is not None and changed:
-            raise ValueError(
-                f"{' and '.join(changed)} would be ignored: C, gamma and n_components belong to "
-                f"the default estimator, and estimator={self.estimator!r} was given. Set its own "
-                "parameters (estimator__… in set_params and searches), or leave out estimator."
-            )
+        return SVC(C=self.C, gamma=gamma, class_weight="balanced", random_state=0)
 
     @reports_fit()
     # The binary classifiers are checked by their own fit.
@@ -272,21 +212,11 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         y, scale = read_labels(y, self.levels, warn=True)
         check_consistent_length(X, y)
         check_scale(y, scale)
-        if fit_params and routing_enabled():
-            fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         good = rows_to_fit(X, on_error=self.on_error, takes_nan=self._takes_nan())
-        if sample_weight is not None:
-            weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
-            if not weight[good].any():
-                raise ValueError("sample_weight is zero everywhere: there is nothing to train on.")
-            good &= weight > 0
-            fit_params = {**fit_params, **addressed_weight(self._estimator(), weight)}
-        if not good.all():
-            fit_params = check_method_params(good, fit_params, np.flatnonzero(good))
-            X, y = X[good], y[good]
+        X, y, fit_params = self._training_data(X, y, good, sample_weight, fit_params)
         levels = find_levels(y, scale)
         index = level_index(y, levels)
-        estimator = self._estimator(*X.shape)
+        estimator = self._estimator(X)
         # Rows of weight zero change the numbers of support vectors, which index the kernel.
         split = None if fit_params else split_at_kernel(estimator, X)
         self._shared_ = None
@@ -377,16 +307,8 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
     def _threshold_scores(self, X: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Scores of shape (n, n_thresholds), and what those of each threshold have to exceed."""
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
         bounds = np.array([0.0 if _gives_distances(e) else 0.5 for e in self.estimators_])
-        takes_nan = self._takes_nan()
-        good = ~rows_without_prediction(X, on_error=self.on_error, takes_nan=takes_nan)
-        if good.all():
-            return self._good_scores(X), bounds
-        scores = np.full((len(good), len(bounds)), np.nan)
-        if good.any():
-            scores[good] = self._good_scores(X[good])
-        return scores, bounds
+        return self._outputs(X, len(bounds), self._good_scores), bounds
 
     def _good_scores(self, X: NDArray[Any]) -> NDArray[Any]:
         if self._shared_ is None:
@@ -398,43 +320,8 @@ class OrdinalClassifier(EstimatorMixin, MetaEstimatorMixin, ClassifierMixin, Bas
         ]
         return np.concatenate(blocks)
 
-    def _takes_nan(self) -> bool:
-        """Whether the binary classifiers take NaN among numbers."""
-        return bool(get_tags(self).input_tags.allow_nan)
-
     def _scores(self, estimators: list[Any], X: NDArray[Any]) -> NDArray[Any]:
         scores = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
             joblib.delayed(_scores)(estimator, X) for estimator in estimators
         )
         return np.stack(scores, axis=1)
-
-    def _validate(self, X: Any, reset: bool = True) -> Any:
-        sparse = "csr" if get_tags(self).input_tags.sparse else False
-        return validate_data(
-            self, X, reset=reset, accept_sparse=sparse, ensure_all_finite="allow-nan"
-        )
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Route what ``fit`` is given to the binary classifiers.
-
-        Returns
-        -------
-        MetadataRouter
-        """
-        router, own = MetadataRouter(owner=self), self._get_metadata_request()
-        if self.estimator is not None:
-            mapping = MethodMapping().add(caller="fit", callee="fit")
-            router.add(estimator=self.estimator, method_mapping=mapping)
-            inner = get_routing_for_object(self.estimator)
-            if own.fit.requests["sample_weight"] is None and inner.consumes(
-                "fit", ["sample_weight"]
-            ):
-                own.fit.add_request(param="sample_weight", alias=False)
-        return router.add_self_request(own)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self._estimator())
-        tags.input_tags.sparse = inner.input_tags.sparse
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan
-        return tags

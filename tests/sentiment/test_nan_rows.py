@@ -7,10 +7,11 @@ import pytest
 import scipy.sparse
 import soundfile
 from sklearn.base import clone, is_classifier
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_speechsent import (
+    IntensityRegressor,
     OrdinalClassifier,
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
@@ -24,6 +25,8 @@ NET = dict(max_epochs=1, batch_size=8, n_jobs=1, random_state=0)
 ESTIMATORS = {
     "ordinal": OrdinalClassifier(),
     "trees": OrdinalClassifier(HistGradientBoostingClassifier(max_iter=2)),
+    "intensity": IntensityRegressor(),
+    "trees of intensity": IntensityRegressor(HistGradientBoostingRegressor(max_iter=2)),
     "classifier": SpeechSentimentClassifier(**NET),
     "regressor": SpeechSentimentRegressor(**NET),
 }
@@ -31,6 +34,8 @@ ESTIMATORS = {
 KINDS = {
     "ordinal": ["table"],
     "trees": ["table"],
+    "intensity": ["table"],
+    "trees of intensity": ["table"],
     "classifier": ["table", "frames"],
     "regressor": ["table", "frames"],
 }
@@ -105,8 +110,9 @@ def test_training(estimator, kind, rng):
     with pytest.raises(ValueError, match=rf"NaN: 7 of 30 rows .*\({NAMED}\){remedy}"):
         estimator.fit(broken, y)
     estimator.set_params(on_error="nan")
-    with pytest.warns(UserWarning, match="7 of 30 rows hold NaN"):
+    with pytest.warns(UserWarning, match="7 of 30 rows hold NaN") as caught:
         found = clone(estimator).fit(broken, y)
+    assert caught[0].filename == __file__
     expected = clone(estimator).fit(X[~BAD], y[~BAD])
     np.testing.assert_array_equal(*(getattr(m, soft(m))(X) for m in (found, expected)))
     with pytest.raises(ValueError, match=r"30 of 30 rows hold NaN\. There is nothing"):
@@ -138,9 +144,9 @@ def test_nan_among_numbers(estimator, kind, rng):
     X[3, 1] = np.nan
     if kind == "frames":
         X = as_frames(X)
-    if isinstance(estimator, OrdinalClassifier) and estimator.estimator is not None:
-        proba = estimator.fit(X, y).predict_proba(X)  # trees take it
-        assert np.isfinite(proba).all()
+    if estimator.get_params().get("estimator") is not None:
+        fitted = estimator.fit(X, y)
+        assert np.isfinite(getattr(fitted, soft(fitted))(X)).all()  # trees take it
         return
     with pytest.raises(ValueError, match=r"contains NaN: 1 of 30 rows .*\(row 3\)"):
         clone(estimator).fit(X, y)
