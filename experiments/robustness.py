@@ -112,7 +112,7 @@ SYSTEMS = {
 }
 
 
-class Tests:
+class Protocol:
     """Training and test recordings of some folds, the latter in all conditions.
 
     Parameters
@@ -187,16 +187,16 @@ class Tests:
         return results
 
 
-def score(tests, results):
+def score(protocol, results):
     """Scores of a system in each condition, over all folds.
 
     A recording without a prediction counts as the median of the training labels.
 
     Parameters
     ----------
-    tests : Tests
+    protocol : Protocol
     results : list of dict
-        Of `Tests.results`, one per fold.
+        Of `Protocol.results`, one per fold.
 
     Returns
     -------
@@ -204,8 +204,8 @@ def score(tests, results):
         Figures of `ordinal_report`, ``mae_interval``, ``change`` of the MAE from the recordings as
         they are and its interval, and the number of recordings without a prediction.
     """
-    rows = np.concatenate(tests.rows)
-    y, groups = tests.corpus.y[rows], tests.corpus.groups[rows]
+    rows = np.concatenate(protocol.rows)
+    y, groups = protocol.corpus.y[rows], protocol.corpus.groups[rows]
     scores, errors = {}, {}
     for name in results[0]:
         pairs = [(p, fold[name]["median"]) for fold in results for p in fold[name]["predictions"]]
@@ -213,7 +213,7 @@ def score(tests, results):
         error = errors[name] = np.abs(predicted - y)
         change = error - errors[CLEAN]
         scores[name] = {
-            **ordinal_report(y, predicted, levels=tests.corpus.levels),
+            **ordinal_report(y, predicted, levels=protocol.corpus.levels),
             "mae_interval": interval(groups, lambda chosen, e=error: e[chosen].mean()),
             "change": float(change.mean()),
             "change_interval": interval(groups, lambda chosen, c=change: c[chosen].mean()),
@@ -367,7 +367,9 @@ def main(argv=None):
         corpus = load_corpus(options.corpus)
         folds = corpus.folds(options.n_folds)
         numbers = chosen_folds(options.folds, folds)
-        tests = Tests(corpus, [folds[number] for number in numbers], options.every, conditions)
+        protocol = Protocol(
+            corpus, [folds[number] for number in numbers], options.every, conditions
+        )
     except (OSError, ValueError) as exception:  # bad recordings among them
         print(f"robustness: {exception}", file=sys.stderr)
         return 2
@@ -378,7 +380,7 @@ def main(argv=None):
         "corpus": corpus.describe(),
         "n_folds": len(folds),
         "folds": numbers,
-        "tested": sum(map(len, tests.rows)),
+        "tested": sum(map(len, protocol.rows)),
         "conditions": conditions,
         "mix": repr(MIX),
         "systems": {},
@@ -405,9 +407,9 @@ def main(argv=None):
                         model = SYSTEMS[name].make(corpus.levels, memory, options.jobs)
                         if variant == PERTURBED:
                             model = WaveformPerturbation(model, **MIX)
-                        results.append(tests.results(model, number, stored))
+                        results.append(protocol.results(model, number, stored))
                         progress.update()
-                    document["systems"].setdefault(name, {})[variant] = score(tests, results)
+                    document["systems"].setdefault(name, {})[variant] = score(protocol, results)
                 except Exception as exception:
                     progress.update(len(numbers) - len(results))
                     progress.write(traceback.format_exc())
