@@ -2,16 +2,18 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
 from sklearn.metrics import recall_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from experiments import emobox
 from experiments._harness.results import key_of
 from experiments.emobox import CONSTANT, EMOTIONS, FOLDS, AddedDecisions, KernelClassifier
-from sklearn_speechsent import MelFilterBank
+from sklearn_speechsent import MelFilterBank, WaveformPerturbation
 from sklearn_speechsent.datasets import make_speech_sentiment
 from sklearn_speechsent.features import FrameStatistics
 
@@ -58,7 +60,7 @@ def test_folds_are_of_all_actors_once():
     assert sorted(sum(FOLDS, ())) == list(range(1, 25))
 
 
-def test_end_to_end(ravdess, tiny, tmp_path, capsys):
+def test_end_to_end(ravdess, tiny, tmp_path, monkeypatch):
     arguments = ["--perturbed", "--out", str(tmp_path / "e.json")]
     assert emobox.main(arguments) == 0
     assert tiny == 2 * ([60] * 6 + [240] * 6)
@@ -82,15 +84,17 @@ def test_end_to_end(ravdess, tiny, tmp_path, capsys):
         expected.append(recall_score(frame["emotion"][test], found, average="macro"))
     assert rows["tiny"]["folds"] == pytest.approx(expected)
     markdown = (tmp_path / "e.md").read_text()
-    assert "| Whisper large v3 (EmoBox) | 635 M | 75.3 |  |" in markdown
-    assert "72 of 1440 (the corpus is not complete)" in markdown
+    assert "72 recordings" in markdown
+    assert "EmoBox)" not in markdown  # published figures are of the complete corpus
     assert "is not told apart" in " ".join(markdown.split())
     assert "- skipped: gone" in markdown
     assert (tmp_path / "e.png").stat().st_size > 0
     tiny.clear()
+    monkeypatch.setattr(emobox, "N_FILES", 72)
     assert emobox.main(arguments) == 0
     assert tiny == []
     assert json.loads((tmp_path / "e.json").read_text())["rows"] == rows
+    assert "| Whisper large v3 (EmoBox) | 635 M | 75.3 |  |" in (tmp_path / "e.md").read_text()
 
 
 def test_incomplete_corpora_and_unknown_rows_are_errors(ravdess, tmp_path, capsys):
@@ -127,3 +131,18 @@ def test_decisions_are_added_by_weight(rng):
     assert np.array_equal(model.predict(X), np.array(["a", "b", "c"])[(one + 2 * two).argmax(1)])
     assert key_of(AddedDecisions(members, (1, 2))) != key_of(AddedDecisions(members[::-1], (1, 2)))
     assert key_of(AddedDecisions(members, (1, 2))) != key_of(AddedDecisions(members, (2, 1)))
+
+
+def test_parameters_are_those_of_all_frozen_networks(rng):
+    X, y = rng.normal(size=(30, 6)), np.repeat(["a", "b", "c"], 10)
+    step = FunctionTransformer()
+    step.network_ = torch.nn.Linear(3, 2)
+    alone = Pipeline([("encoder", step), ("net", KernelClassifier())])
+    assert emobox.n_parameters(alone) == 8
+    both = AddedDecisions([("a", alone), ("b", alone)], weights=(1, 2))
+    both.estimators_ = [alone, alone]
+    assert emobox.n_parameters(both) == 16
+    wrapped = WaveformPerturbation(both)
+    wrapped.estimator_ = both
+    assert emobox.n_parameters(wrapped) == 16
+    assert emobox.n_parameters(DummyClassifier().fit(X, y)) == 0
