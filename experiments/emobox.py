@@ -316,7 +316,7 @@ def draw(path, document):
     for number, (name, row) in enumerate(networks.items()):
         low, high = row["interval"]
         axes.errorbar(
-            row["parameters"] / 1e6 * 1.02**number,  # rows of the same networks next to each other
+            row["parameters"] / 1e6 * 1.06**number,  # rows of the same networks next to each other
             100 * row["ua"],
             yerr=[[100 * max(row["ua"] - low, 0)], [100 * max(high - row["ua"], 0)]],
             fmt="o",

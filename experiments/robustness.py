@@ -222,20 +222,27 @@ def score(protocol, results):
     return scores
 
 
+def _columns(document):
+    """System, variant, title and scores of each column of the first table."""
+    return [
+        (name, variant, f"{name}, {variant}" if len(variants) > 1 else name, scores)
+        for name, variants in document["systems"].items()
+        for variant, scores in variants.items()
+    ]
+
+
 def as_markdown(document):
     """Lines of the tables and of the text around them, in Markdown."""
-    systems, columns = document["systems"], []
-    for name, variants in systems.items():
-        columns += [(name + (f", {v}" if len(variants) > 1 else ""), variants[v]) for v in variants]
+    columns = _columns(document)
     if not columns:
-        return []
+        return [f"- failed: {name} ({why})" for name, why in document["failed"].items()]
     overview = [
-        [condition, *(f"{scores[condition]['mae']:.3f}" for _, scores in columns)]
+        [condition, *(f"{scores[condition]['mae']:.3f}" for *_, scores in columns)]
         for condition in document["conditions"]
     ]
     lines = ["MAE in each condition:", ""]
-    lines += table_of(["condition", *(name for name, _ in columns)], overview)
-    for name, variants in systems.items():
+    lines += table_of(["condition", *(title for _, _, title, _ in columns)], overview)
+    for name, variants in document["systems"].items():
         heads, cells = ["condition"], [[condition] for condition in document["conditions"]]
         for variant, scores in variants.items():
             heads += [f"MAE, {variant}", "ρ", "QWK", "MAE more than as recorded"]
@@ -258,9 +265,9 @@ def as_markdown(document):
         "features of small are, all of them without principal components.",
     ]
     unanswered = [
-        f"- no speech found by {name} ({condition}): {s[condition]['unanswered']} recording(s), "
+        f"- no speech found by {title} ({condition}): {s[condition]['unanswered']} recording(s), "
         "which count as the constant's"
-        for name, s in columns
+        for _, _, title, s in columns
         for condition in document["conditions"]
         if s[condition]["unanswered"]
     ]
@@ -285,31 +292,31 @@ def draw(path, document):
     """Draw MAE by condition, if matplotlib is installed."""
     if importlib.util.find_spec("matplotlib") is None:
         return
-    names = document["conditions"]
-    n_rows = len(document["systems"])
-    figure, axes = pyplot().subplots(figsize=(8, 1 + 0.5 * len(names)))
-    for number, (system, variants) in enumerate(document["systems"].items()):
+    names, columns = document["conditions"], _columns(document)
+    colours = {system: f"C{number}" for number, system in enumerate(document["systems"])}
+    figure, axes = pyplot().subplots(figsize=(8, 1 + 0.6 * len(names)))
+    for number, (system, variant, title, scores) in enumerate(columns):
         # From the top down, systems of one condition below each other.
-        places = np.arange(len(names)) + 0.7 * ((number + 0.5) / n_rows - 0.5)
-        for variant, scores in variants.items():
-            mae = np.array([scores[name]["mae"] for name in names])
-            ends = np.array([scores[name]["mae_interval"] for name in names]).T
-            axes.errorbar(
-                mae,
-                places,
-                xerr=np.clip([mae - ends[0], ends[1] - mae], 0, None),
-                fmt="o" if variant == PERTURBED else "s",
-                color=f"C{number}",
-                markerfacecolor=f"C{number}" if variant == PERTURBED else "white",
-                markersize=4,
-                linewidth=0.8,
-                label=f"{system}, {variant}" if len(variants) > 1 else system,
-            )
+        places = np.arange(len(names)) + 0.7 * ((number + 0.5) / len(columns) - 0.5)
+        mae = np.array([scores[name]["mae"] for name in names])
+        ends = np.array([scores[name]["mae_interval"] for name in names]).T
+        axes.errorbar(
+            mae,
+            places,
+            xerr=np.clip([mae - ends[0], ends[1] - mae], 0, None),
+            fmt="o" if variant == PERTURBED else "s",
+            color=colours[system],
+            markerfacecolor=colours[system] if variant == PERTURBED else "white",
+            markersize=4,
+            linewidth=0.8,
+            label=title,
+        )
+    if columns:
+        axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("MAE, with 95 % intervals over speakers")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     save_figure(path, figure, bbox_inches="tight")
 
 

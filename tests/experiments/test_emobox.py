@@ -136,7 +136,7 @@ def test_decisions_are_added_by_weight(rng):
 def test_parameters_are_those_of_all_frozen_networks(rng):
     X, y = rng.normal(size=(30, 6)), np.repeat(["a", "b", "c"], 10)
     step = FunctionTransformer()
-    step.network_ = torch.nn.Linear(3, 2)
+    step.network_ = torch.nn.BatchNorm1d(4)
     alone = Pipeline([("encoder", step), ("net", KernelClassifier())])
     assert emobox.n_parameters(alone) == 8
     both = AddedDecisions([("a", alone), ("b", alone)], weights=(1, 2))
