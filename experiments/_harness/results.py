@@ -38,7 +38,9 @@ def settings_of(estimator: Any) -> dict[str, str]:
     for name, value in estimator.get_params(deep=True).items():
         if _leaf(name) in _IMMATERIAL or _leaf(name) in ("steps", "estimators"):
             continue
-        if hasattr(value, "get_params") or isinstance(value, type):
+        if _leaf(name) == "estimators":  # they are among the parameters, under these names
+            settings[name] = repr([member for member, _ in value])
+        elif hasattr(value, "get_params") or isinstance(value, type):
             settings[name] = _qualified(value)
         elif isinstance(value, np.ndarray):
             settings[name] = repr(value.tolist())

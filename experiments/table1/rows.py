@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import BaseCrossValidator, GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -18,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from experiments._harness.command import choose
+from experiments._harness.egemaps import EGeMAPS, lacks_opensmile
 from experiments._harness.systems import WESPEAKER, WHISPER
 from experiments.table1.rivals import ICCNAudio, MulTAudio, TFNAcoustic
 from sklearn_speechsent import (
@@ -28,7 +26,6 @@ from sklearn_speechsent import (
     WaveformPerturbation,
     make_sentiment_pipeline,
 )
-from sklearn_speechsent.audio import Recording, as_recordings
 from sklearn_speechsent.pipeline import SYSTEMS
 from sklearn_speechsent.pretrained import has_weights
 
@@ -112,9 +109,7 @@ class Row:
     def lacks(self) -> str:
         """Say why the row cannot be computed here; empty if it can."""
         if self.needs == "opensmile":
-            there = importlib.util.find_spec("opensmile") is not None
-            install = 'pip install "sklearn-speechsent[benchmark]"'
-            return "" if there else f"opensmile is not installed: {install}"
+            return lacks_opensmile()
         absent = [name for name in filter(None, self.needs.split(",")) if not has_weights(name)]
         return f"the weights {', '.join(absent)} are not in the data home" if absent else ""
 
@@ -150,51 +145,6 @@ class SpeakerFolds(BaseCrossValidator):
         if len(np.unique(groups)) == 1:
             return KFold(n_splits).split(X, y)
         return GroupKFold(n_splits).split(X, y, groups)
-
-
-class EGeMAPS(TransformerMixin, BaseEstimator):
-    """The 88 eGeMAPS functionals of openSMILE, cached per recording.
-
-    Parameters
-    ----------
-    memory : str, optional
-        Folder of the cache.
-
-    References
-    ----------
-    .. [1] F. Eyben et al., "The Geneva minimalistic acoustic parameter set (GeMAPS) for voice
-       research and affective computing", IEEE Trans. Affective Computing 7(2), 2016.
-    """
-
-    def __init__(self, memory: str | None = None) -> None:
-        self.memory = memory
-
-    def fit(self, X: Any, y: Any = None) -> EGeMAPS:
-        """Learn nothing."""
-        return self
-
-    def transform(self, X: Any) -> NDArray[np.float32]:
-        """Extract functionals, shape (n, 88)."""
-        import opensmile
-
-        smile = opensmile.Smile(
-            feature_set=opensmile.FeatureSet.eGeMAPSv02,
-            feature_level=opensmile.FeatureLevel.Functionals,
-        )
-        extract = joblib.Memory(self.memory, verbose=0).cache(
-            _functionals, ignore=["recording", "smile"]
-        )
-        version = opensmile.__version__
-        recordings = as_recordings(X)
-        return np.stack([extract(r.identity(), version, r, smile) for r in recordings])
-
-
-def _functionals(
-    identity: tuple[Any, ...], version: str, recording: Recording, smile: Any
-) -> NDArray[np.float32]:
-    """Functionals of one recording; ``identity`` and ``version`` are the key of the cache."""
-    table = smile.process_file(recording.source, start=recording.start, end=recording.stop)
-    return table.to_numpy()[0]
 
 
 def _searched_svr(settings: Settings) -> GridSearchCV:

@@ -1,10 +1,15 @@
+import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from experiments._harness.command import choose, make_parser
 from experiments._harness.files import write_text
+from experiments._harness.intervals import interval
 from experiments._harness.pictures import draw_confusion
-from experiments._harness.results import Results
+from experiments._harness.results import Results, key_of
 from experiments._harness.tables import duration, save, table_of
+from sklearn_speechsent import MelFilterBank, OrdinalVotingClassifier
+from sklearn_speechsent.features import FrameStatistics
 
 
 def test_files_are_there_in_full_or_not_at_all(tmp_path, monkeypatch):
@@ -69,3 +74,24 @@ def test_a_picture_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     draw_confusion(tmp_path / "c.png", [0, 1, 1], [0, 1, 0], [0, 1], "title")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_interval_is_over_speakers():
+    """Rows of one speaker add nothing: twenty copies of each give the same interval."""
+    error = np.random.default_rng(1).normal(size=24)
+    once = interval(np.arange(24), lambda rows: error[rows].mean())
+    copied, groups = np.repeat(error, 20), np.repeat(np.arange(24), 20)
+    assert interval(groups, lambda rows: copied[rows].mean()) == pytest.approx(once)
+    # As the formula for a mean has it, within the error of the draws.
+    half = 1.96 * error.std() / np.sqrt(24)
+    assert once == pytest.approx([error.mean() - half, error.mean() + half], abs=0.15 * half)
+
+
+def test_key_sees_members_and_not_where_they_store():
+    def key(names, memory):
+        members = [(name, FrameStatistics()) for name in names]
+        members = [(name, make_pipeline(MelFilterBank(memory=memory), m)) for name, m in members]
+        return key_of(OrdinalVotingClassifier(members))
+
+    assert key("ab", "here") == key("ab", "there")
+    assert key("ab", None) != key("ba", None)

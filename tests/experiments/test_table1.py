@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import sys
 from dataclasses import replace
@@ -120,7 +121,7 @@ def test_ctrl_c_ends_the_run(run, tmp_path, monkeypatch, capsys):
 
 def test_rows_are_skipped_with_a_reason(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "opensmile", None)
-    monkeypatch.setattr(rows.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert run(rows="egemaps") == (0, 2)
     assert "Skipped: eGeMAPS + SVR, because opensmile is not installed" in capsys.readouterr().out
     assert "- skipped: eGeMAPS + SVR" in (tmp_path / "t.md").read_text()
