@@ -36,7 +36,7 @@ def settings_of(estimator: Any) -> dict[str, str]:
     """
     settings = {"": _qualified(estimator)}
     for name, value in estimator.get_params(deep=True).items():
-        if _leaf(name) in _IMMATERIAL or _leaf(name) in ("steps", "estimators"):
+        if _leaf(name) in _IMMATERIAL or _leaf(name) == "steps":
             continue
         if _leaf(name) == "estimators":  # they are among the parameters, under these names
             settings[name] = repr([member for member, _ in value])
