@@ -40,7 +40,7 @@ endif
 # "benchmark" is installed.
 table1: $(STAMP)
 	$(BIN)/python -m experiments.table1 --corpus ravdess --out results/table1.json \
-		--rows small,medium,mfb,egemaps,embedding
+		--rows small,medium,large,mfb,egemaps,embedding
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
