@@ -10,14 +10,9 @@ SHIPPED, WESPEAKER = "speechsent-seresnet", "wespeaker-voxceleb-resnet34"
 WHISPER = "whisper-base"
 #: Plainer parameters of small and medium: means and deviations in ten bands of all frames.
 PLAIN = {"srext__n_bands": 10, "srext__statistics": ("mean", "std"), "vad": "passthrough"}
-#: Copies that a system is trained on against lines, noise and voices, see WaveformPerturbation. The
-#: recording itself is predicted, not an average over speeds.
-MIX: dict[str, Any] = {
-    "speeds": (0.9,),
-    "snr_db": (),
-    "conditions": ("telephone", {"noise": "pink", "snr_db": 10}),
-    "predict_speeds": (1.0,),
-}
+#: Copies are the defaults of WaveformPerturbation. The recording itself is predicted, not an average
+#: over speeds.
+MIX: dict[str, Any] = {"predict_speeds": (1.0,)}
 
 
 def lacks_weights(*names: str) -> str:
