@@ -10,8 +10,8 @@ SHIPPED, WESPEAKER = "speechsent-seresnet", "wespeaker-voxceleb-resnet34"
 WHISPER = "whisper-base"
 #: Plainer parameters of small and medium: means and deviations in ten bands of all frames.
 PLAIN = {"srext__n_bands": 10, "srext__statistics": ("mean", "std"), "vad": "passthrough"}
-#: Copies are the defaults of WaveformPerturbation. The recording itself is predicted, not an average
-#: over speeds.
+#: Copies are the defaults of WaveformPerturbation. The recording itself is predicted, and not an
+#: average over speeds.
 MIX: dict[str, Any] = {"predict_speeds": (1.0,)}
 
 
