@@ -63,7 +63,7 @@ def test_folds_are_of_all_actors_once():
 def test_end_to_end(ravdess, tiny, tmp_path, monkeypatch):
     arguments = ["--perturbed", "--out", str(tmp_path / "e.json")]
     assert emobox.main(arguments) == 0
-    assert tiny == 2 * ([60] * 6 + [240] * 6)
+    assert tiny == 2 * ([60] * 6 + [6 * 60] * 6)
     document = json.loads((tmp_path / "e.json").read_text())
     titles = [CONSTANT, "tiny", "tiny, perturbed", "both", "both, perturbed"]
     assert list(document["rows"]) == titles

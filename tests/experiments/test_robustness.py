@@ -42,7 +42,7 @@ def run(manifest, tmp_path, monkeypatch):
 
 def test_end_to_end(run, manifest, tmp_path, capsys):
     some = ("--conditions", "gain -20,babble,silence")
-    assert run(*some, "--perturbed") == (0, [12, 12, 48, 48])
+    assert run(*some, "--perturbed") == (0, [12, 12, 6 * 12, 6 * 12])
     document = json.loads((tmp_path / "r.json").read_text())
     names = [CLEAN, "babble, 10 dB", "gain -20 dB", "2 s of silence at either end"]
     assert document["conditions"] == names
