@@ -57,13 +57,7 @@ def test_end_to_end(run, manifest, tmp_path, capsys):
         for train, test in corpus.folds(2):
             model = make_tiny(LEVELS, None, 1)
             if variant == "perturbed":
-                model = WaveformPerturbation(
-                    model,
-                    speeds=(0.9,),
-                    snr_db=(),
-                    conditions=("telephone", {"noise": "pink", "snr_db": 10}),
-                    predict_speeds=(1,),
-                )
+                model = WaveformPerturbation(model, predict_speeds=(1,))
             model.fit(corpus.X.iloc[train], corpus.y[train])
             predicted[test] = model.predict(corpus.X.iloc[test].assign(gain_db=-20))
         expected = ordinal_report(corpus.y, predicted, levels=LEVELS)
