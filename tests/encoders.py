@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sklearn_speechsent.nn import WhisperEncoder
+from sklearn_speechsent.pretrained.encoder import TRANSFORMERS_NAMES
 
 SMALL = {"n_mels": 80, "width": 64, "n_blocks": 4, "n_positions": 100}
 
@@ -40,21 +41,6 @@ def as_openai(network):
     return {"dims": dims, "model_state_dict": {k: v.half() for k, v in state.items()}}
 
 
-#: Parts of keys, ours and those of transformers.
-NAMES = {
-    "blocks.": "layers.",
-    "attn.query": "self_attn.q_proj",
-    "attn.key": "self_attn.k_proj",
-    "attn.value": "self_attn.v_proj",
-    "attn.out": "self_attn.out_proj",
-    "attn_ln": "self_attn_layer_norm",
-    "mlp.0": "fc1",
-    "mlp.2": "fc2",
-    "mlp_ln": "final_layer_norm",
-    "positional_embedding": "embed_positions.weight",
-}
-
-
 def peer(network):
     """The same encoder in transformers, and a function that gives its layers behind each block."""
     transformers = pytest.importorskip("transformers")
@@ -72,7 +58,7 @@ def peer(network):
         other = Peer(config).eval()
     state = {}
     for key, value in network.state_dict().items():
-        for ours, theirs in NAMES.items():
+        for theirs, ours in TRANSFORMERS_NAMES.items():
             key = key.replace(ours, theirs)
         state[key] = value
     missing = other.load_state_dict(state, strict=False)

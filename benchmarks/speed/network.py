@@ -66,9 +66,9 @@ def files(n):
     return [str(file) for file in corpus.data[:: len(corpus.data) // n][:n]]
 
 
-def products(dtype):
+def products(dtype, size=SIZE):
     """A large matrix product in a type."""
-    a, b = (torch.randn(SIZE, SIZE).to(dtype) for _ in range(2))
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
     return lambda: a @ b
 
 

@@ -21,7 +21,7 @@ from sklearn_speechsent.pretrained.tensors import read_tensors
 #: Beginning of the keys of the encoder in OpenAI's files.
 _PREFIX = "encoder."
 #: Parts of keys in transformers' files of Whisper, and ours.
-_RENAMED = {
+TRANSFORMERS_NAMES = {
     "layers.": "blocks.",
     "self_attn.q_proj": "attn.query",
     "self_attn.k_proj": "attn.key",
@@ -133,7 +133,7 @@ def whisper_weights(folder: ModelFolder) -> EncoderWeights:
         key = key.removeprefix("model.")
         if not key.startswith(_PREFIX):
             return None
-        for theirs, ours in _RENAMED.items():
+        for theirs, ours in TRANSFORMERS_NAMES.items():
             key = key.replace(theirs, ours)
         return key.removeprefix(_PREFIX)
 

@@ -130,6 +130,17 @@ def test_a_search_over_layers_runs_the_encoder_once(model, runs, tmp_path):
     assert len(runs) == 18  # without n_blocks, up to the highest layer
 
 
+def test_two_days_of_speech_take_300_megabytes_at_most(tmp_path):
+    file, folder, n = tmp_path / "base.pt", tmp_path / "features", 100
+    torch.save(as_openai(random_encoder(width=512)), file)  # as Whisper base, up to block 4
+    SpeechEncoder(file, layers=(3, 4), memory=folder).fit_transform(
+        [noise(0.03, seed) for seed in range(n)]
+    )
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    # CMU-MOSEI: 48 hours in 22,850 segments. All layers are there, from 0 to 4.
+    assert 5 * 512 * 4 < size / n <= 300e6 / 22_850
+
+
 def test_silence_at_the_ends_changes_nothing(model):
     sound = noise(1.2)
     sound[5000:12000] = 0.0  # silence inside is part of the recording

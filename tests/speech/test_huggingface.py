@@ -11,11 +11,12 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from encoders import NAMES, random_encoder
+from encoders import random_encoder
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 
 from sklearn_speechsent import SpeechEncoder
+from sklearn_speechsent.pretrained.encoder import TRANSFORMERS_NAMES
 from sklearn_speechsent.speech import huggingface
 
 transformers = pytest.importorskip("transformers")
@@ -282,7 +283,7 @@ def test_whisper_of_another_size_runs_in_our_network(tmp_path, n_mels):
     )
     state = {}
     for key, tensor in ours.state_dict().items():
-        for name, other in NAMES.items():
+        for other, name in TRANSFORMERS_NAMES.items():
             key = key.replace(name, other)
         state[key] = tensor
     path, sound = tmp_path / "model", noise(0.9)
