@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 #: Rows that were warned about in this call, by kind; None where warnings may repeat each other.
-_NAMED: ContextVar[dict[Hashable, set[int]] | None] = ContextVar("named", default=None)
+_NAMED: ContextVar[dict[Hashable, set[Hashable]] | None] = ContextVar("named", default=None)
 
 
 @contextmanager
@@ -30,13 +30,13 @@ def without_repeats() -> Iterator[None]:
         _NAMED.reset(token)
 
 
-def is_news(kind: Hashable, rows: Iterable[int]) -> bool:
+def is_news(kind: Hashable, rows: Iterable[Hashable]) -> bool:
     """Whether a warning that is about to be given names a row that none of its kind has named.
 
     Parameters
     ----------
     kind : hashable
-    rows : iterable of int
+    rows : iterable of hashable
 
     Returns
     -------
