@@ -10,11 +10,7 @@ searched. Writes FILE.json and FILE.md after each row, and in the end FILE.png. 
 is stored in FILE_folds as soon as it exists: the same command resumes an interrupted run.
 """
 
-import importlib.util
-import shlex
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,15 +21,15 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from tqdm.auto import tqdm
 
 import sklearn_speechsent
 from experiments._harness.command import choose, make_parser
+from experiments._harness.experiment import Experiment, add_run_options, remarks, run_experiment
 from experiments._harness.intervals import interval
 from experiments._harness.pictures import pyplot, save_figure
-from experiments._harness.results import Results, key_of
+from experiments._harness.results import key_of
 from experiments._harness.systems import MIX, WESPEAKER, WHISPER, lacks_weights
-from experiments._harness.tables import save, table_of
+from experiments._harness.tables import table_of
 from sklearn_speechsent import SpeechEncoder, WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.audio import as_recordings
 from sklearn_speechsent.utils.files import get_data_home
@@ -298,15 +294,13 @@ def as_markdown(document):
         "not told apart from it, neither as better nor as worse. Parameters are those that are "
         "computed: our networks end at the block whose features are used.",
         "",
-        *(f"- skipped: {name} ({why})" for name, why in document["skipped"].items()),
+        *remarks(document),
     ]
     return lines
 
 
 def draw(path, document):
-    """Draw accuracy by number of parameters, if matplotlib is installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return
+    """Draw accuracy by number of parameters."""
     figure, axes = pyplot().subplots(figsize=(7, 4.5))
     style = {"textcoords": "offset points", "fontsize": "small", "ha": "right"}
     for name, (size, ua) in document["published"].items():
@@ -335,35 +329,16 @@ def draw(path, document):
     save_figure(path, figure, bbox_inches="tight")
 
 
-def main(argv=None):
-    """Run the table.
+def _title(name, perturbed):
+    return name + (", perturbed" if perturbed else "")
 
-    Parameters
-    ----------
-    argv : list of str, optional
-        Arguments instead of those of the command line.
 
-    Returns
-    -------
-    int
-        0; 2 if arguments or corpus cannot be used, 130 if interrupted.
-    """
-    parser = make_parser(__doc__)
-    parser.add_argument("--rows", default="all", help=f"{'; '.join(ROWS)} (all)")
-    parser.add_argument("--perturbed", action="store_true", help="with perturbed training, too")
-    parser.add_argument("--jobs", type=int, default=1, help="threads (1); -1 uses all cores")
-    parser.add_argument("--memory", type=Path, help="folder of features (features, next to --out)")
-    options = parser.parse_args(argv)
-    try:
-        names = [name for name in ROWS if name in (CONSTANT, *choose(options.rows, list(ROWS)))]
-        frame = load_emotions()
-    except (OSError, ValueError) as exception:
-        print(f"emobox: {exception}", file=sys.stderr)
-        return 2
-    arguments = sys.argv[1:] if argv is None else argv
+def prepare(options, stored, shared):
+    """Find corpus and rows of the command line; see `run_experiment`."""
+    names = [name for name in ROWS if name in (CONSTANT, *choose(options.rows, list(ROWS)))]
+    frame = load_emotions()
     lacking = {name: lacks_weights(*ROWS[name][1]) for name in names}
     document = {
-        "command": shlex.join(["python", "-m", "experiments.emobox", *map(str, arguments)]),
         "version": sklearn_speechsent.__version__,
         "recordings": len(frame),
         "published": PUBLISHED if len(frame) == N_FILES else {},
@@ -371,35 +346,34 @@ def main(argv=None):
         "rows": {},
         "skipped": {name: why for name, why in lacking.items() if why},
     }
-    memory = str((options.memory or options.out.parent / "features").resolve())
-    shared = {"memory": memory, "n_jobs": options.jobs}
-    stored = Results(options.out.with_name(f"{options.out.stem}_folds"))
     runs = [
         (name, perturbed)
         for name in names
-        if name not in document["skipped"]
+        if not lacking[name]
         for perturbed in ([False, True] if options.perturbed and name != CONSTANT else [False])
     ]
-    try:
-        with tqdm(total=len(runs) * len(FOLDS), unit="fold", dynamic_ncols=True) as progress:
-            for name, perturbed in runs:
-                title = name + (", perturbed" if perturbed else "")
-                progress.set_description(title)
-                results = []
-                for number in range(len(FOLDS)):
-                    model = ROWS[name][0](shared)
-                    if perturbed:
-                        model = WaveformPerturbation(model, **MIX)
-                    results.append(fold_result(model, frame, number, stored))
-                    progress.update()
-                document["rows"][title] = score(frame, results)
-                save(options.out, document, as_markdown(document), show=False)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command resumes from here.")
-        return 130
-    draw(options.out.with_suffix(".png"), document)
-    save(options.out, document, as_markdown(document))
-    return 0
+
+    def fold(run, number):
+        name, perturbed = run
+        model = ROWS[name][0](shared)
+        if perturbed:
+            model = WaveformPerturbation(model, **MIX)
+        return fold_result(model, frame, number, stored)
+
+    def add(document, run, results):
+        document["rows"][_title(*run)] = score(frame, results)
+
+    titles = {_title(*run): run for run in runs}
+    return Experiment(document, titles, len(FOLDS), fold, add, as_markdown, draw)
+
+
+def main(argv=None):
+    """Run the table; see `run_experiment` for the exit codes."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--rows", default="all", help=f"{'; '.join(ROWS)} (all)")
+    parser.add_argument("--perturbed", action="store_true", help="with perturbed training, too")
+    add_run_options(parser)
+    return run_experiment("experiments.emobox", prepare, parser.parse_args(argv), argv)
 
 
 if __name__ == "__main__":

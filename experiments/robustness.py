@@ -12,29 +12,24 @@ command resumes an interrupted run. A result counts for the settings, recordings
 of the package that it was made with; after changing code within a version, delete the folder.
 """
 
-import importlib.util
-import shlex
-import sys
-import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
-from tqdm.auto import tqdm
 
 import sklearn_speechsent
 from experiments._harness.command import choose, make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.egemaps import EGeMAPS, lacks_opensmile
+from experiments._harness.experiment import Experiment, add_run_options, remarks, run_experiment
 from experiments._harness.intervals import interval
 from experiments._harness.pictures import pyplot, save_figure
-from experiments._harness.results import Results, key_of
+from experiments._harness.results import key_of
 from experiments._harness.systems import MIX, WESPEAKER, WHISPER, lacks_weights
-from experiments._harness.tables import save, table_of
+from experiments._harness.tables import table_of
 from sklearn_speechsent import OrdinalClassifier, WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.audio import as_recordings
 from sklearn_speechsent.audio.conditions import Voices, draw_copy
@@ -72,7 +67,7 @@ class System:
     Parameters
     ----------
     make : callable
-        Estimator from levels, folder of features and number of threads.
+        Estimator from levels and the parameters of extraction.
     lacks : callable
         Says why it cannot be computed here, or nothing.
     variants : tuple of str
@@ -85,21 +80,21 @@ class System:
 
 
 def _pipeline(name):
-    def make(levels, memory, jobs):
+    def make(levels, shared):
         # Where a detector finds no speech in the noise there is no prediction: that is counted.
         return make_sentiment_pipeline(
-            name, levels=levels, memory=memory, n_jobs=jobs, on_error="nan", random_state=0
+            name, levels=levels, on_error="nan", random_state=0, **shared
         )
 
     return make
 
 
-def _egemaps(levels, memory, jobs):
-    classifier = OrdinalClassifier(levels=levels, n_jobs=jobs)
-    return Pipeline([("egemaps", EGeMAPS(memory)), ("net", classifier)])
+def _egemaps(levels, shared):
+    classifier = OrdinalClassifier(levels=levels, n_jobs=shared["n_jobs"])
+    return Pipeline([("egemaps", EGeMAPS(shared["memory"])), ("net", classifier)])
 
 
-def _constant(levels, memory, jobs):
+def _constant(levels, shared):
     return DummyRegressor(strategy="median")
 
 
@@ -235,7 +230,7 @@ def as_markdown(document):
     """Lines of the tables and of the text around them, in Markdown."""
     columns = _columns(document)
     if not columns:
-        return [f"- failed: {name} ({why})" for name, why in document["failed"].items()]
+        return remarks(document)
     overview = [
         [condition, *(f"{scores[condition]['mae']:.3f}" for *_, scores in columns)]
         for condition in document["conditions"]
@@ -271,10 +266,7 @@ def as_markdown(document):
         for condition in document["conditions"]
         if s[condition]["unanswered"]
     ]
-    lines += ["", *unanswered]
-    for kind in ("skipped", "failed"):
-        lines += [f"- {kind}: {name} ({why})" for name, why in document[kind].items()]
-    return lines
+    return [*lines, "", *unanswered, *remarks(document)]
 
 
 def _cells(scores):
@@ -289,9 +281,7 @@ def _cells(scores):
 
 
 def draw(path, document):
-    """Draw MAE by condition, if matplotlib is installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return
+    """Draw MAE by condition."""
     names, columns = document["conditions"], _columns(document)
     colours = {system: f"C{number}" for number, system in enumerate(document["systems"])}
     figure, axes = pyplot().subplots(figsize=(8, 1 + 0.6 * len(names)))
@@ -330,8 +320,7 @@ def parse(argv):
     parser.add_argument("--systems", default="all", help=f"{'; '.join(SYSTEMS)} (all)")
     parser.add_argument("--conditions", default="all", help="names or parts of them (all)")
     parser.add_argument("--perturbed", action="store_true", help="with perturbed training, too")
-    parser.add_argument("--jobs", type=int, default=1, help="threads (1); -1 uses all cores")
-    parser.add_argument("--memory", type=Path, help="folder of features (features, next to --out)")
+    add_run_options(parser)
     return parser.parse_args(argv)
 
 
@@ -351,38 +340,18 @@ def chosen_folds(text, folds):
     return sorted(set(numbers))
 
 
-def main(argv=None):
-    """Run the table.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Arguments instead of those of the command line.
-
-    Returns
-    -------
-    int
-        0; 1 if a system failed, 2 if arguments or corpus cannot be used, 130 if interrupted.
-    """
-    options = parse(argv)
-    try:
-        if options.every < 1:
-            raise ValueError(f"--every {options.every}: it must be at least 1.")
-        systems = [n for n in SYSTEMS if n in (CONSTANT, *choose(options.systems, list(SYSTEMS)))]
-        wanted = choose(options.conditions, list(CONDITIONS), "condition")
-        conditions = [name for name in CONDITIONS if name in (CLEAN, *wanted)]
-        corpus = load_corpus(options.corpus)
-        folds = corpus.folds(options.n_folds)
-        numbers = chosen_folds(options.folds, folds)
-        protocol = Protocol(
-            corpus, [folds[number] for number in numbers], options.every, conditions
-        )
-    except (OSError, ValueError) as exception:  # bad recordings among them
-        print(f"robustness: {exception}", file=sys.stderr)
-        return 2
-    arguments = sys.argv[1:] if argv is None else argv
+def prepare(options, stored, shared):
+    """Find corpus, systems and conditions of the command line; see `run_experiment`."""
+    if options.every < 1:
+        raise ValueError(f"--every {options.every}: it must be at least 1.")
+    systems = [n for n in SYSTEMS if n in (CONSTANT, *choose(options.systems, list(SYSTEMS)))]
+    wanted = choose(options.conditions, list(CONDITIONS), "condition")
+    conditions = [name for name in CONDITIONS if name in (CLEAN, *wanted)]
+    corpus = load_corpus(options.corpus)
+    folds = corpus.folds(options.n_folds)
+    numbers = chosen_folds(options.folds, folds)
+    protocol = Protocol(corpus, [folds[number] for number in numbers], options.every, conditions)
     document = {
-        "command": shlex.join(["python", "-m", "experiments.robustness", *map(str, arguments)]),
         "version": sklearn_speechsent.__version__,
         "corpus": corpus.describe(),
         "n_folds": len(folds),
@@ -392,43 +361,33 @@ def main(argv=None):
         "mix": repr(MIX),
         "systems": {},
         "skipped": {name: SYSTEMS[name].lacks() for name in systems if SYSTEMS[name].lacks()},
-        "failed": {},
     }
-    memory = str((options.memory or options.out.parent / "features").resolve())
-    stored = Results(options.out.with_name(f"{options.out.stem}_folds"))
     variants = (PLAIN, PERTURBED) if options.perturbed else (PLAIN,)
-    runs = [
-        (name, variant)
+    runs = {
+        f"{name}, {variant}": (name, variant)
         for name in systems
         if name not in document["skipped"]
         for variant in variants
         if variant in SYSTEMS[name].variants
-    ]
-    try:
-        with tqdm(total=len(runs) * len(numbers), unit="fold", dynamic_ncols=True) as progress:
-            for name, variant in runs:
-                progress.set_description(f"{name}, {variant}")
-                try:
-                    results = []
-                    for number in range(len(numbers)):
-                        model = SYSTEMS[name].make(corpus.levels, memory, options.jobs)
-                        if variant == PERTURBED:
-                            model = WaveformPerturbation(model, **MIX)
-                        results.append(protocol.results(model, number, stored))
-                        progress.update()
-                    document["systems"].setdefault(name, {})[variant] = score(protocol, results)
-                except Exception as exception:
-                    progress.update(len(numbers) - len(results))
-                    progress.write(traceback.format_exc())
-                    why = f"{type(exception).__name__}: {exception}"
-                    document["failed"][f"{name}, {variant}"] = why
-                save(options.out, document, as_markdown(document), show=False)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command resumes from here.")
-        return 130
-    draw(options.out.with_suffix(".png"), document)
-    save(options.out, document, as_markdown(document))
-    return 1 if document["failed"] else 0
+    }
+
+    def fold(run, number):
+        name, variant = run
+        model = SYSTEMS[name].make(corpus.levels, shared)
+        if variant == PERTURBED:
+            model = WaveformPerturbation(model, **MIX)
+        return protocol.results(model, number, stored)
+
+    def add(document, run, results):
+        name, variant = run
+        document["systems"].setdefault(name, {})[variant] = score(protocol, results)
+
+    return Experiment(document, runs, len(numbers), fold, add, as_markdown, draw)
+
+
+def main(argv=None):
+    """Run the table; see `run_experiment` for the exit codes."""
+    return run_experiment("experiments.robustness", prepare, parse(argv), argv)
 
 
 if __name__ == "__main__":

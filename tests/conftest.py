@@ -26,6 +26,14 @@ DATA_HOME = get_data_home()
 NO_DATA_HOME = Path(__file__).parent / "no_data_home"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Let no module see the data home while it is imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPEECHSENT_DATA", str(NO_DATA_HOME))
+        return (yield)
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
     """Mark the tests that ask for the data home, directly or through a fixture."""

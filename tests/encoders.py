@@ -1,7 +1,9 @@
 """Small random encoders of Whisper, and the same in transformers."""
 
+import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from sklearn_speechsent.nn import WhisperEncoder
 from sklearn_speechsent.pretrained.encoder import TRANSFORMERS_NAMES
@@ -90,3 +92,18 @@ def assert_same_layers(network, frames, tolerance=1e-5):
     assert len(found) == len(expected) == len(network.blocks)
     for layer, other in zip(found, expected, strict=True):
         assert (layer - other).abs().max() <= tolerance * other.abs().max()
+
+
+def assert_the_same_however_asked(encoder, sounds, folder):
+    """Alone, shuffled on threads, computed into a store and read from it."""
+
+    def rows(encoder, X):
+        made = encoder.fit_transform(X)
+        return [np.asarray(made[row]) for row in range(len(X))]
+
+    expected = rows(encoder, sounds)
+    alone = [rows(encoder, [sound])[0] for sound in sounds]
+    shuffled = rows(clone(encoder).set_params(n_jobs=2), sounds[::-1])[::-1]
+    stored = [rows(clone(encoder).set_params(memory=folder), sounds) for _ in range(2)]
+    for found in (alone, shuffled, *stored):
+        assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,12 +32,15 @@ from sklearn_speechsent import (
     IntensityVotingRegressor,
     MelFilterBank,
     OrdinalVotingClassifier,
+    SlidingCMN,
+    SpeakerFeatureExtractor,
     SpeakerVerifier,
     UtteranceFrames,
     VoiceActivityDetector,
     WaveformPerturbation,
     make_sentiment_pipeline,
 )
+from sklearn_speechsent.pretrained import get_weights, weights_path
 from sklearn_speechsent.training.net import UtteranceNet
 
 META = (IntensityVotingRegressor, OrdinalVotingClassifier, WaveformPerturbation)
@@ -106,6 +110,20 @@ def test_pickles_predict_the_same_in_another_process(speech, tmp_path):
         fitted[repr(estimator)] = estimator.fit(X, y), X
     X = inputs(MelFilterBank, n=4)
     fitted["recordings"] = SpeakerVerifier(**VERIFIER).fit(X, y), X
+    # And of weights that were read from a file, which is not there any more.
+    folder = weights_path(get_weights("speechsent-seresnet")).parent
+    frames = MelFilterBank().fit_transform(speech.data[:2])
+    for estimator, name, X in (
+        (VoiceActivityDetector(), "speechsent-unet-vad", frames),
+        (
+            SpeakerFeatureExtractor(n_blocks=1),
+            "speechsent-seresnet",
+            SlidingCMN(None).fit_transform(frames),
+        ),
+    ):
+        path = Path(shutil.copy(folder / f"{name}.safetensors", tmp_path))
+        fitted[name] = estimator.set_params(weights=path).fit(X), X
+        path.unlink()
     joblib.dump(fitted, tmp_path / "in.joblib")
     code = (
         "import sys, joblib, torch; torch.set_num_threads(1)\n"

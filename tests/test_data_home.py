@@ -2,10 +2,12 @@
 
 from sklearn_speechsent.datasets import get_data_home
 
+AT_IMPORT = get_data_home()
+
 
 def test_other_tests_see_none(request):
     assert request.node.get_closest_marker("data") is None
-    assert not get_data_home().exists()
+    assert not get_data_home().exists() and not AT_IMPORT.exists()
 
 
 def test_who_asks_for_it_is_marked(request, data_home):

@@ -28,12 +28,12 @@ from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.datasets import make_speech_sentiment
 
 folder = sys.argv[1]
-corpus = make_speech_sentiment(2, 3, levels=(-1, 0, 1), out_dir=folder, random_state=0)
+corpus = make_speech_sentiment(2, 2, levels=(-1, 1), out_dir=folder, random_state=0)
 pipeline = WaveformPerturbation(make_sentiment_pipeline(n_jobs=1))
 pipeline.fit(corpus.data, corpus.target)
-shown = corpus.data[1:4]  # of both speakers
+shown = corpus.data[1:3]  # of both speakers
 level, proba = pipeline.predict(shown), pipeline.predict_proba(shown)
-assert set(level) <= {-1, 0, 1} and proba.shape == (3, 3)
+assert set(level) <= {-1, 1} and proba.shape == (2, 2)
 np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
 joblib.dump(pipeline, f"{folder}/pipeline.joblib")
 again = joblib.load(f"{folder}/pipeline.joblib")

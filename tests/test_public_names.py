@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,48 +11,49 @@ import pytest
 
 import sklearn_speechsent
 
+#: What a fresh process finds out, step by step: a later import cannot undo an earlier one.
+CODE = """
+import json, sys
+import sklearn_speechsent as package
 
-def in_a_fresh_process(code):
-    """Output of a program, in which warnings are errors."""
+found = {"listed": dir(package), "rooms at first": "sklearn_speechsent.audio" in sys.modules}
+assert package.audio is sys.modules["sklearn_speechsent.audio"]
+first = package.WaveformPerturbation
+assert vars(package)["WaveformPerturbation"] is first
+late = {"torch", "skorch", "onnx", "av", "matplotlib"}
+found[""] = sorted(late & set(sys.modules))
+for room in ("metrics", "audio", "datasets", "model_selection"):
+    __import__(f"sklearn_speechsent.{room}")
+    dir(package)
+    found[room] = sorted(late & set(sys.modules))
+from sklearn_speechsent import *
+assert WaveformPerturbation is first and SpeechSentimentRegressor is not None
+found["torch in the end"] = "torch" in sys.modules
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Report of a fresh process, in which warnings are errors."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", CODE], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return json.loads(done.stdout)
 
 
-def test_what_only_some_calls_need_is_not_imported():
-    """One process for all rooms, as a later import cannot undo an earlier one."""
-    code = (
-        "import sys\n"
-        "late = {'torch', 'skorch', 'onnx', 'av', 'matplotlib'}\n"
-        "for module in ('', '.metrics', '.audio', '.datasets', '.model_selection'):\n"
-        "    __import__(f'sklearn_speechsent{module}')\n"
-        "    dir(sys.modules['sklearn_speechsent'])\n"
-        "    print(module, sorted(late & set(sys.modules)))"
-    )
-    lines = in_a_fresh_process(code).splitlines()
-    assert len(lines) == 5 and all(line.endswith("[]") for line in lines), lines
+def test_what_only_some_calls_need_is_not_imported(found):
+    for room in ("", "metrics", "audio", "datasets", "model_selection"):
+        assert found[room] == [], room
 
 
-def test_names_load_on_first_use():
-    code = (
-        "import sys, sklearn_speechsent as package\n"
-        "assert 'sklearn_speechsent.audio' not in sys.modules\n"
-        "assert package.audio is sys.modules['sklearn_speechsent.audio']\n"
-        "first = package.WaveformPerturbation\n"
-        "assert vars(package)['WaveformPerturbation'] is first\n"
-        "assert 'torch' not in sys.modules\n"
-        "from sklearn_speechsent import *\n"
-        "assert WaveformPerturbation is first and SpeechSentimentRegressor is not None\n"
-        "print('torch' in sys.modules)"
-    )
-    assert in_a_fresh_process(code) == "True"
+def test_names_load_on_first_use(found):
+    assert not found["rooms at first"] and found["torch in the end"]
 
 
-def test_dir_lists_public_names_and_rooms():
-    code = "import sklearn_speechsent; print(*dir(sklearn_speechsent))"
-    listed = set(in_a_fresh_process(code).split())
+def test_dir_lists_public_names_and_rooms(found):
+    listed = set(found["listed"])
     assert set(sklearn_speechsent.__all__) <= listed
     folder = Path(sklearn_speechsent.__file__).parent
     rooms = {path.parent.name for path in folder.glob("*/__init__.py")}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from estimators import encoder_file
 
 from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.audio import RecordingError
@@ -66,6 +67,34 @@ def test_recordings_without_speech_are_nan_in_their_rows(fitted):
     assert np.isnan(caught_from(pipeline.predict, mixed)[0][1])
 
 
+def test_both_halves_of_large_name_a_row_once(speech):
+    """Each half makes its own features; a detector is in one of them only."""
+    X, y = [*speech.data[:12], np.zeros(2 * RATE)], [*speech.target[:12], 0]
+    encoder = {"encoder__model": encoder_file(), "encoder__layers": (1, 2)}
+    large = make_sentiment_pipeline(
+        "large", weights="speechsent-seresnet", on_error="nan", n_jobs=1, **encoder
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        large.fit(X, y)
+    texts = [str(warning.message) for warning in caught]
+    assert [text[:20] for text in texts] == ["1 of 13 recordings a", "1 of 13 rows hold Na"]
+    mixed = [X[0], np.zeros(2 * RATE), "missing.wav", noise(2.0)]
+    for _ in range(2):  # the next call says it again
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            levels = large.predict(mixed)
+        assert np.isnan(levels).tolist() == [False, True, True, True]
+        bad, silent, nobody = (str(warning.message) for warning in caught)
+        assert bad.startswith("1 of 4 recordings were kept as NaN:") and "missing.wav" in bad
+        assert "are silent" in silent and "row 1 (" in silent
+        assert "hold no speech" in nobody and nobody.endswith("row 3.")
+    large.set_params(net__speaker__net__on_error="raise", net__speech__net__on_error="raise")
+    large.fit(X[:12], y[:12])
+    proba, kinds = caught_from(large.predict_proba, mixed[:2])
+    assert np.isnan(proba[1]).all() and len(kinds[NoSpeechWarning]) == 1
+
+
 def test_nothing_but_silence(fitted):
     _, pipeline, _ = fitted
     proba, kinds = caught_from(pipeline.predict_proba, [np.zeros(RATE)])
@@ -101,7 +130,7 @@ def test_the_domain_of_fit(fitted, tmp_path):
     assert not any(caught_from(pipeline.predict_proba, X)[1].values())
     samples = [soundfile.read(x, dtype="float32")[0] for x in X[:3]]
     narrow = [(4000, soxr.resample(x, RATE, 4000)) for x in samples]
-    long = np.concatenate(samples * 12)
+    long = np.concatenate(samples * 6)
     _, kinds = caught_from(pipeline.predict_proba, [X[3], *narrow, long])
     (message,) = kinds[DomainWarning]
     assert message.startswith("4 of 5 recordings") and "3 reach up to" in message
@@ -129,7 +158,7 @@ def test_real_speech(data_home, system):
     if system == "medium" and not has_weights("wespeaker-voxceleb-resnet34"):
         pytest.skip("needs WeSpeaker's weights")
     corpus = load_ravdess()
-    X, y = list(corpus.data[::32]), corpus.target[::32]
+    X, y = list(corpus.data[::64]), corpus.target[::64]
     pipeline = make(system).fit(X, y)
     others = list(corpus.data[5::128])
     samples = [soundfile.read(x, dtype="float32")[0] for x in others]

@@ -82,10 +82,16 @@ class Results:
     ----------
     folder : Path
         Made when the first result is stored.
+
+    Attributes
+    ----------
+    n_new : int
+        Results stored so far, as opposed to those that were read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.n_new = 0
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the result of this key; None if it is missing, incomplete or of another key."""
@@ -99,6 +105,7 @@ class Results:
         """Store a result; return it together with its key."""
         result = {"key": key, **result}
         write_text(self.folder / f"{key}.json", json.dumps(result))
+        self.n_new += 1
         return result
 
     @contextmanager

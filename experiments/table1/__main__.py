@@ -12,8 +12,6 @@ after changing code within a version, delete the folder.
 """
 
 import os
-import shlex
-import sys
 from pathlib import Path
 
 import sklearn
@@ -22,9 +20,10 @@ import torch
 import sklearn_speechsent
 from experiments._harness.command import make_parser
 from experiments._harness.corpus import load_corpus
+from experiments._harness.experiment import Experiment, add_run_options, remarks, run_experiment
 from experiments._harness.pictures import draw_confusion
 from experiments._harness.sentiment import SCORES
-from experiments._harness.tables import duration, save, table_of
+from experiments._harness.tables import duration, table_of
 from experiments.table1.protocol import Runner
 from experiments.table1.rows import ROWS, Settings, select_rows
 
@@ -50,8 +49,7 @@ def parse(argv):
         "--rival-epochs", type=int, help="of the networks of other papers (those of --epochs)"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=1, help="threads (1); -1 uses all cores")
-    parser.add_argument("--memory", type=Path, help="folder of features (features, next to --out)")
+    add_run_options(parser)
     parser.add_argument("--chunk", type=float, default=4.0, help="seconds of a draw (4)")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--list", action="store_true", help="print the names of the rows, and end")
@@ -91,40 +89,14 @@ def as_markdown(document):
         "predictions rounded to levels. Time: fit and prediction of all folds, with the extraction "
         "that no row above has done; a two-headed network is fitted once for both rows.",
     ]
-    for kind in ("skipped", "failed"):
-        lines += ["", *(f"- {kind}: {name} ({why})" for name, why in document[kind].items())]
-    return lines
+    return [*lines, "", *remarks(document)]
 
 
-def main(argv=None):
-    """Run the table.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Arguments instead of those of the command line.
-
-    Returns
-    -------
-    int
-        0; 1 if a row failed, 2 if arguments or corpus cannot be used, 130 if interrupted.
-    """
-    args = parse(argv)
-    if args.list:
-        for row in ROWS:
-            print(row.name + (f"  [skipped: {row.lacks()}]" if row.lacks() else ""))
-        return 0
-    try:
-        rows = select_rows(args.rows)
-        corpus = load_corpus(args.corpus)
-        folds = corpus.folds(args.folds)
-    except (OSError, ValueError) as exception:  # bad recordings among them
-        print(f"table1: {exception}", file=sys.stderr)
-        return 2
-    skipped = {row.name: row.lacks() for row in rows if row.lacks()}
-    for name, reason in skipped.items():
-        print(f"Skipped: {name}, because {reason}.")
-    memory = args.memory or args.out.parent / "features"
+def prepare(args, stored, shared):
+    """Find corpus and rows of the command line; see `run_experiment`."""
+    rows = select_rows(args.rows)
+    corpus = load_corpus(args.corpus)
+    folds = corpus.folds(args.folds)
     settings = Settings(
         corpus.levels,
         args.epochs,
@@ -132,13 +104,13 @@ def main(argv=None):
         args.seed,
         args.precision,
         args.chunk,
-        args.jobs,
-        str(memory.resolve()),
+        shared["n_jobs"],
+        shared["memory"],
         args.verbose,
     )
-    arguments = sys.argv[1:] if argv is None else argv
+    runner = Runner(corpus, folds, settings, stored)
+    skipped = {row.name: row.lacks() for row in rows if row.lacks()}
     document = {
-        "command": shlex.join(["python", "-m", "experiments.table1", *map(str, arguments)]),
         "settings": {
             "folds": len(folds),
             "epochs": args.epochs,
@@ -157,28 +129,29 @@ def main(argv=None):
         "corpus": corpus.describe(),
         "rows": [],
         "skipped": skipped,
-        "failed": {},
     }
+    runs = {row.name: row for row in rows if row.name not in skipped}
 
-    def report(scored, failed):
-        document.update(rows=scored, failed=failed)
-        save(args.out, document, as_markdown(document), show=False)
+    def add(document, row, results):
+        document["rows"] += runner.score(row, results)
 
-    runner = Runner(corpus, folds, settings, args.out.with_name(f"{args.out.stem}_folds"))
-    try:
-        runner.run([row for row in rows if row.name not in skipped], report)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command resumes from here.")
-        return 130
-    if document["rows"]:
-        best = min(document["rows"], key=lambda row: row["mae"])
-        title = f"{best['name']}, {corpus.name}, out of fold"
-        picture = args.out.with_suffix(".png")
-        draw_confusion(picture, corpus.y, best["predictions"], corpus.levels, title)
-    print()
-    save(args.out, document, as_markdown(document))
-    print(f"{runner.n_fits} fits, the rest read; written to {args.out}.")
-    return 1 if document["failed"] else 0
+    def draw(path, document):
+        if document["rows"]:
+            best = min(document["rows"], key=lambda row: row["mae"])
+            title = f"{best['name']}, {corpus.name}, out of fold"
+            draw_confusion(path, corpus.y, best["predictions"], corpus.levels, title)
+
+    return Experiment(document, runs, len(folds), runner.fold, add, as_markdown, draw)
+
+
+def main(argv=None):
+    """Run the table; see `run_experiment` for the exit codes."""
+    args = parse(argv)
+    if args.list:
+        for row in ROWS:
+            print(row.name + (f"  [skipped: {row.lacks()}]" if row.lacks() else ""))
+        return 0
+    return run_experiment("experiments.table1", prepare, args, argv)
 
 
 if __name__ == "__main__":

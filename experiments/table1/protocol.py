@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
-from tqdm.auto import tqdm
 
 from experiments._harness.corpus import Corpus
 from experiments._harness.results import Results, epoch_seconds, key_of
@@ -30,23 +27,17 @@ class Runner:
     corpus : Corpus
     folds : list of (train, test)
     settings : Settings
-    folder : Path
-        Results of folds.
-
-    Attributes
-    ----------
-    n_fits : int
-        Fits so far, as opposed to results that were read.
+    results : Results
+        Of folds.
     """
 
     def __init__(
-        self, corpus: Corpus, folds: Sequence[Fold], settings: Settings, folder: Path
+        self, corpus: Corpus, folds: Sequence[Fold], settings: Settings, results: Results
     ) -> None:
         self.corpus = corpus
         self.folds = folds
         self.settings = settings
-        self.results = Results(folder)
-        self.n_fits = 0
+        self.results = results
         self._identities = [recording.identity() for recording in as_recordings(corpus.X)]
 
     def fold(self, row: Row, number: int) -> dict[str, Any]:
@@ -92,7 +83,6 @@ class Runner:
                 "predict_seconds": time.perf_counter() - fitted,
                 "epochs": model.get_params().get("net__max_epochs"),
             }
-            self.n_fits += 1
             return self.results.put(key, result)
 
     def score(self, row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -127,38 +117,3 @@ class Runner:
                 }
             )
         return scored
-
-    def run(
-        self, rows: Sequence[Row], report: Callable[[list[dict[str, Any]], dict[str, str]], None]
-    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-        """Compute all rows, reporting the table as it grows.
-
-        Parameters
-        ----------
-        rows : sequence of Row
-        report : callable
-            Gets the scored rows and the failures after each row.
-
-        Returns
-        -------
-        scored : list of dict
-        failed : dict of str to str
-            Reasons by name; a row that fails does not stop the others.
-        """
-        scored: list[dict[str, Any]] = []
-        failed: dict[str, str] = {}
-        with tqdm(total=len(rows) * len(self.folds), unit="fold", dynamic_ncols=True) as progress:
-            for row in rows:
-                progress.set_description(row.name)
-                try:
-                    results = []
-                    for number in range(len(self.folds)):
-                        results.append(self.fold(row, number))
-                        progress.update()
-                    scored += self.score(row, results)
-                except Exception as exception:
-                    progress.update(len(self.folds) - len(results))
-                    progress.write(traceback.format_exc())
-                    failed[row.name] = f"{type(exception).__name__}: {exception}"
-                report(scored, failed)
-        return scored, failed

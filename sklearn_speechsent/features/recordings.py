@@ -15,6 +15,7 @@ from sklearn_speechsent.features.base import UtteranceTransformer
 from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.store import RecordingRows
+from sklearn_speechsent.utils.repeats import is_news
 from sklearn_speechsent.utils.validation import check_labels
 
 
@@ -66,7 +67,7 @@ class RecordingTransformer(UtteranceTransformer):
         if made is None or (bad and self.on_error == "raise"):
             bad[0].add_note(audio.CHECK_HINT)
             audio.raise_for_bad_recordings(bad, len(rows))
-        if bad:
+        if bad and is_news("bad", [problem.row for problem in bad]):
             done = "left out" if self.on_error == "skip" else "kept as NaN"
             # Copies of one recording share its row.
             first = list({problem.row: problem for problem in reversed(bad)}.values())[::-1]

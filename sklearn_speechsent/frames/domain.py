@@ -10,6 +10,7 @@ import numpy as np
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import row_numbers
+from sklearn_speechsent.utils.repeats import is_news
 
 #: Range of each property in fit: its lowest and highest value.
 Domain = dict[str, tuple[float, float]]
@@ -106,7 +107,7 @@ def warn_outside(domain: Domain, frames: UtteranceFrames) -> None:
                 f"{len(chosen)} {prop.text.format(there)} (in fit {_span(low, high, prop.scale)}), "
                 f"as row {chosen[0]} does"
             )
-    if outside:
+    if outside and is_news(DomainWarning, outside):
         warnings.warn(
             f"{len(outside)} of {len(np.unique(rows))} recordings are unlike those that this model "
             f"was fitted on, and what it says about them may be wrong: {'; '.join(findings)}. Fit "

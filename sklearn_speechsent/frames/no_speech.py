@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import row_numbers, unusable
+from sklearn_speechsent.utils.repeats import is_news
 
 #: Rows that a message names.
 _SHOWN = 5
@@ -37,7 +38,7 @@ def warn_without_speech(
     Parameters
     ----------
     found : ndarray of bool of shape (n,)
-        Which utterances; without any there is no warning.
+        Which utterances; without any, and for a repeat, there is no warning.
     frames : UtteranceFrames
         All utterances.
     why : str
@@ -55,6 +56,8 @@ def warn_without_speech(
     rows = row_numbers(frames)
     # The first copy of each recording names it.
     first = {int(rows[i]): i for i in np.flatnonzero(found)[::-1]}
+    if not is_news(NoSpeechWarning, first):
+        return
     shown = [f"row {row}" if names is None else names[first[row]] for row in sorted(first)]
     if len(shown) > _SHOWN:
         shown = [*shown[:_SHOWN], f"{len(shown) - _SHOWN} more"]

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin, clone
 from sklearn.metrics import r2_score
 from sklearn.svm import SVR
-from sklearn.utils.validation import check_consistent_length
 
 from sklearn_speechsent.metrics.labels import as_labels
-from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, warn_nan
+from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.tables import TableEstimator
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_compat import fit_context
@@ -92,21 +91,14 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
         does not count errors of up to a tenth of the labels' standard deviation.
     C : float, default=5.0
         Inverse strength of regularisation of the default estimator, in standard deviations of the
-        labels: another unit of labels is another unit of what is predicted, and nothing else. With
-        ``estimator``, set its own (``estimator__C``): another value here is an error.
+        labels: another unit of labels is another unit of what is predicted, and nothing else.
     gamma : float, default=0.25
-        Width of the radial kernel of the default estimator, in units of one over the number of
-        features: ``SVR(gamma=gamma / n_features)``. An error next to ``estimator``, like ``C``.
     n_components : int, optional
-        Principal components of the standardised features that the kernel of the default estimator
-        sees; where there are fewer rows, their number. None takes all features as they are. An
-        error next to ``estimator``, like ``C``.
+        Width of the kernel and principal components of the default estimator, and an error next to
+        ``estimator``, as ``C`` is: see :class:`~sklearn_speechsent.OrdinalClassifier`.
     on_error : {"raise", "nan"}, default="raise"
-        What ``fit`` does with rows of NaN, as those of recordings that cannot be used or hold no
-        speech: raise an error that names them, or leave them out with a warning that counts them.
-        What is predicted for them is NaN in either case. NaN among numbers goes where
-        ``estimator`` takes it; otherwise it is an error with ``"raise"`` and the same as a row of
-        NaN with ``"nan"``.
+        What to do with rows of NaN, see :class:`~sklearn_speechsent.OrdinalClassifier`. What is
+        predicted for them is NaN in either case.
 
     Attributes
     ----------
@@ -120,11 +112,6 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
     See Also
     --------
     OrdinalClassifier : Levels. Where labels are whole numbers, it is the better choice.
-
-    Notes
-    -----
-    With metadata routing, ``set_fit_request(sample_weight=True)`` asks for weights; if that is not
-    set, the request of ``estimator`` counts.
 
     Examples
     --------
@@ -145,11 +132,7 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
         n_components: int | None = None,
         on_error: str = "raise",
     ) -> None:
-        self.estimator = estimator
-        self.C = C
-        self.gamma = gamma
-        self.n_components = n_components
-        self.on_error = on_error
+        super().__init__(estimator, C=C, gamma=gamma, n_components=n_components, on_error=on_error)
 
     def _machine(self, gamma: float, y: NDArray[Any]) -> SVR:
         deviation = float(np.std(y)) if np.ptp(y) else 1.0
@@ -195,11 +178,8 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
             are negative, all zero or not taken by ``estimator``, or if ``C``, ``gamma`` or
             ``n_components`` is changed next to ``estimator``.
         """
-        self._check_estimator()
-        X, y = self._validate(X), read_intensities(y)
-        check_consistent_length(X, y)
-        good = rows_to_fit(X, on_error=self.on_error, takes_nan=self._takes_nan())
-        X, y, fit_params = self._training_data(X, y, good, sample_weight, fit_params)
+        y = read_intensities(y)
+        X, y, fit_params = self._training_data(X, y, sample_weight, fit_params)
         estimator = self._estimator(X, y)
         if self.estimator is not None:
             estimator = clone(estimator)

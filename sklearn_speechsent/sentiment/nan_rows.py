@@ -13,6 +13,7 @@ from sklearn_speechsent.audio.validation import CHECK_HINT
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.validation import unusable
 from sklearn_speechsent.metrics.labels import name_rows
+from sklearn_speechsent.utils.repeats import is_news
 
 Mask = NDArray[np.bool_]
 
@@ -64,7 +65,9 @@ def _find_nan_in_frames(X: UtteranceFrames) -> tuple[Mask, Mask]:
     return whole, bad & ~whole
 
 
-def rows_to_fit(X: Any, *, on_error: str, takes_nan: bool = False, name: str = "X") -> Mask:
+def rows_to_fit(
+    X: Any, *, on_error: str, takes_nan: bool = False, name: str = "X", stacklevel: int = 6
+) -> Mask:
     """Find the rows to train on.
 
     Parameters
@@ -75,6 +78,8 @@ def rows_to_fit(X: Any, *, on_error: str, takes_nan: bool = False, name: str = "
         Whether NaN among numbers is fine.
     name : str, default="X"
         In messages.
+    stacklevel : int, default=6
+        Of the warning; 6 is for a method that ``fit`` calls.
 
     Returns
     -------
@@ -104,11 +109,13 @@ def rows_to_fit(X: Any, *, on_error: str, takes_nan: bool = False, name: str = "
         )
     if bad.all():
         raise ValueError(f"Input {name} contains NaN: {counted}. There is nothing to train on.")
+    if not is_news("not trained on", np.flatnonzero(bad).tolist()):
+        return ~bad
     warnings.warn(
         f"{counted}, as those of recordings that could not be used do ({name_rows(bad)}). They "
         'are left out of training (on_error="nan").',
         UserWarning,
-        stacklevel=6,
+        stacklevel=stacklevel,
     )
     return ~bad
 
@@ -163,7 +170,8 @@ def warn_nan(predicted: NDArray[Any], on_error: str) -> NDArray[Any]:
         If there are such rows and ``on_error`` is "raise"; the message names them.
     """
     bad = np.isnan(predicted.reshape(len(predicted), -1)).any(axis=1)
-    if on_error == "raise" and bad.any():
+    rows = np.flatnonzero(bad).tolist()
+    if on_error == "raise" and rows and is_news("no prediction", rows):
         warnings.warn(
             f"{int(bad.sum())} of {len(bad)} rows are NaN ({name_rows(bad)}); so is what is "
             "predicted for them.",

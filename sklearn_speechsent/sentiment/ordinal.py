@@ -15,13 +15,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.utils import gen_batches
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.levels import level_index, nan_where
 from sklearn_speechsent.metrics.scale import read_labels
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels
-from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, warn_nan
+from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.shared_kernel import split_at_kernel
 from sklearn_speechsent.sentiment.tables import TableEstimator
 from sklearn_speechsent.utils.callbacks import reports_fit
@@ -163,12 +163,8 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         on_error: str = "raise",
         n_jobs: int | None = None,
     ) -> None:
-        self.estimator = estimator
-        self.C = C
-        self.gamma = gamma
-        self.n_components = n_components
+        super().__init__(estimator, C=C, gamma=gamma, n_components=n_components, on_error=on_error)
         self.levels = levels
-        self.on_error = on_error
         self.n_jobs = n_jobs
 
     def _machine(self, gamma: float, y: NDArray[Any]) -> SVC:
@@ -207,13 +203,9 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
             ``estimator``, or if ``C``, ``gamma`` or ``n_components`` is changed next to
             ``estimator``.
         """
-        self._check_estimator()
-        X = self._validate(X)
         y, scale = read_labels(y, self.levels, warn=True)
-        check_consistent_length(X, y)
         check_scale(y, scale)
-        good = rows_to_fit(X, on_error=self.on_error, takes_nan=self._takes_nan())
-        X, y, fit_params = self._training_data(X, y, good, sample_weight, fit_params)
+        X, y, fit_params = self._training_data(X, y, sample_weight, fit_params)
         levels = find_levels(y, scale)
         index = level_index(y, levels)
         estimator = self._estimator(X)

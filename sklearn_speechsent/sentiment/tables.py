@@ -20,9 +20,9 @@ from sklearn.utils.metadata_routing import (
     get_routing_for_object,
     process_routing,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from sklearn_speechsent.sentiment.nan_rows import Mask, rows_without_prediction
+from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction
 from sklearn_speechsent.utils.estimators import EstimatorMixin, addressed_weight
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
@@ -47,12 +47,6 @@ class TableEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     (:meth:`_machine`).
     """
 
-    estimator: Any
-    C: float
-    gamma: float
-    n_components: int | None
-    on_error: str
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "C": [Interval(Real, 0.0, None, closed="neither")],
@@ -60,6 +54,15 @@ class TableEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "on_error": [StrOptions({"raise", "nan"})],
     }
+
+    def __init__(
+        self, estimator: Any, *, C: float, gamma: float, n_components: int | None, on_error: str
+    ) -> None:
+        self.estimator = estimator
+        self.C = C
+        self.gamma = gamma
+        self.n_components = n_components
+        self.on_error = on_error
 
     def _machine(self, gamma: float, y: NDArray[Any]) -> Any:
         """Support vector machine for these labels, whose kernel has this ``gamma``."""
@@ -95,9 +98,14 @@ class TableEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
             )
 
     def _training_data(
-        self, X: Any, y: NDArray[Any], good: Mask, sample_weight: Any, fit_params: dict[str, Any]
+        self, X: Any, y: NDArray[Any], sample_weight: Any, fit_params: dict[str, Any]
     ) -> tuple[Any, NDArray[Any], dict[str, Any]]:
-        """Good rows of positive weight, their labels, and what else ``fit`` is given for them."""
+        """Rows to train on, their labels, and what else ``fit`` is given for them."""
+        self._check_estimator()
+        X = self._validate(X)
+        check_consistent_length(X, y)
+        # One more than in networks: fit checks parameters by a decorator.
+        good = rows_to_fit(X, on_error=self.on_error, takes_nan=self._takes_nan(), stacklevel=7)
         if fit_params and routing_enabled():
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         if sample_weight is not None:

@@ -19,6 +19,7 @@ from sklearn_speechsent.sentiment.intensity import IntensityMixin, read_intensit
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.estimators import EstimatorMixin, addressed_weight, final_step
+from sklearn_speechsent.utils.repeats import without_repeats
 from sklearn_speechsent.utils.sklearn_compat import (
     BaseHeterogeneousEnsemble,
     StrOptions,
@@ -65,11 +66,12 @@ class VotingEstimator(EstimatorMixin, BaseHeterogeneousEnsemble):
 
     def _fit_members(self, members: dict[str, Any], X: Any, y: Any, sample_weight: Any) -> None:
         """Fit members, the last steps of which are given the weights."""
-        for member in members.values():
-            params = {}
-            if sample_weight is not None:
-                params = addressed_weight(member, sample_weight)
-            member.fit(X, y, **params)
+        with without_repeats():
+            for member in members.values():
+                params = {}
+                if sample_weight is not None:
+                    params = addressed_weight(member, sample_weight)
+                member.fit(X, y, **params)
         self.estimators_ = list(members.values())
         self.named_estimators_ = Bunch(**members)
 
@@ -83,7 +85,8 @@ class VotingEstimator(EstimatorMixin, BaseHeterogeneousEnsemble):
                 for weight, (_, member) in zip(weights, self.estimators, strict=True)
                 if member != "drop"
             ]
-        return np.average([found(member) for member in self.estimators_], 0, weights)
+        with without_repeats():
+            return np.average([found(member) for member in self.estimators_], 0, weights)
 
 
 class OrdinalVotingClassifier(ClassifierMixin, VotingEstimator):

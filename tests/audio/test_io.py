@@ -5,22 +5,10 @@ import pandas as pd
 import pytest
 import scipy.io.wavfile
 import soundfile
+from tones import RATE, peak, tone
 
 from sklearn_speechsent import MelFilterBank
 from sklearn_speechsent.audio import RecordingError, as_recordings, read
-
-RATE = 16000
-
-
-def tone(frequency=440.0, duration=1.0, rate=RATE, level=0.5):
-    return level * np.sin(2 * np.pi * frequency * np.arange(round(duration * rate)) / rate)
-
-
-def peak(samples, rate=RATE):
-    """Frequency and amplitude of the strongest sine, the edges left out."""
-    inner = samples[rate // 10 : -rate // 10]
-    spectrum = np.abs(np.fft.rfft(inner * np.hanning(len(inner)), 4 * rate))
-    return np.argmax(spectrum) / 4, 4 * spectrum.max() / len(inner)
 
 
 def read_only(X, rate=RATE):

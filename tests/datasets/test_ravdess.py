@@ -50,6 +50,12 @@ def complete(tmp_path_factory):
     return home
 
 
+@pytest.fixture(scope="module")
+def ravdess(complete):
+    with warnings.catch_warnings(action="error"):
+        return load_ravdess(data_home=str(complete))
+
+
 def check_whole_corpus(ravdess):
     assert len(ravdess.data) == 1248
     levels, counts = np.unique(ravdess.target, return_counts=True)
@@ -64,8 +70,7 @@ def check_whole_corpus(ravdess):
     ]
 
 
-def test_complete_corpus_ignores_other_files(complete):
-    ravdess = load_ravdess(data_home=complete)
+def test_complete_corpus_ignores_other_files(ravdess):
     check_whole_corpus(ravdess)
     assert {Path(path).suffix for path in ravdess.data} == {".flac", ".wav"}
     assert ravdess.data[np.flatnonzero(ravdess.groups == 2)[12]].endswith(
@@ -73,8 +78,7 @@ def test_complete_corpus_ignores_other_files(complete):
     )
 
 
-def test_bunch_fields(complete):
-    ravdess = load_ravdess(data_home=str(complete))
+def test_bunch_fields(ravdess):
     assert list(ravdess.frame.columns) == [
         "file",
         "label",
@@ -95,8 +99,8 @@ def test_bunch_fields(complete):
         assert needed in ravdess.DESCR
 
 
-def test_labels_follow_emotion_and_intensity(complete):
-    frame = load_ravdess(data_home=complete).frame
+def test_labels_follow_emotion_and_intensity(ravdess):
+    frame = ravdess.frame
     valence = {"neutral": 0, "calm": 0, "happy": 1}
     expected = frame["emotion"].map(lambda name: valence.get(name, -1))
     expected *= frame["intensity"].map({"normal": 1, "strong": 2})
@@ -105,11 +109,10 @@ def test_labels_follow_emotion_and_intensity(complete):
     assert row["emotion":].tolist() == ["disgust", "strong", 1, 2, "male"]
 
 
-def test_as_frame_and_return_X_y(complete):
-    bunch = load_ravdess(data_home=complete)
+def test_as_frame_and_return_X_y(complete, ravdess):
     data, target = load_ravdess(data_home=complete, return_X_y=True)
-    np.testing.assert_array_equal(data, bunch.data)
-    np.testing.assert_array_equal(target, bunch.target)
+    np.testing.assert_array_equal(data, ravdess.data)
+    np.testing.assert_array_equal(target, ravdess.target)
     X, y = load_ravdess(data_home=complete, return_X_y=True, as_frame=True)
     assert isinstance(X, pd.DataFrame) and list(X.columns) == ["file"]
     assert isinstance(y, pd.Series) and y.name == "label"
@@ -148,9 +151,8 @@ def test_real_corpus(data_home):
     check_whole_corpus(load_ravdess(data_home=data_home))
 
 
-def test_a_complete_corpus_loads_silently_with_its_known_duplicate(complete):
-    with warnings.catch_warnings(action="error"):
-        assert load_ravdess(data_home=complete).report.empty
+def test_a_complete_corpus_loads_silently_with_its_known_duplicate(complete, ravdess):
+    assert ravdess.report.empty
     once, twice = [
         complete / "ravdess" / "Actor_07" / f"03-01-03-01-02-{repetition}-07.flac"
         for repetition in ("01", "02")

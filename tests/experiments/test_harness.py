@@ -1,8 +1,17 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
 
 from experiments._harness.command import choose, make_parser
+from experiments._harness.experiment import (
+    Experiment,
+    add_run_options,
+    remarks,
+    run_experiment,
+)
 from experiments._harness.files import write_text
 from experiments._harness.intervals import interval
 from experiments._harness.pictures import draw_confusion
@@ -30,6 +39,7 @@ def test_incomplete_results_and_those_of_another_key_are_not_read(tmp_path):
     results = Results(tmp_path / "made when needed")
     assert results.get("a") is None
     assert results.put("a", {"epochs": 3}) == {"key": "a", "epochs": 3}
+    assert results.n_new == 1
     file = results.folder / "a.json"
     file.with_name("b.json").write_text(file.read_text())
     assert results.get("b") is None
@@ -95,3 +105,89 @@ def test_key_sees_members_and_not_where_they_store():
 
     assert key("ab", "here") == key("ab", "there")
     assert key("ab", None) != key("ba", None)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Function that runs an experiment of two folds: its exit code, and what it computed."""
+    computed, given = [], {}
+
+    def prepare(options, stored, shared):
+        given.update(shared)
+        if options.jobs == 0:
+            raise ValueError("no threads")
+
+        def fold(name, number):
+            key = f"{name}{number}"
+            if stored.get(key) is None:
+                computed.append(key)
+                if key == "stopped1":
+                    raise KeyboardInterrupt
+                if key == "unlucky1":
+                    raise RuntimeError("no such luck")
+                stored.put(key, {"value": number})
+            return stored.get(key)
+
+        def add(document, name, results):
+            document["rows"][name] = [result["value"] for result in results]
+
+        return Experiment(
+            {"rows": {}, "skipped": {"gone": "it is not there"}},
+            {name: name for name in options.names.split(",")},
+            2,
+            fold,
+            add,
+            lambda document: [f"{document['rows']}", *remarks(document)],
+            lambda path, document: path.write_text("drawn"),
+        )
+
+    def run(*arguments):
+        computed.clear()
+        parser = make_parser("    python -m experiments.mine --out FILE.json")
+        parser.add_argument("--names")
+        add_run_options(parser)
+        argv = ["--out", str(tmp_path / "m.json"), *arguments]
+        return run_experiment("experiments.mine", prepare, parser.parse_args(argv), argv), computed
+
+    run.given = given
+    return run
+
+
+def test_an_experiment_is_written_after_each_run_and_resumes(run, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert run("--names", "a,stopped,b") == (130, ["a0", "a1", "stopped0", "stopped1"])
+    assert "resumes from here" in capsys.readouterr().out
+    assert json.loads((tmp_path / "m.json").read_text())["rows"] == {"a": [0, 1]}
+    assert not (tmp_path / "m.png").exists()
+    assert run("--names", "a,b") == (0, ["b0", "b1"])
+    said = capsys.readouterr().out
+    assert "Skipped: gone, because it is not there." in said
+    assert "- skipped: gone (it is not there)" in said and "2 results computed" in said
+    assert json.loads((tmp_path / "m.json").read_text()) == {
+        "command": f"python -m experiments.mine --out {tmp_path}/m.json --names a,b",
+        "rows": {"a": [0, 1], "b": [0, 1]},
+        "skipped": {"gone": "it is not there"},
+        "failed": {},
+    }
+    assert (tmp_path / "m.md").read_text() in said
+    assert (tmp_path / "m.png").read_text() == "drawn"
+    assert {path.name for path in (tmp_path / "m_folds").iterdir()} == {
+        f"{key}.json" for key in ("a0", "a1", "b0", "b1", "stopped0")
+    }
+
+
+def test_a_run_that_fails_stops_no_other(run, tmp_path):
+    assert run("--names", "unlucky,b") == (1, ["unlucky0", "unlucky1", "b0", "b1"])
+    document = json.loads((tmp_path / "m.json").read_text())
+    assert document["rows"] == {"b": [0, 1]}
+    assert document["failed"] == {"unlucky": "RuntimeError: no such luck"}
+    assert "- failed: unlucky (RuntimeError: no such luck)" in (tmp_path / "m.md").read_text()
+
+
+def test_what_cannot_be_used_is_said_before_work_starts(run, tmp_path, capsys):
+    assert run("--names", "a", "--jobs", "0") == (2, [])
+    assert capsys.readouterr().err == "mine: no threads\n"
+    assert run.given == {"memory": str(tmp_path / "features"), "n_jobs": 0}
+    assert not list(tmp_path.iterdir())
+    run("--names", "a", "--memory", "elsewhere", "--jobs", "2")
+    assert run.given == {"memory": str(Path("elsewhere").resolve()), "n_jobs": 2}

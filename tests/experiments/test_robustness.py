@@ -15,9 +15,9 @@ from sklearn_speechsent.metrics import ordinal_report
 LEVELS = (-1, 0, 1)
 
 
-def make_tiny(levels, memory, jobs):
+def make_tiny(levels, shared):
     return make_sentiment_pipeline(
-        weights=None, vad="passthrough", levels=levels, memory=memory, mfb__n_mels=8
+        weights=None, vad="passthrough", levels=levels, mfb__n_mels=8, **shared
     )
 
 
@@ -55,7 +55,7 @@ def test_end_to_end(run, manifest, tmp_path, capsys):
     for variant, scores in document["systems"]["tiny"].items():
         predicted = np.full(24, np.nan)
         for train, test in corpus.folds(2):
-            model = make_tiny(LEVELS, None, 1)
+            model = make_tiny(LEVELS, {})
             if variant == "perturbed":
                 model = WaveformPerturbation(model, predict_speeds=(1,))
             model.fit(corpus.X.iloc[train], corpus.y[train])
@@ -107,7 +107,7 @@ def test_every_system_can_be_made(wespeaker, tmp_path):
         if name == "large":  # an empty file is enough for WeSpeaker's network alone
             assert "whisper-base" in system.lacks()
             continue
-        model = system.make(LEVELS, str(tmp_path), 1)
+        model = system.make(LEVELS, {"memory": str(tmp_path), "n_jobs": 1})
         assert hasattr(model, "fit")
 
 
@@ -174,7 +174,7 @@ def test_says_what_is_wrong_before_work_starts(run, manifest, tmp_path, capsys):
 
 
 def test_a_system_that_fails_or_is_lacking_stops_no_other(run, tmp_path, monkeypatch):
-    def fail(levels, memory, jobs):
+    def fail(levels, shared):
         raise RuntimeError("no such luck")
 
     monkeypatch.setitem(robustness.SYSTEMS, "unlucky", System(fail))

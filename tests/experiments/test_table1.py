@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 
 import experiments.table1.__main__ as table1
 from experiments._harness.corpus import read_manifest
-from experiments._harness.results import key_of, settings_of
+from experiments._harness.results import Results, key_of, settings_of
 from experiments.table1 import rows
 from experiments.table1.protocol import Runner
 from experiments.table1.rows import ROWS, TWO_HEADS, Row, Settings, SpeakerFolds, select_rows
@@ -24,19 +24,14 @@ LEVELS = (-1, 0, 1)
 @pytest.fixture
 def run(manifest, tmp_path, monkeypatch):
     """Function that runs the table and returns its exit code and the number of fits."""
-    runners = []
-
-    class Counted(Runner):
-        def __init__(self, *args):
-            super().__init__(*args)
-            runners.append(self)
-
-    monkeypatch.setattr(table1, "Runner", Counted)
+    stored, put = [], Results.put
+    monkeypatch.setattr(Results, "put", lambda self, *args: stored.append(1) or put(self, *args))
 
     def run(*more, rows="mfb mean,TFN"):
+        stored.clear()
         out = str(tmp_path / "t.json")
         arguments = ["--corpus", str(manifest), "--out", out, "--folds", "2", "--epochs", "1"]
-        return table1.main([*arguments, "--rows", rows, *more]), runners[-1].n_fits
+        return table1.main([*arguments, "--rows", rows, *more]), len(stored)
 
     return run
 
@@ -182,12 +177,10 @@ def test_two_heads_come_from_one_fit(manifest, tmp_path):
         )
 
     corpus, row = read_manifest(manifest), Row("two", make, heads=TWO_HEADS)
-    runner = Runner(
-        corpus, corpus.folds(2), Settings(LEVELS, memory=str(tmp_path / "f")), tmp_path / "r"
-    )
-    scored, failed = runner.run([row], lambda scored, failed: None)
-    assert not failed
-    assert runner.n_fits == 2
+    settings, results = Settings(LEVELS, memory=str(tmp_path / "f")), Results(tmp_path / "r")
+    runner = Runner(corpus, corpus.folds(2), settings, results)
+    scored = runner.score(row, [runner.fold(row, number) for number in range(2)])
+    assert results.n_new == 2
     assert [row["name"] for row in scored] == ["two, levels", "two, intensities"]
     levels, intensities = runner.fold(row, 0)["predictions"]
     assert set(levels) <= set(map(float, LEVELS))
@@ -229,9 +222,9 @@ def test_an_interrupted_fit_resumes_to_the_same_result(manifest, tmp_path, monke
     settings = Settings(LEVELS, memory=str(tmp_path / "features"))
     row = Row(name, make)
     folds = corpus.folds(2)
-    whole = Runner(corpus, folds, settings, tmp_path / "whole").fold(row, 0)
+    whole = Runner(corpus, folds, settings, Results(tmp_path / "whole")).fold(row, 0)
 
-    stopped = Runner(corpus, folds, settings, tmp_path / "stopped")
+    stopped = Runner(corpus, folds, settings, Results(tmp_path / "stopped"))
     train_step, steps = UtteranceNet.train_step, []
 
     def die(net, *args, **kwargs):

@@ -6,15 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from tones import RATE, tone
 
 from sklearn_speechsent import MelFilterBank, SlidingCMN
 from sklearn_speechsent.audio import RecordingError, check_recordings
-
-RATE = 16000
-
-
-def tone(duration=1.0):
-    return 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(duration * RATE)) / RATE)
 
 
 @pytest.fixture

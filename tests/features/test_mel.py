@@ -1,6 +1,5 @@
 """Log-mel frames: fidelity to Kaldi, the cache, and settings that do not change results."""
 
-import multiprocessing
 import os
 import shutil
 
@@ -278,26 +277,6 @@ def test_errors_are_not_cached(tmp_path, wavs):
     for _ in range(2):
         with pytest.raises(audio.RecordingError, match=r"bad\.wav"):
             bank.fit_transform([wavs[0], tmp_path / "bad.wav"])
-
-
-def _fill(paths, folder, results):
-    results.put(list(MelFilterBank(memory=folder).fit_transform(paths)))
-
-
-def test_two_processes_fill_one_folder(wavs, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    arguments = (wavs, str(tmp_path / "cache"), results)
-    processes = [context.Process(target=_fill, args=arguments) for _ in range(2)]
-    for process in processes:
-        process.start()
-    extracted = [results.get(timeout=120) for _ in processes]
-    for process in processes:
-        process.join()
-    expected = MelFilterBank().fit_transform(wavs)
-    for frames in (*extracted, MelFilterBank(memory=tmp_path / "cache").fit_transform(wavs)):
-        for utterance, right in zip(frames, expected, strict=True):
-            np.testing.assert_array_equal(utterance, right)
 
 
 def test_grid_search_decodes_each_file_once(wavs, tmp_path, decoded):

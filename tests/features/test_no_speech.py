@@ -4,17 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from tones import RATE, tone
 
 from sklearn_speechsent import MelFilterBank, SlidingCMN, UtteranceFrames
 from sklearn_speechsent.audio import as_recordings, check_recordings
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.frames import NoSpeechWarning
-
-RATE = 16000
-
-
-def tone(duration=1.0):
-    return 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(duration * RATE)) / RATE)
 
 
 @pytest.mark.parametrize("on_error", ["raise", "nan", "skip"])
@@ -25,7 +20,7 @@ def tone(duration=1.0):
 @pytest.mark.parametrize("memory", [False, True])
 def test_a_row_of_nan_between_the_others(tmp_path, on_error, silence, memory):
     bank = MelFilterBank(on_error=on_error, memory=tmp_path / "cache" if memory else None)
-    X = [tone(), silence, tone(0.5), silence]
+    X = [tone(), silence, tone(duration=0.5), silence]
     for _ in range(2):  # computed, and found in the store
         says = r"2 of 4 recordings are silent .* NaN: row 1 \(.*\), row 3"
         with pytest.warns(NoSpeechWarning, match=says) as caught:

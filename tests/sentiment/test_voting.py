@@ -1,5 +1,7 @@
 """Ordinal classifiers that vote: probabilities, levels, members, weights, rows of NaN."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,12 +111,23 @@ def test_rows_of_nan(table):
     members = [(name, OrdinalClassifier(C=C, on_error="nan")) for name, C in (("a", 1), ("b", 9))]
     with pytest.raises(ValueError, match="row 3"):
         vote().fit(X, y)
-    with pytest.warns(UserWarning, match="left out of training"):
+    with pytest.warns(UserWarning, match="left out of training") as caught:
         model = OrdinalVotingClassifier(members).fit(X, y)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="left out of training") as alone:
+        members[0][1].fit(X, y)
+    assert alone[0].filename == __file__  # the line that called
     assert np.isnan(model.predict_proba(X)).all(1).tolist() == [row == 3 for row in range(60)]
     with pytest.raises(ValueError, match="No level can be given for row 3"):
         model.predict(X)
     assert np.isnan(model.set_params(on_error="nan").predict(X)).sum() == 1
+    for member in model.estimators_:
+        member.set_params(on_error="raise")
+    for rows, n_warnings in ((X, 1), (X, 1), (np.delete(X, 3, axis=0), 0)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.predict_proba(rows)
+        assert len(caught) == n_warnings
 
 
 def test_weights_of_rows_reach_every_member(table):

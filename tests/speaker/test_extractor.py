@@ -1,9 +1,6 @@
 """Frozen speaker blocks: parity with the exported network, invariances, cache, errors."""
 
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -26,7 +23,7 @@ from sklearn_speechsent import (
 from sklearn_speechsent.features import pool_statistics
 from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
-from sklearn_speechsent.pretrained import get_weights, load_weights, weights_path
+from sklearn_speechsent.pretrained import get_weights, has_weights, load_weights, weights_path
 from sklearn_speechsent.store import feature_store
 
 NAME = "wespeaker-voxceleb-resnet34"
@@ -254,28 +251,14 @@ def test_statistics_from_a_store_are_those_without(fitted, voices, tmp_path, n_b
 
 
 @pytest.mark.data
-def test_a_fitted_extractor_needs_no_weights_file(frames, tmp_path):
+def test_a_fitted_extractor_needs_no_weights_file(frames, tmp_path, monkeypatch):
+    """In another process neither: tests/test_common.py."""
     extractor = SpeakerFeatureExtractor(NAME, n_blocks=1).fit(frames)
-    work = {"extractor": extractor, "frames": frames, "expected": extractor.transform(frames)}
-    (tmp_path / "work.pkl").write_bytes(pickle.dumps(work))
-    (tmp_path / "empty").mkdir()
-    code = (
-        "import pickle, sys, numpy as np\n"
-        "from sklearn_speechsent.pretrained import has_weights\n"
-        f"assert not has_weights('{NAME}')\n"
-        "work = pickle.load(open(sys.argv[1], 'rb'))\n"
-        "found = work['extractor'].transform(work['frames'])\n"
-        "np.testing.assert_allclose(found, work['expected'], atol=1e-5)\n"
-        "print('equal')"
-    )
-    environment = {**os.environ, "SPEECHSENT_DATA": str(tmp_path / "empty")}
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "work.pkl"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.strip() == "equal", done.stderr
+    content, expected = pickle.dumps(extractor), extractor.transform(frames)
+    monkeypatch.setenv("SPEECHSENT_DATA", str(tmp_path))
+    assert not has_weights(NAME)
+    found = pickle.loads(content).transform(frames)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.data

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from encoders import as_openai, assert_same_layers, random_encoder
-from sklearn.base import clone
+from encoders import as_openai, assert_same_layers, assert_the_same_however_asked, random_encoder
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -99,18 +98,8 @@ def test_long_recordings_are_pieces_of_nearly_equal_length(model, sounds, runs):
 def test_alone_shuffled_in_threads_and_from_a_store_it_is_the_same(
     model, sounds, pooling, tmp_path
 ):
-    def rows(encoder, X):
-        made = encoder.fit_transform(X)
-        return [np.asarray(made[row]) for row in range(len(X))]
-
     encoder = SpeechEncoder(model, pooling=pooling, layers=(1, 2))
-    expected = rows(encoder, sounds)
-    alone = [rows(encoder, [sound])[0] for sound in sounds]
-    shuffled = rows(clone(encoder).set_params(n_jobs=2), sounds[::-1])[::-1]
-    for memory in (tmp_path, tmp_path):  # computed, then read
-        stored = rows(clone(encoder).set_params(memory=memory), sounds)
-        for found in (alone, shuffled, stored):
-            assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+    assert_the_same_however_asked(encoder, sounds, tmp_path)
 
 
 def test_a_search_over_layers_runs_the_encoder_once(model, runs, tmp_path):

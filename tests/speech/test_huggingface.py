@@ -11,9 +11,8 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from encoders import random_encoder
+from encoders import assert_the_same_however_asked, random_encoder
 from safetensors.torch import load_file, save_file
-from sklearn.base import clone
 
 from sklearn_speechsent import SpeechEncoder
 from sklearn_speechsent.pretrained.encoder import TRANSFORMERS_NAMES
@@ -131,19 +130,9 @@ def test_only_blocks_up_to_the_highest_are_built(models, kind):
 @pytest.mark.parametrize("kind", ["wav2vec2", "wavlm-stable"])
 @pytest.mark.parametrize("pooling", ["stats", None])
 def test_alone_shuffled_in_threads_and_from_a_store_it_is_the_same(models, kind, pooling, tmp_path):
-    def rows(encoder, X):
-        made = encoder.fit_transform(X)
-        return [np.asarray(made[row]) for row in range(len(X))]
-
     sounds = [noise(seconds, seed) for seed, seconds in enumerate((0.5, 1.9, 0.03, 1.1))]
     encoder = SpeechEncoder(models[kind][0], pooling=pooling, layers=(1, 2))
-    expected = rows(encoder, sounds)
-    alone = [rows(encoder, [sound])[0] for sound in sounds]
-    shuffled = rows(clone(encoder).set_params(n_jobs=2), sounds[::-1])[::-1]
-    for memory in (tmp_path, tmp_path):  # computed, then read
-        stored = rows(clone(encoder).set_params(memory=memory), sounds)
-        for found in (alone, shuffled, stored):
-            assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+    assert_the_same_however_asked(encoder, sounds, tmp_path)
 
 
 def test_threads_share_a_network(folder):

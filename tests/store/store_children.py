@@ -29,14 +29,24 @@ CONTEXT.set_forkserver_preload(["sklearn_speechsent.features", "store_children"]
 
 
 def extract(
-    paths, folder, log, *, n_jobs=None, ready=None, hold=(None, None), die_at=None, **settings
+    paths,
+    folder,
+    log,
+    *,
+    n_jobs=None,
+    ready=None,
+    hold=(None, None),
+    die_at=None,
+    made=None,
+    **settings,
 ):
     """Extract recordings into a store.
 
     Every decoding adds a line to the file ``log``. The process waits for all that share the
     barrier ``ready``. At the decoding number ``hold[0]`` it sends a message through the pipe
     ``hold[1]`` and waits for an answer. It ends itself at line number ``die_at`` of the code of
-    the store. Other settings replace attributes of the store's modules, such as limits.
+    the store. Its frames go through the pipe ``made``. Other settings replace attributes of the
+    store's modules, such as limits.
     """
     modules = (shard, compute, locks)
     for name, value in settings.items():
@@ -60,7 +70,9 @@ def extract(
         ready.wait(TIMEOUT)
     if die_at is not None:
         sys.settrace(_killer(die_at))
-    MelFilterBank(memory=folder, n_jobs=n_jobs).fit_transform(paths)
+    frames = MelFilterBank(memory=folder, n_jobs=n_jobs).fit_transform(paths)
+    if made is not None:
+        made.send(list(frames))
 
 
 class SlowLeases(Leases):

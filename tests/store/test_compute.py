@@ -298,6 +298,23 @@ def test_processes_with_other_rows_and_threads(recordings, expected, tmp_path):
     assert_complete(folder, recordings, expected)
 
 
+def test_every_process_gets_all_frames(recordings, expected, tmp_path):
+    """Also those that another one computes."""
+    ready, pipes = CONTEXT.Barrier(2), [CONTEXT.Pipe() for _ in range(2)]
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(
+                process(recordings, str(tmp_path / "s"), tmp_path / "log", ready=ready, made=theirs)
+            )
+            for _, theirs in pipes
+        ]
+        for ours, _ in pipes:
+            assert ours.poll(TIMEOUT)
+            assert_same_frames(ours.recv(), expected)
+        assert all([finished(child) for child in children])
+    assert_complete(tmp_path / "s", recordings, expected)
+
+
 def until_held(log, n):
     """Wait until this number of decodings is in the log."""
     waiting = threading.Event()

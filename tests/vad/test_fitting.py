@@ -1,8 +1,6 @@
 """Training the U-net on masks: learning, repeatability, and errors about masks."""
 
 import pickle
-import subprocess
-import sys
 
 import joblib
 import numpy as np
@@ -306,6 +304,7 @@ def test_saved_weights_are_the_detector(loud, path, tmp_path):
 
 
 def test_pickles_need_no_file(loud, path, tmp_path):
+    """In another process neither: tests/test_common.py."""
     frames, masks = loud
     detector = trainee(path, max_epochs=1).fit(frames, masks=masks)
     expected = detector.frame_scores(frames)
@@ -317,15 +316,6 @@ def test_pickles_need_no_file(loud, path, tmp_path):
     ):
         for one, other in zip(again.frame_scores(frames), expected, strict=True):
             assert_array_equal(one, other)
-    code = (
-        "import joblib, sys, torch; torch.set_num_threads(1)\n"
-        "detector, frames = joblib.load(sys.argv[1])\n"
-        "joblib.dump(detector.frame_scores(frames), sys.argv[2])"
-    )
-    files = [tmp_path / "detector.joblib", tmp_path / "scores.joblib"]
-    subprocess.run([sys.executable, "-W", "error", "-c", code, *files], check=True)
-    for one, other in zip(joblib.load(files[1]), expected, strict=True):
-        assert_allclose(one, other, atol=1e-6)
     with pytest.raises(FileNotFoundError, match=r"small\.safetensors does not exist"):
         clone(detector).fit(frames)
 
