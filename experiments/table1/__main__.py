@@ -70,11 +70,12 @@ def as_markdown(document):
         [
             row["name"],
             *(f"{row[score]:.3f}" for score in SCORES),
+            "{:.3f} – {:.3f}".format(*row["mae_interval"]),
             duration(row["fit_seconds"] + row["predict_seconds"], decimals=1),
         ]
         for row in document["rows"]
     ]
-    lines = table_of(["system", *SCORES.values(), "time"], rows)
+    lines = table_of(["system", *SCORES.values(), "MAE, interval", "time"], rows)
     corpus, settings = document["corpus"], document["settings"]
     note = f" ({corpus['note']})" if corpus["note"] else ""
     lines += [
@@ -86,8 +87,9 @@ def as_markdown(document):
         f"`{document['command']}`",
         "",
         "MAE, Spearman's ρ, CCC and polarity on the predictions as they are, the rest on "
-        "predictions rounded to levels. Time: fit and prediction of all folds, with the extraction "
-        "that no row above has done; a two-headed network is fitted once for both rows.",
+        "predictions rounded to levels. Intervals are 95 %, by bootstrap over speakers. Time: fit "
+        "and prediction of all folds, with the extraction that no row above has done; a two-headed "
+        "network is fitted once for both rows.",
     ]
     return [*lines, "", *remarks(document)]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from experiments._harness.corpus import Corpus
+from experiments._harness.intervals import interval
 from experiments._harness.results import Results, epoch_seconds, key_of
 from experiments.table1.rows import Row, Settings
 from sklearn_speechsent.audio import as_recordings
@@ -104,12 +105,16 @@ class Runner:
             pooled = np.full(len(y), np.nan)
             for (_, test), result in zip(self.folds, results, strict=True):
                 pooled[test] = result["predictions"][head]
+            error = np.abs(pooled - y)
             scored.append(
                 {
                     "name": row.name + name,
                     **ordinal_report(y, pooled, levels=self.corpus.levels),
+                    "mae_interval": interval(
+                        self.corpus.groups, lambda rows, error=error: error[rows].mean()
+                    ),
                     "predictions": [round(float(value), 4) for value in pooled],
-                    "fold_mae": [float(np.abs(pooled - y)[test].mean()) for _, test in self.folds],
+                    "fold_mae": [float(error[test].mean()) for _, test in self.folds],
                     "fit_seconds": sum(result["fit_seconds"] for result in results),
                     "predict_seconds": sum(result["predict_seconds"] for result in results),
                     "epochs": results[0]["epochs"],

@@ -53,7 +53,10 @@ def test_end_to_end(run, tmp_path, manifest, capsys):
     assert [row["epochs"] for row in document["rows"]] == [None, None, 1]
     markdown = (tmp_path / "t.md").read_text()
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert lines[0] == "| system | MAE | ρ | CCC | QWK | acc | macro MAE | polarity | time |"
+    scores = "MAE | ρ | CCC | QWK | acc | macro MAE | polarity | MAE, interval"
+    assert lines[0] == f"| system | {scores} | time |"
+    low, high = constant["mae_interval"]
+    assert low <= constant["mae"] <= high and f"| {low:.3f} – {high:.3f} |" in lines[2]
     assert [line.split(" | ")[0][2:] for line in lines[2:]] == ROW_NAMES
     assert f"{constant['mae']:.3f}" in lines[2]
     assert "2 folds over speakers; networks 1 epochs" in markdown
