@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_speechsent.nn.pooling import GeM, masked_mean
+from sklearn_speechsent.nn.pooling import AttentiveStatisticsPooling, GeM, masked_mean
 
 
 class _Branch(nn.Module):
@@ -82,3 +82,50 @@ class CGDDecoder(nn.Module):
         """
         mean = masked_mean(x, lengths, keep_frequency=self.keep_frequency)
         return torch.cat([self.gem_branch(self.gem(x, lengths)), self.mean_branch(mean)], dim=1)
+
+
+class AttentiveDecoder(nn.Module):
+    """Attentive statistics pooling, then a linear layer, ReLU and batch normalisation.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the maps, C.
+    attention_size : int, default=64
+        Hidden units of the attention.
+
+    Attributes
+    ----------
+    out_features : int
+        ``channels``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import AttentiveDecoder
+    >>> AttentiveDecoder(128)(torch.rand(2, 128, 6), torch.tensor([3, 6])).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(self, channels: int, attention_size: int = 64) -> None:
+        super().__init__()
+        self.out_features = channels
+        self.pooling = AttentiveStatisticsPooling(channels, attention_size)
+        self.branch = _Branch(self.pooling.out_features, channels)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Describe utterances.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, T)
+            Maps.
+        lengths : Tensor of shape (B,), int64
+            Valid frames of each utterance.
+
+        Returns
+        -------
+        Tensor of shape (B, C)
+            Descriptor.
+        """
+        return self.branch(self.pooling(x, lengths))
