@@ -98,12 +98,12 @@ class SpeakerEmbeddingFusion(FramesOutputMixin, EstimatorMixin, TransformerMixin
         -------
         self
         """
-        self.frames_ = None
+        self.frames_: Any = None
         if self.frames is None:
             X = check_frames(self, X, reset=True)
         else:
             self.frames_ = clone(self.frames).fit(X, y)
-            vars(self).pop("n_features_in_", None)  # of an earlier fit
+            self.__dict__.pop("n_features_in_", None)  # of an earlier fit
             if hasattr(self.frames_, "n_features_in_"):
                 self.n_features_in_ = self.frames_.n_features_in_
         embedder = SpeakerEmbedder() if self.embedder is None else self.embedder
