@@ -5,20 +5,20 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sklearn_speechsent.nn.base import HeadedNetwork
 from sklearn_speechsent.nn.decoders import AttentiveDecoder
-from sklearn_speechsent.nn.masking import zero_padding
+from sklearn_speechsent.nn.masking import frame_mask, zero_padding
 
 
 class EncoderNetwork(HeadedNetwork):
     """Sentiment intensity and level of utterances from layers of a frozen speech encoder.
 
     Layers are mixed with weights that are learned [1]_ and projected; each head has an attentive
-    statistics pooling [2]_ of its own. Before they are mixed, the values of a layer are normalised
-    to mean 0 and variance 1 at each position, so that weights compare: deeper layers have values
-    that are many times as large, and would else be all of the sum.
+    statistics pooling [2]_ of its own. Before they are mixed, each value of each layer is
+    standardised with its mean and deviation over the training data: a few values of a large
+    encoder are hundreds of times as large as the others, and deeper layers larger than lower
+    ones, so that weights would not compare.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class EncoderNetwork(HeadedNetwork):
     attention_size : int, default=64
         Hidden units of the attention.
     dropout : float, default=0.3
-        Dropout probability before the heads.
+        Dropout probability of the pooled statistics, and before the heads.
     embedding_size : int, default=0
         Values of the speaker embedding (SpE) that comes with each utterance; 0 for none.
     spe_size : int, default=128
@@ -45,6 +45,8 @@ class EncoderNetwork(HeadedNetwork):
 
     Attributes
     ----------
+    bn : BatchNorm1d
+        Standardisation of the values of all layers.
     layer_logits : Parameter of shape (in_channels,)
         Whose softmax is the weights.
     projection : Sequential
@@ -99,10 +101,11 @@ class EncoderNetwork(HeadedNetwork):
         spe_size: int = 128,
     ) -> None:
         super().__init__(in_channels, in_frequencies)
+        self.bn = nn.BatchNorm1d(in_channels * in_frequencies, affine=False)
         self.layer_logits = nn.Parameter(torch.zeros(in_channels))
         self.projection = nn.Sequential(nn.Linear(in_frequencies, hidden_size), nn.ReLU())
         self._add_heads(
-            partial(AttentiveDecoder, hidden_size, attention_size),
+            partial(AttentiveDecoder, hidden_size, attention_size, dropout),
             heads,
             ordinal,
             n_levels,
@@ -118,6 +121,23 @@ class EncoderNetwork(HeadedNetwork):
 
     def _encode(self, maps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         maps = zero_padding(maps.permute(0, 2, 3, 1), lengths).permute(0, 3, 1, 2)
-        maps = F.layer_norm(maps.to(self.layer_logits.dtype), (self.in_frequencies,))
-        mixed = (maps * self.layer_weights[:, None]).sum(2)
+        maps = maps.to(self.layer_logits.dtype)
+        mean, deviation = self._statistics(maps, lengths)
+        # Σ w (x - mean) / deviation, layer by layer, so that nothing of the size of all is stored.
+        scale = self.layer_weights[:, None] / deviation
+        mixed = -(mean * scale).sum(0)
+        for layer in range(self.in_channels):
+            mixed = torch.addcmul(mixed, maps[:, :, layer], scale[layer])
         return self.projection(mixed).transpose(1, 2), lengths
+
+    @torch.no_grad()
+    def _statistics(self, maps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each value, shape (C, F): in training those of the batch."""
+        mean, variance = self.bn.running_mean, self.bn.running_var
+        if self.training and lengths.sum() > 1:
+            valid = maps[frame_mask(lengths, maps.shape[1])].flatten(1)
+            running, (variance, mean) = (variance, mean), torch.var_mean(valid, 0)
+            for average, of_batch in zip(running, (variance, mean), strict=True):
+                average.lerp_(of_batch, self.bn.momentum)
+        shape = (self.in_channels, self.in_frequencies)
+        return mean.view(shape), (variance + self.bn.eps).sqrt().view(shape)
