@@ -11,6 +11,32 @@ from sklearn_speechsent.nn.decoders import AttentiveDecoder
 from sklearn_speechsent.nn.masking import frame_mask, zero_padding
 
 
+class _ValueStatistics(nn.BatchNorm1d):
+    """Mean and deviation of values: of the valid positions of a batch in training, else averages.
+
+    They are what batch normalisation subtracts and divides by; whoever mixes values afterwards need
+    not write all of them out.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, n_values: int) -> None:
+        super().__init__(n_values, affine=False)
+        self.momentum: float
+
+    @torch.no_grad()
+    def of(self, maps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute means and deviations of shape (C * F,) for maps (B, T, C, F)."""
+        mean, variance = self.running_mean, self.running_var
+        if self.training and lengths.sum() > 1:
+            valid = maps[frame_mask(lengths, maps.shape[1])].flatten(1)
+            variance, mean = torch.var_mean(valid, 0)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance, self.momentum)
+        return mean, (variance + self.eps).sqrt()
+
+
 class EncoderNetwork(HeadedNetwork):
     """Sentiment intensity and level of utterances from layers of a frozen speech encoder.
 
@@ -46,7 +72,7 @@ class EncoderNetwork(HeadedNetwork):
     Attributes
     ----------
     bn : BatchNorm1d
-        Standardisation of the values of all layers.
+        Means and deviations of the values of all layers.
     layer_logits : Parameter of shape (in_channels,)
         Whose softmax is the weights.
     projection : Sequential
@@ -101,7 +127,7 @@ class EncoderNetwork(HeadedNetwork):
         spe_size: int = 128,
     ) -> None:
         super().__init__(in_channels, in_frequencies)
-        self.bn = nn.BatchNorm1d(in_channels * in_frequencies, affine=False)
+        self.bn = _ValueStatistics(in_channels * in_frequencies)
         self.layer_logits = nn.Parameter(torch.zeros(in_channels))
         self.projection = nn.Sequential(nn.Linear(in_frequencies, hidden_size), nn.ReLU())
         self._add_heads(
@@ -122,22 +148,10 @@ class EncoderNetwork(HeadedNetwork):
     def _encode(self, maps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         maps = zero_padding(maps.permute(0, 2, 3, 1), lengths).permute(0, 3, 1, 2)
         maps = maps.to(self.layer_logits.dtype)
-        mean, deviation = self._statistics(maps, lengths)
+        mean, deviation = (values.view(maps.shape[2:]) for values in self.bn.of(maps, lengths))
         # Σ w (x - mean) / deviation, layer by layer, so that nothing of the size of all is stored.
         scale = self.layer_weights[:, None] / deviation
         mixed = -(mean * scale).sum(0)
         for layer in range(self.in_channels):
             mixed = torch.addcmul(mixed, maps[:, :, layer], scale[layer])
         return self.projection(mixed).transpose(1, 2), lengths
-
-    @torch.no_grad()
-    def _statistics(self, maps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each value, shape (C, F): in training those of the batch."""
-        mean, variance = self.bn.running_mean, self.bn.running_var
-        if self.training and lengths.sum() > 1:
-            valid = maps[frame_mask(lengths, maps.shape[1])].flatten(1)
-            running, (variance, mean) = (variance, mean), torch.var_mean(valid, 0)
-            for average, of_batch in zip(running, (variance, mean), strict=True):
-                average.lerp_(of_batch, self.bn.momentum)
-        shape = (self.in_channels, self.in_frequencies)
-        return mean.view(shape), (variance + self.bn.eps).sqrt().view(shape)
