@@ -20,12 +20,16 @@ from experiments._harness.systems import WESPEAKER, WHISPER
 from experiments.table1.rivals import ICCNAudio, MulTAudio, TFNAcoustic
 from sklearn_speechsent import (
     MelFilterBank,
+    OrdinalClassifier,
     SlidingCMN,
     SpeakerEmbedder,
+    SpeechEncoder,
+    SpeechSentimentClassifier,
     SpeechSentimentRegressor,
     WaveformPerturbation,
     make_sentiment_pipeline,
 )
+from sklearn_speechsent.nn import EncoderNetwork
 from sklearn_speechsent.pipeline import SYSTEMS
 from sklearn_speechsent.pretrained import has_weights
 
@@ -195,6 +199,25 @@ def _embedding(settings: Settings) -> Any:
     return make_sentiment_pipeline("medium", **steps, **settings.system())
 
 
+def _encoder_means(settings: Settings) -> Any:
+    encoder = SpeechEncoder(WHISPER, layers=(3, 4), n_blocks=4, **settings.extraction())
+    return Pipeline([("encoder", encoder), ("net", OrdinalClassifier(levels=settings.levels))])
+
+
+def _encoder_network(settings: Settings) -> Any:
+    encoder = SpeechEncoder(WHISPER, pooling=None, dtype="float16", **settings.extraction())
+    net = SpeechSentimentClassifier(
+        EncoderNetwork,
+        levels=settings.levels,
+        sampling_exponent=0.5,
+        n_jobs=settings.jobs,
+        random_state=settings.seed,
+        verbose=settings.verbose,
+        **settings.network(),
+    )
+    return Pipeline([("encoder", encoder), ("net", net)])
+
+
 def _rival(module: type, cmn: Any) -> Callable[[Settings], Any]:
     def make(settings: Settings) -> Any:
         net = SpeechSentimentRegressor(
@@ -220,6 +243,8 @@ ROWS = (
     Row("small, perturbed", _perturbed("small")),
     Row("medium, perturbed", _perturbed("medium"), WESPEAKER),
     Row("large, perturbed", _perturbed("large"), f"{WESPEAKER},{WHISPER}"),
+    Row("Whisper, means", _encoder_means, WHISPER),
+    Row("Whisper, network", _encoder_network, WHISPER),
     *(_network(system) for system in SYSTEMS),
     Row("MFB mean + std, SVR", _statistics),
     Row("eGeMAPS + SVR", _egemaps, "opensmile", searched=True),

@@ -2,7 +2,8 @@
 
 from sklearn_speechsent.nn.augment import SpecAugment
 from sklearn_speechsent.nn.blocks import MaskedBatchNorm2d, ResidualBlock, SqueezeExcitation
-from sklearn_speechsent.nn.decoders import CGDDecoder
+from sklearn_speechsent.nn.decoders import AttentiveDecoder, CGDDecoder
+from sklearn_speechsent.nn.encoder_network import EncoderNetwork
 from sklearn_speechsent.nn.folding import folded
 from sklearn_speechsent.nn.heads import (
     ORDINAL_HEADS,
@@ -25,7 +26,12 @@ from sklearn_speechsent.nn.losses import (
 from sklearn_speechsent.nn.masking import frame_mask, strided_lengths
 from sklearn_speechsent.nn.network import SentimentNetwork
 from sklearn_speechsent.nn.pieces import pieces
-from sklearn_speechsent.nn.pooling import GeM, masked_mean, statistics_pooling
+from sklearn_speechsent.nn.pooling import (
+    AttentiveStatisticsPooling,
+    GeM,
+    masked_mean,
+    statistics_pooling,
+)
 from sklearn_speechsent.nn.probabilities import class_probabilities, cumulative_probabilities
 from sklearn_speechsent.nn.resnet import SpeakerBlocks, SpeakerResNet
 from sklearn_speechsent.nn.stext import SentimentBlocks
@@ -36,11 +42,14 @@ from sklearn_speechsent.nn.whisper import WhisperEncoder
 __all__ = [
     "ORDINAL_HEADS",
     "AAMSoftmax",
+    "AttentiveDecoder",
+    "AttentiveStatisticsPooling",
     "CGDDecoder",
     "CondorHead",
     "CoralHead",
     "CornHead",
     "CumulativeLinkHead",
+    "EncoderNetwork",
     "GeM",
     "MaskedBatchNorm2d",
     "OrdinalHead",

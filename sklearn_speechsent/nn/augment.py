@@ -10,7 +10,9 @@ from torch import Tensor
 class SpecAugment:
     """Set random stretches of frames and of mel bins to zero, differently for each utterance.
 
-    The number of masks of an utterance and axis is drawn from 0 … n, each width from
+    Maps of frozen blocks and layers of an encoder can lose stretches of time alone, with
+    ``n_frequency_masks=0``: neighbouring values of a layer have nothing in common that a band
+    could hide. The number of masks of an utterance and axis is drawn from 0 … n, each width from
     0 … maximum, both inclusive and uniform.
 
     Parameters
@@ -63,8 +65,8 @@ class SpecAugment:
 
         Parameters
         ----------
-        x : Tensor of shape (B, T, D)
-            Frames, with their mean subtracted so that zero is neutral.
+        x : Tensor of shape (B, T, D) or (B, T, C, F)
+            Frames, with their mean subtracted so that zero is neutral; or maps or layers.
         lengths : Tensor of shape (B,), int64
             Valid frames of each utterance; time masks lie within them.
         generator : torch.Generator, default=None
@@ -72,26 +74,34 @@ class SpecAugment:
 
         Returns
         -------
-        Tensor of shape (B, T, D)
+        Tensor of the shape of `x`
             A new tensor.
 
         Raises
         ------
         ValueError
-            If `x` is not three-dimensional, such as maps of frozen blocks.
+            If `x` has another number of axes, or four and there are frequency masks.
         """
-        if x.ndim != 3:
+        if x.ndim not in (3, 4):
             raise ValueError(
-                "SpecAugment masks frames of shape (B, T, D), got shape "
-                f"{tuple(x.shape)}; maps of frozen blocks cannot be augmented this way."
+                "SpecAugment masks frames of shape (B, T, D) or maps of shape (B, T, C, F), got "
+                f"shape {tuple(x.shape)}."
             )
-        n_frames, n_bins = x.shape[1:]
-        bins = torch.full_like(lengths, n_bins)
+        if x.ndim == 4 and self.n_frequency_masks:
+            raise ValueError(
+                "SpecAugment masks bands of frames of shape (B, T, D), and these are maps or "
+                f"layers of an encoder, of shape {tuple(x.shape)}, whose values are not bands. "
+                "SpecAugment(n_frequency_masks=0) masks stretches of time alone."
+            )
+        n_frames, n_bins = x.shape[1], x.shape[-1]
         time = self._stretches(lengths, n_frames, self.n_time_masks, self.max_time_width, generator)
-        frequency = self._stretches(
-            bins, n_bins, self.n_frequency_masks, self.max_frequency_width, generator
-        )
-        return x.masked_fill(time[:, :, None] | frequency[:, None, :], 0.0)
+        masked = time.view(*time.shape, *[1] * (x.ndim - 2))
+        if self.n_frequency_masks:
+            bins = torch.full_like(lengths, n_bins)
+            masked = masked | self._stretches(
+                bins, n_bins, self.n_frequency_masks, self.max_frequency_width, generator
+            ).unsqueeze(1)
+        return x.masked_fill(masked, 0.0)
 
     @staticmethod
     def _stretches(

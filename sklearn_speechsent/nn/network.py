@@ -1,19 +1,19 @@
 """Sentiment network: [speaker blocks] → sentiment blocks → decoders → heads."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from sklearn_speechsent.nn.base import HeadedNetwork
 from sklearn_speechsent.nn.decoders import CGDDecoder
-from sklearn_speechsent.nn.heads import ORDINAL_HEADS, RegressionHead
-from sklearn_speechsent.nn.masking import is_symbolic, zero_padding
+from sklearn_speechsent.nn.masking import zero_padding
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.nn.stext import SentimentBlocks
 
 
-class SentimentNetwork(nn.Module):
+class SentimentNetwork(HeadedNetwork):
     """Sentiment intensity and level of utterances from frames or maps.
 
     Parameters
@@ -105,15 +105,7 @@ class SentimentNetwork(nn.Module):
         embedding_size: int = 0,
         spe_size: int = 512,
     ) -> None:
-        super().__init__()
-        if isinstance(heads, str) or not heads or set(heads) - {"regression", "ordinal"}:
-            raise ValueError(
-                f"heads must be one or both of 'regression' and 'ordinal', got {heads!r}."
-            )
-        if ordinal not in ORDINAL_HEADS:
-            raise ValueError(f"ordinal must be one of {list(ORDINAL_HEADS)}, got {ordinal!r}.")
-        self.in_channels = in_channels
-        self.in_frequencies = in_frequencies
+        super().__init__(in_channels, in_frequencies)
         n_blocks = n_frozen_blocks + n_tuned_blocks
         channels, frequencies = in_channels, in_frequencies
         self.srext: SpeakerBlocks | None = None
@@ -135,99 +127,29 @@ class SentimentNetwork(nn.Module):
             )
             channels, frequencies = self.srext.out_channels, self.srext.out_frequencies
         self.stext = SentimentBlocks(channels, frequencies, stext, se_ratio)
-        self.dropout = nn.Dropout(dropout)
-        self.embedding_size = embedding_size
-        self.spe = nn.Linear(embedding_size, spe_size) if embedding_size else None
-        self.decoders = nn.ModuleDict()
-        self.heads = nn.ModuleDict()
-        for name in heads:
-            decoder = CGDDecoder(
+        self._add_heads(
+            partial(
+                CGDDecoder,
                 self.stext.out_channels,
                 self.stext.out_frequencies if flatten_frequency else None,
-            )
-            self.decoders[name] = decoder
-            in_features = decoder.out_features + (spe_size if embedding_size else 0)
-            self.heads[name] = (
-                RegressionHead(in_features)
-                if name == "regression"
-                else ORDINAL_HEADS[ordinal](in_features, n_levels)
-            )
+            ),
+            heads,
+            ordinal,
+            n_levels,
+            dropout=dropout,
+            embedding_size=embedding_size,
+            spe_size=spe_size,
+        )
         # Convolutions on the CPU are up to a third faster on channels-last maps. Maps of a single
         # channel, such as frames, have no such order: that of the weights decides.
         self.to(memory_format=torch.channels_last)
 
-    def forward(
-        self, x: Tensor, lengths: Tensor, embeddings: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Compute the output of every head.
-
-        Parameters
-        ----------
-        x : Tensor of shape (B, T, D) or (B, T, C, F)
-            Frames (then ``in_channels`` is 1) or maps of frozen blocks, time first, of any
-            floating type; padding may hold anything.
-        lengths : Tensor of shape (B,), int64
-            Valid frames of each utterance, 1 … T.
-        embeddings : Tensor of shape (B, embedding_size), optional
-            Speaker embeddings, if the network was built for them.
-
-        Returns
-        -------
-        dict of str to Tensor
-            "regression": intensities of shape (B,); "ordinal": logits of the ordinal head.
-
-        Raises
-        ------
-        ValueError
-            If `x`, `lengths` or `embeddings` does not have the shape the network was built for.
-        """
-        maps = self._as_maps(x, lengths)
-        speakers = self._as_speakers(embeddings, len(x))
+    def _encode(self, maps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         if self.srext is not None:
             maps, lengths = self.srext(maps.squeeze(2), lengths)
         else:
             maps = zero_padding(self._in_layout(maps), lengths)
-        maps, lengths = self.stext(maps, lengths)
-        return {
-            name: head(
-                self.dropout(torch.cat([self.decoders[name](maps, lengths), *speakers], dim=1))
-            )
-            for name, head in self.heads.items()
-        }
-
-    def _as_speakers(self, embeddings: Tensor | None, n: int) -> list[Tensor]:
-        """Check and project the speaker embeddings; an empty list where there are none."""
-        shape = None if embeddings is None else tuple(embeddings.shape)
-        if shape != ((n, self.embedding_size) if self.embedding_size else None):
-            wanted = f"shape ({n}, {self.embedding_size})" if self.embedding_size else "none"
-            raise ValueError(f"The network was built for embeddings of {wanted}, got {shape}.")
-        if self.spe is None or embeddings is None:
-            return []
-        # Unit length times the root of the size: values of about 1, like those of the decoders.
-        unit = F.normalize(embeddings.to(self.spe.weight.dtype), dim=1)
-        return [self.spe(unit * self.embedding_size**0.5)]
-
-    def _as_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Check shapes and return (B, T, C, F)."""
-        expected = f"(B, T, {self.in_channels}, {self.in_frequencies})"
-        if self.in_channels == 1:
-            expected = f"(B, T, {self.in_frequencies}) or {expected}"
-        maps = x[:, :, None] if x.ndim == 3 else x
-        if maps.ndim != 4 or maps.shape[2:] != (self.in_channels, self.in_frequencies):
-            raise ValueError(
-                f"The network was built for x of shape {expected}, got {tuple(x.shape)}."
-            )
-        if lengths.ndim != 1 or lengths.shape[0] != x.shape[0]:
-            raise ValueError(
-                f"lengths must have shape ({len(x)},) for x of shape {tuple(x.shape)}, got "
-                f"{tuple(lengths.shape)}."
-            )
-        if not is_symbolic() and not ((lengths >= 1) & (lengths <= x.shape[1])).all():
-            raise ValueError(
-                f"lengths must be in 1 … {x.shape[1]} for x of shape {tuple(x.shape)}, got "
-                f"{lengths.tolist()}."
-            )
-        return maps
+        return self.stext(maps, lengths)
 
     def _in_layout(self, maps: Tensor) -> Tensor:
         """Turn (B, T, C, F) into (B, C, F, T) as the first convolutions compute with it."""

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from sklearn_speechsent.nn.masking import frame_mask, has_padding, zero_padding
 
 
-def _in_full_precision(x: Tensor) -> Tensor:
+def in_full_precision(x: Tensor) -> Tensor:
+    """Convert to float32 at least."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -70,7 +71,7 @@ def statistics_pooling(x: Tensor, lengths: Tensor) -> Tensor:
     >>> statistics_pooling(torch.ones(2, 256, 10, 6), torch.tensor([3, 6])).shape
     torch.Size([2, 5120])
     """
-    x = _in_full_precision(x)
+    x = in_full_precision(x)
     count = lengths[:, None, None]
     mean = zero_padding(x, lengths).sum(-1) / count
     squares = zero_padding(x - mean[..., None], lengths).square().sum(-1)
@@ -130,7 +131,7 @@ class GeM(nn.Module):
         # would never move again.
         p = self.p + (self.p.clamp(1.0, 10.0) - self.p).detach()
         n_frequencies, n_frames = x.shape[-2:]
-        powers = p * _in_full_precision(zero_padding(x, lengths)).clamp(min=1e-6).log()
+        powers = p * in_full_precision(zero_padding(x, lengths)).clamp(min=1e-6).log()
         if has_padding(lengths, n_frames):
             padding = ~frame_mask(lengths, n_frames)
             powers = powers.masked_fill(padding[:, None, None], -torch.inf)
@@ -142,3 +143,89 @@ class GeM(nn.Module):
     def extra_repr(self) -> str:
         """Show the present power."""
         return f"p={self.p.item():.3g}, keep_frequency={self.keep_frequency}"
+
+
+class AttentiveStatisticsPooling(nn.Module):
+    """Mean and standard deviation over time, under weights that are learned.
+
+    Each channel has weights of its own: the softmax over valid frames of
+    ``v · tanh(W x_t + b)``. The deviation is ``sqrt(Σ w_t (x_t - mean)² + 1e-7)``. Weights,
+    means and deviations are computed in float32.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the maps, C.
+    attention_size : int, default=64
+        Hidden units of the attention.
+
+    Attributes
+    ----------
+    out_features : int
+        ``2 * channels``.
+
+    References
+    ----------
+    K. Okabe, T. Koshinaka and K. Shinoda, "Attentive statistics pooling for deep speaker
+    embedding", Interspeech 2018. Weights per channel: B. Desplanques, J. Thienpondt and
+    K. Demuynck, "ECAPA-TDNN: Emphasized channel attention, propagation and aggregation in TDNN
+    based speaker verification", Interspeech 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import AttentiveStatisticsPooling
+    >>> AttentiveStatisticsPooling(128)(torch.rand(2, 128, 6), torch.tensor([3, 6])).shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(self, channels: int, attention_size: int = 64) -> None:
+        super().__init__()
+        self.out_features = 2 * channels
+        self.hidden = nn.Linear(channels, attention_size)
+        # A bias here would be the same for all frames, and change nothing.
+        self.score = nn.Linear(attention_size, channels, bias=False)
+
+    def weights(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Compute the weights of frames.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, T)
+            Maps, finite also in the padding.
+        lengths : Tensor of shape (B,), int64
+            Valid frames of each utterance.
+
+        Returns
+        -------
+        Tensor of shape (B, C, T)
+            Non-negative, 0 in the padding, with a sum of 1 over time; at least float32.
+        """
+        scores = in_full_precision(self.score(self.hidden(x.transpose(1, 2)).tanh()))
+        scores = scores.transpose(1, 2)
+        if has_padding(lengths, x.shape[-1]):
+            padding = ~frame_mask(lengths, x.shape[-1])
+            scores = scores.masked_fill(padding[:, None], -torch.inf)
+        return scores.softmax(-1)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Pool maps.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, T)
+            Maps.
+        lengths : Tensor of shape (B,), int64
+            Valid frames of each utterance.
+
+        Returns
+        -------
+        Tensor of shape (B, 2 * C)
+            All means, then all deviations.
+        """
+        x = zero_padding(x, lengths)
+        weights = self.weights(x, lengths)
+        x = in_full_precision(x)
+        mean = (weights * x).sum(-1)
+        variance = (weights * (x - mean[..., None]).square()).sum(-1)
+        return torch.cat([mean, (variance + 1e-7).sqrt()], dim=1)

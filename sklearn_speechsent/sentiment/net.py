@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
 import warnings
@@ -254,8 +255,9 @@ class SpeechSentimentNet(UtteranceNet):
         Parameters
         ----------
         X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
-            Mel frames of shape (n_frames, n_mels), or maps of shape (n_frames, n_channels,
-            n_frequencies). A 2-D table is read as utterances of one frame each.
+            Mel frames of shape (n_frames, n_mels), maps of shape (n_frames, n_channels,
+            n_frequencies), or layers of an encoder of shape (n_frames, n_layers, width). A 2-D
+            table is read as utterances of one frame each.
         y : array-like of shape (n,)
             Intensities or levels: numbers, or for a classifier an ordered category of pandas, or
             text of which ``levels`` gives the order.
@@ -439,6 +441,11 @@ class SpeechSentimentNet(UtteranceNet):
         kwargs.setdefault("heads", self._heads())
         kwargs.setdefault("ordinal", self.ordinal)
         n_frozen, n_tuned = kwargs.get("n_frozen_blocks", 0), kwargs.get("n_tuned_blocks", 0)
+        if (self.weights is not None or n_frozen or n_tuned) and not self._takes_blocks():
+            raise ValueError(
+                f"module={self.module.__name__} has no speaker blocks: leave out weights, "
+                "module__n_frozen_blocks and module__n_tuned_blocks, or use SentimentNetwork."
+            )
         if self.weights is None:
             if n_frozen:
                 raise ValueError(
@@ -461,6 +468,13 @@ class SpeechSentimentNet(UtteranceNet):
         if self.weights is not None:
             load_into(self.module_.srext, weights.state, weights.name)
         return self
+
+    def _takes_blocks(self) -> bool:
+        """Whether the module can have speaker blocks."""
+        parameters = inspect.signature(self.module).parameters
+        return "n_tuned_blocks" in parameters or any(
+            parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+        )
 
     # -- scikit-learn ----------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ module : type or Module, default=SentimentNetwork
     ``module__stext`` (16 or 34, size of the sentiment blocks), ``module__n_frozen_blocks`` and
     ``module__n_tuned_blocks`` (speaker blocks in the network), ``module__flatten_frequency`` and
     ``module__dropout``. What the data decide (channels, frequencies, levels) is inferred.
+    :class:`~sklearn_speechsent.nn.EncoderNetwork` is for layers of a speech encoder, that is
+    ``SpeechEncoder(pooling=None)``; ``module__hidden_size`` is among its parameters.
 ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
     Kind of the ordinal head: CORAL [2]_, CORN [3]_, CONDOR [4]_, cumulative link model, or plain
     cross-entropy.
@@ -58,7 +60,8 @@ chunk_duration : float or None, default=4.0
     training; None trains on whole utterances. Prediction always uses the whole utterance.
 spec_augment : bool or SpecAugment, default=True
     Mask random stretches of time and bands of frequency in training. True leaves maps of frozen
-    blocks as they are.
+    blocks and layers of an encoder as they are, which have no bands;
+    ``SpecAugment(n_frequency_masks=0)`` masks stretches of their time.
 sampling_exponent : float, default=0.0
     Utterances are drawn in training with a probability that goes with the frequency of their
     level to the power of minus this: 0 goes through the data as they are, 1 draws all levels
@@ -118,7 +121,7 @@ use_caching, torch_load_kwargs
 """
 
 _ATTRIBUTES = """
-module_ : SentimentNetwork
+module_ : SentimentNetwork or EncoderNetwork
     The trained network.
 history_ : skorch.history.History
     Losses and times of each epoch.

@@ -302,7 +302,8 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
             data.chunk = max(1, round(self.chunk_duration / frames.frame_shift))
         data.rng = rng
         batches = RandomBatches(len(data), self.batch_size, rng, probabilities, n_drawn)
-        # SpecAugment masks time and frequency, which maps of frozen blocks no longer resolve.
+        # SpecAugment masks time and frequency, which maps of frozen blocks no longer resolve, and
+        # layers of an encoder do not have.
         if self.spec_augment is True and len(frames.frame_shape) == 1:
             augment: Any = SpecAugment()
         else:

@@ -79,10 +79,22 @@ def test_no_masks_change_nothing():
     assert torch.equal(SpecAugment(0, 0)(x, torch.full((4,), 30)), x)
 
 
+def test_layers_lose_whole_positions():
+    x, lengths = torch.rand(40, 60, 3, 8) + 1, torch.full((40,), 50)
+    masked = SpecAugment(n_frequency_masks=0)(x, lengths, generator()) == 0
+    positions = masked.flatten(2).any(2)
+    assert positions.any() and not positions[:, 50:].any()
+    assert torch.equal(positions[:, :, None, None].expand_as(masked), masked)
+    frames = SpecAugment(n_frequency_masks=0)(x[:, :, 0], lengths, generator())
+    assert torch.equal(frames == 0, masked[:, :, 0])
+
+
 def test_equality_repr_and_errors():
     assert SpecAugment() == SpecAugment(2, 2) != SpecAugment(1)
     assert repr(SpecAugment(1)).startswith("SpecAugment(n_time_masks=1,")
-    with pytest.raises(ValueError, match="maps"):
+    with pytest.raises(ValueError, match=r"layers of an encoder.*n_frequency_masks=0"):
         SpecAugment()(torch.ones(2, 3, 4, 5), torch.tensor([3, 3]))
+    with pytest.raises(ValueError, match=r"got shape \(2, 3\)"):
+        SpecAugment()(torch.ones(2, 3), torch.tensor([3, 3]))
     with pytest.raises(ValueError, match="max_time_width"):
         SpecAugment(max_time_width=-1)

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from sklearn_speechsent.nn import CGDDecoder, GeM, masked_mean, statistics_pooling
+from sklearn_speechsent.nn import (
+    AttentiveStatisticsPooling,
+    CGDDecoder,
+    GeM,
+    masked_mean,
+    statistics_pooling,
+)
 
 LENGTHS = torch.tensor([4, 9, 1])
 
@@ -58,6 +64,47 @@ def test_statistics_are_means_then_deviations():
     deviation = (valid.var(-1) + 1e-7).sqrt()
     torch.testing.assert_close(pooled[1], torch.cat([valid.mean(-1), deviation]))
     torch.testing.assert_close(pooled[2, 20:], torch.full((20,), 1e-7).sqrt())
+
+
+def test_attentive_statistics_are_the_direct_formula():
+    x = torch.randn(3, 5, 9) + 2
+    pooling = AttentiveStatisticsPooling(5, 4)
+    torch.nn.init.normal_(pooling.score.weight, std=2)
+    weights = pooling.weights(x, LENGTHS)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(3, 5))
+    assert (weights >= 0).all() and (weights[0, :, 4:] == 0).all()
+    pooled = pooling(garbage_beyond(x), LENGTHS)
+    for item, row, length in zip(x, pooled, LENGTHS, strict=True):
+        frames = item[:, :length].T
+        scores = (frames @ pooling.hidden.weight.T + pooling.hidden.bias).tanh()
+        share = (scores @ pooling.score.weight.T).double().softmax(0)
+        mean = (share * frames).sum(0)
+        deviation = ((share * (frames - mean) ** 2).sum(0) + 1e-7).sqrt()
+        torch.testing.assert_close(row.double(), torch.cat([mean, deviation]), rtol=1e-5, atol=1e-6)
+
+
+def test_attentive_statistics_without_scores_are_plain_ones():
+    x = torch.randn(3, 5, 9)
+    pooling = AttentiveStatisticsPooling(5)
+    torch.nn.init.zeros_(pooling.score.weight)
+    frames = x[1]
+    deviation = (frames.var(-1, correction=0) + 1e-7).sqrt()
+    torch.testing.assert_close(pooling(x, LENGTHS)[1], torch.cat([frames.mean(-1), deviation]))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-4, 1e4])
+def test_attentive_statistics_are_safe(scale):
+    """Also for constant values, where a variance of differences would be below zero, and one."""
+    x = (scale * torch.randn(3, 5, 1).expand(3, 5, 9)).clone().requires_grad_()
+    pooling = AttentiveStatisticsPooling(5, 4)
+    pooled = pooling(x, LENGTHS)
+    pooled.sum().backward()
+    assert pooled.isfinite().all() and x.grad.isfinite().all()
+    torch.testing.assert_close(pooled[:, :5], x[..., 0].detach(), rtol=1e-5, atol=1e-9)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = pooling(x, LENGTHS)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low[:, :5], pooled[:, :5], rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("frequencies, in_features", [(None, 6), (4, 24)])

@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from estimators import encoder_file
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
@@ -14,19 +15,22 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, normalize
-from sklearn.utils import shuffle
+from sklearn.utils import get_tags, shuffle
 
 from sklearn_speechsent import (
+    MelFilterBank,
     SlidingCMN,
     SpeakerEmbedder,
     SpeakerEmbeddingFusion,
     SpeakerFeatureExtractor,
+    SpeechEncoder,
     SpeechSentimentClassifier,
     SpeechSentimentRegressor,
     UtteranceFrames,
     VoiceActivityDetector,
 )
 from sklearn_speechsent.features import FrameStatistics
+from sklearn_speechsent.nn import EncoderNetwork
 
 
 @pytest.fixture
@@ -190,6 +194,110 @@ def test_pooled_statistics_get_them_as_columns(voices, fused, fitted, dtype):
 def test_fusing_twice_replaces(fused):
     again = SpeakerEmbeddingFusion(make_pipeline(FrameStatistics(), PCA(2))).fit_transform(fused)
     assert again.embeddings.shape == (12, 2) and fused.embeddings.shape == (12, 32)
+
+
+# -- frames that are made of recordings ------------------------------------------------------------
+
+
+@pytest.fixture
+def voice():
+    """Embedder of recordings."""
+    return make_pipeline(MelFilterBank(n_mels=16), FrameStatistics())
+
+
+@pytest.fixture
+def encoder():
+    return SpeechEncoder(encoder_file(), layers=(1, 2), pooling=None, dtype="float16")
+
+
+def test_frames_and_embeddings_are_of_the_same_recordings(recordings, voice, encoder, small):
+    X = pd.DataFrame({"file": recordings[0]}, index=list("abcdefgh"))["file"]
+    fusion = SpeakerEmbeddingFusion(voice, frames=encoder)
+    fused = fusion.fit_transform(X)
+    alone = clone(encoder).fit_transform(X)
+    np.testing.assert_array_equal(fused.base, alone.base)
+    assert fused.frame_settings == alone.frame_settings and fused.frame_shift == 0.02
+    assert fused.metadata.equals(alone.metadata) and fused.metadata.index.tolist() == list(X.index)
+    np.testing.assert_allclose(fused.embeddings, normalize(voice.fit_transform(X)), atol=1e-6)
+    order = [5, 0, 3]
+    part = fusion.transform(X.iloc[order])
+    np.testing.assert_allclose(part.embeddings, fused.embeddings[order], atol=1e-6)
+    for got, row in zip(part, order, strict=True):
+        np.testing.assert_allclose(got, fused[row], rtol=1e-2, atol=1e-3)
+    net = SpeechSentimentClassifier(EncoderNetwork, **{**small, "batch_size": 4})
+    pipeline = make_pipeline(fusion, net).fit(X, recordings[1])
+    assert pipeline[-1].embedding_size_ == 32 and pipeline[-1].module_.in_channels == 2
+    expected = pipeline.predict_proba(X)
+    np.testing.assert_allclose(pipeline.predict_proba(X[::-1])[::-1], expected, atol=1e-5)
+
+
+def test_both_transformers_are_clones_and_can_be_frozen(recordings, voice, encoder):
+    X, _ = recordings
+    fusion = SpeakerEmbeddingFusion(voice, frames=encoder).fit(X)
+    assert fusion.frames is encoder and not hasattr(encoder, "network_")
+    expected = fusion.transform(X[:2])
+    frozen = SpeakerEmbeddingFusion(
+        FrozenEstimator(fusion.embedder_), frames=FrozenEstimator(fusion.frames_)
+    )
+    copies = [clone(frozen).fit(X[3:]), pickle.loads(pickle.dumps(fusion))]
+    copies.append(clone(fusion).set_output(transform="pandas").fit(X[:3]))
+    for copy in copies:
+        made = copy.transform(X[:2])
+        np.testing.assert_array_equal(made.base, expected.base)
+        np.testing.assert_allclose(made.embeddings, expected.embeddings, atol=1e-6)
+    assert clone(frozen).fit(X).frames_.estimator is fusion.frames_
+    fusion.set_params(frames__layers=(0,), embedder__melfilterbank__n_mels=8).fit(X)
+    made = fusion.transform(X[:2])
+    assert made.frame_shape == (1, 64) and made.embeddings.shape == (2, 16)
+
+
+def test_bad_recordings_are_nan_on_both_sides(recordings, voice, encoder):
+    X = [*recordings[0][:2], recordings[0][2][:50], recordings[0][3]]
+    voice.set_params(melfilterbank__on_error="nan")
+    fusion = SpeakerEmbeddingFusion(voice, frames=encoder.set_params(on_error="nan"))
+    with pytest.warns(UserWarning, match="1 of 4 recordings were kept as NaN"):
+        fused = fusion.fit_transform(X)
+    assert [bool(np.isnan(frames).all()) for frames in fused] == [False, False, True, False]
+    assert np.isnan(fused.embeddings).all(axis=1).tolist() == [False, False, True, False]
+    good = SpeakerEmbeddingFusion(voice, frames=encoder).fit_transform([X[3]])
+    np.testing.assert_allclose(fused.embeddings[3:], good.embeddings, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:1 of 3 recordings were")
+@pytest.mark.parametrize(
+    ("frames", "embedder", "says"),
+    [
+        ("skip", "skip", "frames=MelFilterBank gives 2 utterances for 3 rows of X"),
+        ("nan", "skip", "Pipeline gives 2 rows for 3 utterances"),
+    ],
+)
+def test_nothing_may_be_left_out(recordings, voice, frames, embedder, says):
+    voice.set_params(melfilterbank__on_error=embedder)
+    fusion = SpeakerEmbeddingFusion(voice, frames=MelFilterBank(on_error=frames))
+    X = [*recordings[0][:2], recordings[0][2][:50]]
+    with pytest.raises(ValueError, match=says):
+        fusion.fit(X).transform(X)
+
+
+def test_frames_must_be_frames(recordings, voice, encoder):
+    fusion = SpeakerEmbeddingFusion(voice, frames=encoder.set_params(pooling="stats"))
+    with pytest.raises(ValueError, match=r"gives ndarray, not UtteranceFrames.*pooling=None"):
+        fusion.fit(recordings[0]).transform(recordings[0])
+    with pytest.raises(ValueError, match="'frames' parameter"):
+        SpeakerEmbeddingFusion(voice, frames=Ridge()).fit(recordings[0])
+
+
+def test_what_X_is_comes_from_what_makes_the_frames(recordings, voice, voices):
+    fusion = SpeakerEmbeddingFusion(voice, frames=MelFilterBank(n_mels=8))
+    tags = get_tags(fusion).input_tags
+    assert tags.string and tags == get_tags(fusion.frames).input_tags
+    assert not get_tags(SpeakerEmbeddingFusion()).input_tags.string
+    fusion.fit(np.stack([X[:8000] for X in recordings[0]]))
+    assert fusion.n_features_in_ == 8000
+    assert fusion.get_feature_names_out().tolist() == [f"mel0{k}" for k in range(8)]
+    assert not hasattr(fusion.fit(recordings[0]), "n_features_in_")
+    fusion.set_params(frames=None, embedder=FrameStatistics()).fit(voices[0])
+    assert fusion.n_features_in_ == 16 and fusion.frames_ is None
 
 
 # -- in a sentiment network ------------------------------------------------------------------------
