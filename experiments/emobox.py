@@ -4,10 +4,10 @@
     python -m experiments.emobox --perturbed --out results/emobox.json
 
 Frozen features under a class-balanced support vector classifier with a radial kernel, trained on
-the actors of five folds and tested on those of the sixth; with --perturbed also on copies (MIX of
-_harness/systems.py). One setting for all rows, that of the systems for sentiment: nothing is
-searched. Writes FILE.json and FILE.md after each row, and in the end FILE.png. Each fold's result
-is stored in FILE_folds as soon as it exists: the same command resumes an interrupted run.
+the actors of five folds and tested on those of the sixth; with --perturbed also on the default
+copies of WaveformPerturbation. One setting for all rows, that of the systems for sentiment: nothing
+is searched. Writes FILE.json and FILE.md after each row, and in the end FILE.png. Each fold's
+result is stored in FILE_folds as soon as it exists: the same command resumes an interrupted run.
 """
 
 import warnings
@@ -28,7 +28,7 @@ from experiments._harness.experiment import Experiment, add_run_options, remarks
 from experiments._harness.intervals import interval
 from experiments._harness.pictures import pyplot, save_figure
 from experiments._harness.results import key_of
-from experiments._harness.systems import MIX, WESPEAKER, WHISPER, lacks_weights
+from experiments._harness.systems import WESPEAKER, WHISPER, lacks_weights
 from experiments._harness.tables import table_of
 from sklearn_speechsent import SpeechEncoder, WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.audio import as_recordings
@@ -342,7 +342,6 @@ def prepare(options, stored, shared):
         "version": sklearn_speechsent.__version__,
         "recordings": len(frame),
         "published": PUBLISHED if len(frame) == N_FILES else {},
-        "mix": repr(MIX),
         "rows": {},
         "skipped": {name: why for name, why in lacking.items() if why},
     }
@@ -357,7 +356,8 @@ def prepare(options, stored, shared):
         name, perturbed = run
         model = ROWS[name][0](shared)
         if perturbed:
-            model = WaveformPerturbation(model, **MIX)
+            # Decision values are no probabilities, which could be averaged over speeds.
+            model = WaveformPerturbation(model, predict_speeds=(1.0,))
         return fold_result(model, frame, number, stored)
 
     def add(document, run, results):

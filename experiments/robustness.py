@@ -4,12 +4,13 @@
     python -m experiments.robustness --folds 0,1 --every 2 --systems small --out results/r.json
 
 A system is fitted on the training recordings of each fold as they are and, with --perturbed, once
-more on them and on copies (MIX of _harness/systems.py); both are tested on the other recordings in
-each condition. Speakers never cross a split, predictions are pooled over the folds and scored once.
-Babble is made of the other speakers of the test fold. Writes FILE.json and FILE.md after each
-system, and in the end FILE.png. Each result is stored in FILE_folds as soon as it exists: the same
-command resumes an interrupted run. A result counts for the settings, recordings, labels and version
-of the package that it was made with; after changing code within a version, delete the folder.
+more by WaveformPerturbation with its defaults: on them and on copies, and predictions are averaged
+over three speeds. Both are tested on the other recordings in each condition. Speakers never cross a
+split, predictions are pooled over the folds and scored once. Babble is made of the other speakers
+of the test fold. Writes FILE.json and FILE.md after each system, and in the end FILE.png. Each
+result is stored in FILE_folds as soon as it exists: the same command resumes an interrupted run. A
+result counts for the settings, recordings, labels and version of the package that it was made with;
+after changing code within a version, delete the folder.
 """
 
 import warnings
@@ -28,7 +29,7 @@ from experiments._harness.experiment import Experiment, add_run_options, remarks
 from experiments._harness.intervals import interval
 from experiments._harness.pictures import pyplot, save_figure
 from experiments._harness.results import key_of
-from experiments._harness.systems import MIX, WESPEAKER, WHISPER, lacks_weights
+from experiments._harness.systems import WESPEAKER, WHISPER, lacks_weights
 from experiments._harness.tables import table_of
 from sklearn_speechsent import OrdinalClassifier, WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.audio import as_recordings
@@ -255,7 +256,7 @@ def as_markdown(document):
         "difference itself. MAE and Spearman's ρ on the predictions as they are, QWK on "
         "predictions rounded to levels. Plain systems are trained on recordings as they are, "
         "perturbed ones also on their copies "
-        f"(`WaveformPerturbation(system, {', '.join(f'{k}={v!r}' for k, v in MIX.items())})`). "
+        "(`WaveformPerturbation(system)`), and average predictions over three speeds. "
         "Babble is made of the other speakers of the test fold. eGeMAPS are classified as the "
         "features of small are, all of them without principal components.",
     ]
@@ -358,7 +359,6 @@ def prepare(options, stored, shared):
         "folds": numbers,
         "tested": sum(map(len, protocol.rows)),
         "conditions": conditions,
-        "mix": repr(MIX),
         "systems": {},
         "skipped": {name: SYSTEMS[name].lacks() for name in systems if SYSTEMS[name].lacks()},
     }
@@ -375,7 +375,7 @@ def prepare(options, stored, shared):
         name, variant = run
         model = SYSTEMS[name].make(corpus.levels, shared)
         if variant == PERTURBED:
-            model = WaveformPerturbation(model, **MIX)
+            model = WaveformPerturbation(model)
         return protocol.results(model, number, stored)
 
     def add(document, run, results):

@@ -1,7 +1,5 @@
 """Weights and parameters of the systems in tables."""
 
-from typing import Any
-
 from sklearn_speechsent.pretrained import has_weights
 
 #: The speaker network that ships with the package, and the one that it was distilled from.
@@ -10,9 +8,6 @@ SHIPPED, WESPEAKER = "speechsent-seresnet", "wespeaker-voxceleb-resnet34"
 WHISPER = "whisper-base"
 #: Plainer parameters of small and medium: means and deviations in ten bands of all frames.
 PLAIN = {"srext__n_bands": 10, "srext__statistics": ("mean", "std"), "vad": "passthrough"}
-#: Copies are the defaults of WaveformPerturbation. The recording itself is predicted, and not an
-#: average over speeds.
-MIX: dict[str, Any] = {"predict_speeds": (1.0,)}
 
 
 def lacks_weights(*names: str) -> str:
