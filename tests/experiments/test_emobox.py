@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.decomposition import PCA
@@ -95,6 +96,25 @@ def test_end_to_end(ravdess, tiny, tmp_path, monkeypatch):
     assert tiny == []
     assert json.loads((tmp_path / "e.json").read_text())["rows"] == rows
     assert "| Whisper large v3 (EmoBox) | 635 M | 75.3 |  |" in (tmp_path / "e.md").read_text()
+
+
+def test_decision_values_are_added_over_speeds():
+    class Hearing:
+        classes_ = np.array(["calm", "sad"])
+
+        def fit(self, X, y):
+            return self
+
+        predict = fit
+
+        def decision_function(self, X):
+            # One speed is sure of "sad", the other two lean to "calm".
+            sad = {0.9: 3.0, 1.0: -1.0, 1.1: -1.0}
+            return np.array([[-sad[speed], sad[speed]] for speed in X["speed"]])
+
+    model = WaveformPerturbation(Hearing())
+    model.estimator_ = Hearing()
+    assert emobox.predict(model, pd.Series(["a.wav", "b.wav"])) == ["sad", "sad"]
 
 
 def test_incomplete_corpora_and_unknown_rows_are_errors(ravdess, tmp_path, capsys):
