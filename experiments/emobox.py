@@ -386,7 +386,7 @@ def prepare(options, stored, shared):
         name, perturbed = run
         model = ROWS[name][0](shared)
         if perturbed:
-            model = WaveformPerturbation(model)
+            model = WaveformPerturbation(model, predict_speeds=(1.0,))  # see predict
         return fold_result(model, frame, number, stored)
 
     def add(document, run, results):
