@@ -69,7 +69,8 @@ class Runner:
         if result is not None:
             return result
         X = corpus.X
-        grouped = {"net__groups": corpus.groups[train]} if row.searched else {}
+        parameter = "net__groups" if isinstance(model, Pipeline) else "groups"
+        grouped = {parameter: corpus.groups[train]} if row.searched else {}
         with self.results.resuming(key, model):
             started = time.perf_counter()
             model.fit(X.iloc[train].reset_index(drop=True), corpus.y[train], **grouped)

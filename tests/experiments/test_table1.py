@@ -201,6 +201,27 @@ def test_search_is_by_speaker(rng):
     assert isinstance(rows._searched_svr(Settings(LEVELS)), GridSearchCV)
 
 
+def test_a_search_around_the_whole_model_is_by_speaker(manifest, tmp_path, monkeypatch):
+    seen, split = [], SpeakerFolds.split
+    monkeypatch.setattr(
+        SpeakerFolds,
+        "split",
+        lambda self, X, y, groups: seen.append(list(groups)) or split(self, X, y, groups),
+    )
+
+    def make(settings):
+        pipeline = make_sentiment_pipeline(
+            weights=None, vad="passthrough", levels=LEVELS, mfb__n_mels=8, memory=settings.memory
+        )
+        return GridSearchCV(pipeline, {"net__C": [0.1, 10.0]}, cv=SpeakerFolds(2))
+
+    corpus, settings = read_manifest(manifest), Settings(LEVELS, memory=str(tmp_path / "f"))
+    folds = corpus.folds(2)
+    runner = Runner(corpus, folds, settings, Results(tmp_path / "r"))
+    assert len(runner.fold(Row("searched", make, searched=True), 0)["predictions"][0]) == 12
+    assert seen == [corpus.groups[folds[0][0]].tolist()]
+
+
 class Stopped(BaseException):
     """In place of kill -9: nothing catches it."""
 
