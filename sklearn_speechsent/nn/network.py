@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sklearn_speechsent.nn.base import HeadedNetwork
-from sklearn_speechsent.nn.decoders import CGDDecoder
+from sklearn_speechsent.nn.decoders import DECODERS
 from sklearn_speechsent.nn.masking import zero_padding
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.nn.stext import SentimentBlocks
@@ -44,10 +44,14 @@ class SentimentNetwork(HeadedNetwork):
         Squeeze-excitation of the speaker blocks; None for WeSpeaker's weights.
     freeze_batch_norm : bool, default=False
         Keep batch normalisation of the speaker blocks in eval mode.
+    decoder : {"cgd", "stats", "attentive"}, default="cgd"
+        Kind of the decoders: `CGDDecoder`, `StatisticsDecoder` or `AttentiveDecoder`.
     flatten_frequency : bool, default=False
-        Pool over time only and flatten the frequency axis in the decoders.
+        Pool over time only and flatten the frequency axis; of ``decoder="cgd"``.
+    hidden_size : int, default=128
+        Values of the descriptor; of the other decoders.
     dropout : float, default=0.0
-        Dropout probability before the heads.
+        Dropout probability before the heads, and of the statistics that the other decoders pool.
     embedding_size : int, default=0
         Values of the speaker embedding (SpE) that comes with each utterance; 0 for none.
     spe_size : int, default=512
@@ -60,7 +64,7 @@ class SentimentNetwork(HeadedNetwork):
     stext : SentimentBlocks
         Sentiment blocks.
     decoders : ModuleDict
-        One CGD decoder per head.
+        One per head.
     spe : Linear or None
         Projection of the speaker embedding.
     heads : ModuleDict
@@ -69,7 +73,7 @@ class SentimentNetwork(HeadedNetwork):
     Raises
     ------
     ValueError
-        If there is no head, or an unknown one, or speaker blocks are to see maps.
+        If there is no head, a head or a decoder is unknown, or speaker blocks are to see maps.
 
     Examples
     --------
@@ -100,12 +104,16 @@ class SentimentNetwork(HeadedNetwork):
         se_ratio: int | None = 8,
         srext_se_ratio: int | None = 8,
         freeze_batch_norm: bool = False,
+        decoder: str = "cgd",
         flatten_frequency: bool = False,
+        hidden_size: int = 128,
         dropout: float = 0.0,
         embedding_size: int = 0,
         spe_size: int = 512,
     ) -> None:
         super().__init__(in_channels, in_frequencies)
+        if decoder not in DECODERS:
+            raise ValueError(f"decoder must be one of {list(DECODERS)}, got {decoder!r}.")
         n_blocks = n_frozen_blocks + n_tuned_blocks
         channels, frequencies = in_channels, in_frequencies
         self.srext: SpeakerBlocks | None = None
@@ -127,12 +135,13 @@ class SentimentNetwork(HeadedNetwork):
             )
             channels, frequencies = self.srext.out_channels, self.srext.out_frequencies
         self.stext = SentimentBlocks(channels, frequencies, stext, se_ratio)
+        channels, frequencies = self.stext.out_channels, self.stext.out_frequencies
+        if decoder == "cgd":
+            make = partial(DECODERS[decoder], channels, frequencies if flatten_frequency else None)
+        else:
+            make = partial(DECODERS[decoder], channels, frequencies, hidden_size, dropout)
         self._add_heads(
-            partial(
-                CGDDecoder,
-                self.stext.out_channels,
-                self.stext.out_frequencies if flatten_frequency else None,
-            ),
+            make,
             heads,
             ordinal,
             n_levels,

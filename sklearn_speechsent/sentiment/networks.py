@@ -24,7 +24,8 @@ _PARAMETERS = """
 module : type or Module, default=SentimentNetwork
     Architecture. Its own parameters are passed with the prefix ``module__``, among them
     ``module__stext`` (16 or 34, size of the sentiment blocks), ``module__n_frozen_blocks`` and
-    ``module__n_tuned_blocks`` (speaker blocks in the network), ``module__flatten_frequency`` and
+    ``module__n_tuned_blocks`` (speaker blocks in the network), ``module__decoder`` (``"cgd"``,
+    ``"stats"`` or ``"attentive"``), ``module__flatten_frequency`` and
     ``module__dropout``. What the data decide (channels, frequencies, levels) is inferred.
     :class:`~sklearn_speechsent.nn.EncoderNetwork` is for layers of a speech encoder, that is
     ``SpeechEncoder(pooling=None)``; ``module__hidden_size`` is among its parameters.
