@@ -70,9 +70,10 @@ sampling_exponent : float, default=0.0
     equally often, as in [1]_.
 lr : float, default=1e-3
     Learning rate.
-lr_schedule : {"milestones", "plateau"} or None, default="milestones"
+lr_schedule : {"milestones", "plateau", "one-cycle"} or None, default="milestones"
     Divide the learning rate by 10 after 60 % and 85 % of the epochs, or whenever the loss stops
-    falling.
+    falling; or raise it from zero in the first 15 % of all batches and lower it to zero along half
+    a cosine. Groups of ``optimizer__param_groups`` keep the proportions of their rates.
 max_epochs : int, default=20
 batch_size : int, default=32
     Utterances; at least 2.
