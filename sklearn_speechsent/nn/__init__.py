@@ -2,7 +2,12 @@
 
 from sklearn_speechsent.nn.augment import SpecAugment
 from sklearn_speechsent.nn.blocks import MaskedBatchNorm2d, ResidualBlock, SqueezeExcitation
-from sklearn_speechsent.nn.decoders import AttentiveDecoder, CGDDecoder
+from sklearn_speechsent.nn.decoders import (
+    DECODERS,
+    AttentiveDecoder,
+    CGDDecoder,
+    StatisticsDecoder,
+)
 from sklearn_speechsent.nn.encoder_network import EncoderNetwork
 from sklearn_speechsent.nn.folding import folded
 from sklearn_speechsent.nn.heads import (
@@ -29,6 +34,7 @@ from sklearn_speechsent.nn.pieces import pieces
 from sklearn_speechsent.nn.pooling import (
     AttentiveStatisticsPooling,
     GeM,
+    average_bands,
     masked_mean,
     statistics_pooling,
 )
@@ -40,6 +46,7 @@ from sklearn_speechsent.nn.verification import AAMSoftmax, SpeakerClassifierNetw
 from sklearn_speechsent.nn.whisper import WhisperEncoder
 
 __all__ = [
+    "DECODERS",
     "ORDINAL_HEADS",
     "AAMSoftmax",
     "AttentiveDecoder",
@@ -64,8 +71,10 @@ __all__ = [
     "SpecAugment",
     "SpeechUNet",
     "SqueezeExcitation",
+    "StatisticsDecoder",
     "SummedLoss",
     "WhisperEncoder",
+    "average_bands",
     "class_probabilities",
     "clm_loss",
     "condor_loss",

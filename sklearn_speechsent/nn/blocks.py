@@ -106,6 +106,27 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
         return output
 
 
+def keep_normalisation(module: nn.Module) -> None:
+    """Set every batch normalisation to eval mode; its affine parameters still learn.
+
+    Parameters
+    ----------
+    module : Module
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.nn import ResidualBlock
+    >>> from sklearn_speechsent.nn.blocks import keep_normalisation
+    >>> block = ResidualBlock(4, 4)
+    >>> keep_normalisation(block)
+    >>> block.training, block.bn1.training
+    (True, False)
+    """
+    for part in module.modules():
+        if isinstance(part, MaskedBatchNorm2d):
+            part.eval()
+
+
 def convolve_and_normalise(conv: nn.Conv2d, bn: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
     """Apply a convolution without bias and its batch normalisation.
 

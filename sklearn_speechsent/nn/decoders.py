@@ -4,7 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_speechsent.nn.pooling import AttentiveStatisticsPooling, GeM, masked_mean
+from sklearn_speechsent.nn.pooling import (
+    AttentiveStatisticsPooling,
+    GeM,
+    average_bands,
+    in_full_precision,
+    masked_mean,
+    statistics_pooling,
+)
 
 
 class _Normalisation(nn.BatchNorm1d):
@@ -93,52 +100,166 @@ class CGDDecoder(nn.Module):
         return torch.cat([self.gem_branch(self.gem(x, lengths)), self.mean_branch(mean)], dim=1)
 
 
-class AttentiveDecoder(nn.Module):
-    """Attentive statistics pooling, batch normalisation, dropout, a linear layer and ReLU.
+class StatisticsDecoder(nn.Module):
+    """Statistics over time of each channel and band, a linear layer and ReLU.
+
+    Mean and standard deviation, their square roots, batch normalisation without affine parameters
+    and dropout: the features of :class:`~sklearn_speechsent.SpeakerFeatureExtractor`, standardised,
+    as a part of a network that learns.
 
     Parameters
     ----------
     channels : int
         Channels of the maps, C.
-    attention_size : int, default=64
-        Hidden units of the attention.
+    frequencies : int
+        Frequencies of the maps, F.
+    hidden_size : int, default=128
+        Values of the descriptor.
     dropout : float, default=0.0
         Dropout probability of the statistics.
+    n_bands : int, default=10
+        Bands that the frequencies are averaged to first; fewer where there are fewer frequencies.
 
     Attributes
     ----------
     out_features : int
-        ``channels``.
+        ``hidden_size``.
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_speechsent.nn import AttentiveDecoder
-    >>> AttentiveDecoder(128)(torch.rand(2, 128, 6), torch.tensor([3, 6])).shape
+    >>> from sklearn_speechsent.nn import StatisticsDecoder
+    >>> StatisticsDecoder(64, 20)(torch.rand(2, 64, 20, 6), torch.tensor([3, 6])).shape
     torch.Size([2, 128])
     """
 
-    def __init__(self, channels: int, attention_size: int = 64, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        frequencies: int,
+        hidden_size: int = 128,
+        dropout: float = 0.0,
+        n_bands: int = 10,
+    ) -> None:
         super().__init__()
-        self.out_features = channels
-        self.pooling = AttentiveStatisticsPooling(channels, attention_size)
-        self.bn = _Normalisation(self.pooling.out_features)
+        self.out_features = hidden_size
+        self.n_bands = min(n_bands, frequencies)
+        n_statistics = 2 * channels * self.n_bands
+        self.bn = _Normalisation(n_statistics)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(self.pooling.out_features, channels)
+        self.linear = nn.Linear(n_statistics, hidden_size)
+
+    def statistics(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Compute the square roots of means and deviations, before they are standardised.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, F, T)
+            Maps that are not negative; what is counts as zero.
+        lengths : Tensor of shape (B,), int64
+            Valid frames of each utterance.
+
+        Returns
+        -------
+        Tensor of shape (B, 2 * C * n_bands)
+            All means, then all deviations, each with the band running fastest; at least float32.
+        """
+        bands = average_bands(in_full_precision(x), self.n_bands)
+        pooled = statistics_pooling(bands, lengths, correction=0)
+        # Near zero the gradient of the root alone has no bound.
+        return (pooled.clamp(min=0.0) + 1e-4).sqrt()
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Describe utterances.
 
         Parameters
         ----------
-        x : Tensor of shape (B, C, T)
+        x : Tensor of shape (B, C, F, T)
+            Maps that are not negative.
+        lengths : Tensor of shape (B,), int64
+            Valid frames of each utterance.
+
+        Returns
+        -------
+        Tensor of shape (B, hidden_size)
+            Descriptor.
+        """
+        return F.relu(self.linear(self.dropout(self.bn(self.statistics(x, lengths)))))
+
+
+class AttentiveDecoder(nn.Module):
+    """Attentive statistics pooling, batch normalisation, dropout, a linear layer and ReLU.
+
+    Each channel and band has weights over time of its own: what is heard in the low bands and in
+    the high ones need not be in the same frames.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the maps, C.
+    frequencies : int, default=1
+        Frequencies of the maps, F.
+    hidden_size : int, default=128
+        Values of the descriptor.
+    dropout : float, default=0.0
+        Dropout probability of the statistics.
+    attention_size : int, default=64
+        Hidden units of the attention.
+    n_bands : int, default=10
+        Bands that the frequencies are averaged to first; fewer where there are fewer frequencies.
+
+    Attributes
+    ----------
+    out_features : int
+        ``hidden_size``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import AttentiveDecoder
+    >>> AttentiveDecoder(64, 20)(torch.rand(2, 64, 20, 6), torch.tensor([3, 6])).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        frequencies: int = 1,
+        hidden_size: int = 128,
+        dropout: float = 0.0,
+        attention_size: int = 64,
+        n_bands: int = 10,
+    ) -> None:
+        super().__init__()
+        self.out_features = hidden_size
+        self.n_bands = min(n_bands, frequencies)
+        self.pooling = AttentiveStatisticsPooling(channels * self.n_bands, attention_size)
+        self.bn = _Normalisation(self.pooling.out_features)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(self.pooling.out_features, hidden_size)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Describe utterances.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, F, T)
             Maps.
         lengths : Tensor of shape (B,), int64
             Valid frames of each utterance.
 
         Returns
         -------
-        Tensor of shape (B, C)
+        Tensor of shape (B, hidden_size)
             Descriptor.
         """
-        return F.relu(self.linear(self.dropout(self.bn(self.pooling(x, lengths)))))
+        pooled = self.pooling(average_bands(x, self.n_bands).flatten(1, 2), lengths)
+        return F.relu(self.linear(self.dropout(self.bn(pooled))))
+
+
+#: Decoders by name.
+DECODERS: dict[str, type[nn.Module]] = {
+    "cgd": CGDDecoder,
+    "stats": StatisticsDecoder,
+    "attentive": AttentiveDecoder,
+}

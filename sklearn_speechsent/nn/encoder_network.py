@@ -131,7 +131,13 @@ class EncoderNetwork(HeadedNetwork):
         self.layer_logits = nn.Parameter(torch.zeros(in_channels))
         self.projection = nn.Sequential(nn.Linear(in_frequencies, hidden_size), nn.ReLU())
         self._add_heads(
-            partial(AttentiveDecoder, hidden_size, attention_size, dropout),
+            partial(
+                AttentiveDecoder,
+                hidden_size,
+                hidden_size=hidden_size,
+                dropout=dropout,
+                attention_size=attention_size,
+            ),
             heads,
             ordinal,
             n_levels,
@@ -154,4 +160,4 @@ class EncoderNetwork(HeadedNetwork):
         mixed = -(mean * scale).sum(0)
         for layer in range(self.in_channels):
             mixed = torch.addcmul(mixed, maps[:, :, layer], scale[layer])
-        return self.projection(mixed).transpose(1, 2), lengths
+        return self.projection(mixed).transpose(1, 2)[:, :, None], lengths

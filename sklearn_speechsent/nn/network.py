@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from sklearn_speechsent.nn.base import HeadedNetwork
-from sklearn_speechsent.nn.decoders import CGDDecoder
+from sklearn_speechsent.nn.decoders import DECODERS
 from sklearn_speechsent.nn.masking import zero_padding
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
-from sklearn_speechsent.nn.stext import SentimentBlocks
+from sklearn_speechsent.nn.stext import SentimentBlocks, Stages
 
 
 class SentimentNetwork(HeadedNetwork):
@@ -28,8 +28,13 @@ class SentimentNetwork(HeadedNetwork):
         Heads to build, each with its own decoder.
     ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
         Kind of the ordinal head.
-    stext : {16, 34}, default=16
-        Variant of the sentiment blocks.
+    stext : {16, 34} or sequence of (int, int), default=16
+        Variant of the sentiment blocks, or residual blocks and channels of each of their stages,
+        such as ``((6, 128),)`` for the first stage of 34 alone.
+    stext_init : {"speaker"} or None, default=None
+        Initial values of the sentiment blocks. None draws them; with ``"speaker"`` they are those
+        of the upper blocks of a speaker network, which the estimators copy from ``weights``, and
+        their batch normalisation stays in eval mode.
     n_frozen_blocks : int, default=0
         Speaker blocks in the network that stay as they are; see `SpeakerBlocks`.
     n_tuned_blocks : int, default=0
@@ -44,10 +49,14 @@ class SentimentNetwork(HeadedNetwork):
         Squeeze-excitation of the speaker blocks; None for WeSpeaker's weights.
     freeze_batch_norm : bool, default=False
         Keep batch normalisation of the speaker blocks in eval mode.
+    decoder : {"cgd", "stats", "attentive"}, default="cgd"
+        Kind of the decoders: `CGDDecoder`, `StatisticsDecoder` or `AttentiveDecoder`.
     flatten_frequency : bool, default=False
-        Pool over time only and flatten the frequency axis in the decoders.
+        Pool over time only and flatten the frequency axis; of ``decoder="cgd"``.
+    hidden_size : int, default=128
+        Values of the descriptor; of the other decoders.
     dropout : float, default=0.0
-        Dropout probability before the heads.
+        Dropout probability before the heads, and of the statistics that the other decoders pool.
     embedding_size : int, default=0
         Values of the speaker embedding (SpE) that comes with each utterance; 0 for none.
     spe_size : int, default=512
@@ -60,7 +69,7 @@ class SentimentNetwork(HeadedNetwork):
     stext : SentimentBlocks
         Sentiment blocks.
     decoders : ModuleDict
-        One CGD decoder per head.
+        One per head.
     spe : Linear or None
         Projection of the speaker embedding.
     heads : ModuleDict
@@ -69,7 +78,7 @@ class SentimentNetwork(HeadedNetwork):
     Raises
     ------
     ValueError
-        If there is no head, or an unknown one, or speaker blocks are to see maps.
+        If there is no head, speaker blocks are to see maps, or the name of a part is unknown.
 
     Examples
     --------
@@ -92,7 +101,8 @@ class SentimentNetwork(HeadedNetwork):
         *,
         heads: Sequence[str] = ("regression", "ordinal"),
         ordinal: str = "coral",
-        stext: int = 16,
+        stext: Stages = 16,
+        stext_init: str | None = None,
         n_frozen_blocks: int = 0,
         n_tuned_blocks: int = 0,
         widths: Sequence[int] = (32, 64, 128, 256),
@@ -100,12 +110,18 @@ class SentimentNetwork(HeadedNetwork):
         se_ratio: int | None = 8,
         srext_se_ratio: int | None = 8,
         freeze_batch_norm: bool = False,
+        decoder: str = "cgd",
         flatten_frequency: bool = False,
+        hidden_size: int = 128,
         dropout: float = 0.0,
         embedding_size: int = 0,
         spe_size: int = 512,
     ) -> None:
         super().__init__(in_channels, in_frequencies)
+        if decoder not in DECODERS:
+            raise ValueError(f"decoder must be one of {list(DECODERS)}, got {decoder!r}.")
+        if stext_init not in (None, "speaker"):
+            raise ValueError(f"stext_init must be None or 'speaker', got {stext_init!r}.")
         n_blocks = n_frozen_blocks + n_tuned_blocks
         channels, frequencies = in_channels, in_frequencies
         self.srext: SpeakerBlocks | None = None
@@ -126,13 +142,16 @@ class SentimentNetwork(HeadedNetwork):
                 freeze_batch_norm=freeze_batch_norm,
             )
             channels, frequencies = self.srext.out_channels, self.srext.out_frequencies
-        self.stext = SentimentBlocks(channels, frequencies, stext, se_ratio)
+        self.stext = SentimentBlocks(
+            channels, frequencies, stext, se_ratio, freeze_batch_norm=stext_init is not None
+        )
+        channels, frequencies = self.stext.out_channels, self.stext.out_frequencies
+        if decoder == "cgd":
+            make = partial(DECODERS[decoder], channels, frequencies if flatten_frequency else None)
+        else:
+            make = partial(DECODERS[decoder], channels, frequencies, hidden_size, dropout)
         self._add_heads(
-            partial(
-                CGDDecoder,
-                self.stext.out_channels,
-                self.stext.out_frequencies if flatten_frequency else None,
-            ),
+            make,
             heads,
             ordinal,
             n_levels,

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sklearn_speechsent.nn.masking import frame_mask, has_padding, zero_padding
 
@@ -43,10 +44,35 @@ def masked_mean(x: Tensor, lengths: Tensor, *, keep_frequency: bool = False) -> 
     return zero_padding(x, lengths).sum(-1) / lengths.view(-1, *[1] * (x.ndim - 2))
 
 
-def statistics_pooling(x: Tensor, lengths: Tensor) -> Tensor:
+def average_bands(x: Tensor, n_bands: int) -> Tensor:
+    """Average neighbouring frequencies.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, C, F, T)
+        Maps.
+    n_bands : int
+        Bands that are wanted, at most F. Where their number does not divide F, bands that lie
+        next to each other share a frequency.
+
+    Returns
+    -------
+    Tensor of shape (B, C, n_bands, T)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import average_bands
+    >>> average_bands(torch.tensor([1.0, 3.0, 10.0, 20.0]).view(1, 1, 4, 1), 2).flatten()
+    tensor([ 2., 15.])
+    """
+    return x if x.shape[2] == n_bands else F.adaptive_avg_pool2d(x, (n_bands, x.shape[3]))
+
+
+def statistics_pooling(x: Tensor, lengths: Tensor, *, correction: int = 1) -> Tensor:
     """Mean and standard deviation over time, as speaker networks pool.
 
-    The deviation is ``sqrt(v + 1e-7)`` with the unbiased variance ``v`` (0 for one frame).
+    The deviation is ``sqrt(v + 1e-7)`` with the variance ``v`` (0 for one frame).
 
     Parameters
     ----------
@@ -54,6 +80,8 @@ def statistics_pooling(x: Tensor, lengths: Tensor) -> Tensor:
         Maps.
     lengths : Tensor of shape (B,), int64
         Valid frames of each utterance.
+    correction : int, default=1
+        1 for the unbiased variance, 0 for that of the population.
 
     Returns
     -------
@@ -75,7 +103,7 @@ def statistics_pooling(x: Tensor, lengths: Tensor) -> Tensor:
     count = lengths[:, None, None]
     mean = zero_padding(x, lengths).sum(-1) / count
     squares = zero_padding(x - mean[..., None], lengths).square().sum(-1)
-    deviation = (squares / (count - 1).clamp(min=1) + 1e-7).sqrt()
+    deviation = (squares / (count - correction).clamp(min=1) + 1e-7).sqrt()
     return torch.cat([mean.flatten(1), deviation.flatten(1)], dim=1)
 
 

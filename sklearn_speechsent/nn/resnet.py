@@ -11,6 +11,7 @@ from sklearn_speechsent.nn.blocks import (
     ResidualBlock,
     Squeeze,
     convolve_and_normalise,
+    keep_normalisation,
 )
 from sklearn_speechsent.nn.masking import zero_padding, zero_padding_
 from sklearn_speechsent.nn.pooling import statistics_pooling
@@ -141,9 +142,7 @@ class SpeakerBlocks(nn.Module):
         for module in self._frozen_modules():
             module.eval()
         if self.freeze_batch_norm:
-            for module in self.modules():
-                if isinstance(module, MaskedBatchNorm2d):
-                    module.eval()
+            keep_normalisation(self)
         return self
 
     def maps(

@@ -1,15 +1,57 @@
 """Sentiment blocks (StExt) on top of the speaker blocks."""
 
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
 from torch import Tensor, nn
 
-from sklearn_speechsent.nn.blocks import ResidualBlock
+from sklearn_speechsent.nn.blocks import ResidualBlock, keep_normalisation
 
-# (residual blocks, channels) of each stage; every stage begins with stride 2.
-_STAGES = {16: ((2, 64), (1, 64)), 34: ((6, 128), (3, 256))}
+#: Stages of the variants of the paper, each (residual blocks, channels).
+_VARIANTS = {16: ((2, 64), (1, 64)), 34: ((6, 128), (3, 256))}
+
+Stages = int | Sequence[Sequence[int]]
+
+
+def stages_of(stages: Stages) -> tuple[tuple[int, int], ...]:
+    """Residual blocks and channels of each stage of the sentiment blocks.
+
+    Parameters
+    ----------
+    stages : {16, 34} or sequence of (int, int)
+        Variant of the paper, or the stages themselves.
+
+    Returns
+    -------
+    tuple of (int, int)
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.nn.stext import stages_of
+    >>> stages_of(34)
+    ((6, 128), (3, 256))
+    """
+    if isinstance(stages, Sequence):
+        found: Any = tuple(tuple(stage) if isinstance(stage, Sequence) else () for stage in stages)
+    else:
+        found = _VARIANTS.get(stages)
+    whole = found and all(isinstance(value, Integral) for stage in found for value in stage)
+    if not whole or any(len(stage) != 2 or min(stage) < 1 for stage in found):
+        raise ValueError(
+            f"stext must be one of the variants {sorted(_VARIANTS)} or a sequence of stages, each "
+            f"(residual blocks, channels), got {stages!r}."
+        )
+    return found
 
 
 class SentimentBlocks(nn.Module):
-    """Two stages of residual blocks, each beginning with stride 2.
+    """Stages of residual blocks, each beginning with stride 2.
 
     Parameters
     ----------
@@ -17,10 +59,13 @@ class SentimentBlocks(nn.Module):
         Channels of the incoming maps.
     in_frequencies : int
         Frequencies of the incoming maps.
-    variant : {16, 34}, default=16
-        16: 2 blocks of 64 channels and 1 of 64; 34: 6 of 128 and 3 of 256.
+    stages : {16, 34} or sequence of (int, int), default=16
+        16: 2 blocks of 64 channels and 1 of 64; 34: 6 of 128 and 3 of 256. Or blocks and channels
+        of each stage, such as ``((6, 128),)`` for the first stage of 34 alone.
     se_ratio : int or None, default=8
         Reduction of the squeeze-excitation; None leaves it out.
+    freeze_batch_norm : bool, default=False
+        See `SpeakerBlocks`.
 
     Attributes
     ----------
@@ -32,7 +77,7 @@ class SentimentBlocks(nn.Module):
     Raises
     ------
     ValueError
-        If `variant` is neither 16 nor 34.
+        If `stages` is neither 16 nor 34, nor stages.
 
     Examples
     --------
@@ -44,14 +89,19 @@ class SentimentBlocks(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, in_frequencies: int, variant: int = 16, se_ratio: int | None = 8
+        self,
+        in_channels: int,
+        in_frequencies: int,
+        stages: Stages = 16,
+        se_ratio: int | None = 8,
+        freeze_batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        if variant not in _STAGES:
-            raise ValueError(f"variant must be one of {sorted(_STAGES)}, got {variant!r}.")
+        self.stages = stages_of(stages)
+        self.freeze_batch_norm = freeze_batch_norm
         self.blocks = nn.ModuleList()
         self.out_frequencies = in_frequencies
-        for depth, channels in _STAGES[variant]:
+        for depth, channels in self.stages:
             for i in range(depth):
                 self.blocks.append(
                     ResidualBlock(in_channels, channels, 2 if i == 0 else 1, se_ratio)
@@ -59,6 +109,53 @@ class SentimentBlocks(nn.Module):
                 in_channels = channels
             self.out_frequencies = -(-self.out_frequencies // 2)
         self.out_channels = in_channels
+        self.train()
+
+    def train(self, mode: bool = True) -> "SentimentBlocks":
+        """Set the mode; batch normalisation that is frozen stays in eval mode.
+
+        Parameters
+        ----------
+        mode : bool, default=True
+            Training (True) or evaluation.
+
+        Returns
+        -------
+        SentimentBlocks
+            The module itself.
+        """
+        super().train(mode)
+        if self.freeze_batch_norm:
+            keep_normalisation(self)
+        return self
+
+    def speaker_keys(self, n_below: int) -> dict[str, str]:
+        """Name the tensors as a speaker network does whose blocks these are.
+
+        Parameters
+        ----------
+        n_below : int
+            Blocks of the speaker network below the first stage.
+
+        Returns
+        -------
+        dict of str to str
+            From key of the state dict to key in that of a `SpeakerResNet`.
+
+        Examples
+        --------
+        >>> from sklearn_speechsent.nn import SentimentBlocks
+        >>> keys = SentimentBlocks(64, 40, ((2, 128), (1, 256))).speaker_keys(2)
+        >>> [keys[f"blocks.{i}.conv1.weight"] for i in range(3)]
+        ['layer3.0.conv1.weight', 'layer3.1.conv1.weight', 'layer4.0.conv1.weight']
+        """
+        names = [
+            f"layer{layer}.{block}"
+            for layer, (depth, _) in enumerate(self.stages, start=n_below + 1)
+            for block in range(depth)
+        ]
+        split = {key: key.split(".", 2) for key in self.state_dict()}
+        return {key: f"{names[int(block)]}.{rest}" for key, (_, block, rest) in split.items()}
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the blocks.
@@ -72,7 +169,7 @@ class SentimentBlocks(nn.Module):
 
         Returns
         -------
-        maps : Tensor of shape (B, out_channels, out_frequencies, ceil(T / 4))
+        maps : Tensor of shape (B, out_channels, out_frequencies, ceil(T / 2 ** n_stages))
             Maps, zero in the padding.
         lengths : Tensor of shape (B,), int64
             Valid frames that are left.

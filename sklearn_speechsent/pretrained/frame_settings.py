@@ -18,6 +18,9 @@ class _Pretrained(Protocol):
     @property
     def frame_settings(self) -> Mapping[str, Any]: ...
 
+    @property
+    def architecture(self) -> Mapping[str, Any]: ...
+
 
 def check_record(frame_settings: Any, source: Any) -> dict[str, Any]:
     """Validate a record of how frames were made.
@@ -92,6 +95,50 @@ def check_frame_settings(weights: _Pretrained, frames: UtteranceFrames) -> None:
             f"{_cmn_in_words(cmn)}.",
             UserWarning,
             stacklevel=4,
+        )
+
+
+def map_record(weights: _Pretrained, n_blocks: int) -> str:
+    """Record of a network and its lower blocks, as ``frame_settings["srext"]`` of their maps.
+
+    Parameters
+    ----------
+    weights : RegisteredWeights or SpeakerWeights
+    n_blocks : int
+
+    Returns
+    -------
+    str
+    """
+    return f"{weights.name}, {n_blocks} blocks"
+
+
+def check_maps(weights: _Pretrained, n_blocks: int, frames: UtteranceFrames) -> None:
+    """Check that frames are maps of the lower blocks of a speaker network.
+
+    Parameters
+    ----------
+    weights : RegisteredWeights or SpeakerWeights
+    n_blocks : int
+    frames : UtteranceFrames
+        Without a record of a network, any maps of the right shape are taken to be its own.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape, or are recorded as those of another network or of other blocks.
+    """
+    layout = weights.architecture
+    shape = layout["widths"][n_blocks - 1], -(-layout["n_mels"] // 2 ** (n_blocks - 1))
+    wanted = map_record(weights, n_blocks)
+    found = frames.frame_settings.get("srext", wanted)
+    if frames.frame_shape != shape or found != wanted:
+        made = "" if "srext" not in frames.frame_settings else f" ({found})"
+        raise ValueError(
+            f"Maps of {wanted}, of shape {shape}, are needed, got frames of shape "
+            f"{frames.frame_shape}{made}. Make them with SpeakerFeatureExtractor({weights.name!r}, "
+            f"n_blocks={n_blocks}, pooling=None), or let the network hold these blocks, with "
+            "module__n_frozen_blocks and module__n_tuned_blocks."
         )
 
 

@@ -29,9 +29,14 @@ from sklearn_speechsent.metrics.levels import (
 from sklearn_speechsent.metrics.scale import read_labels
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
-from sklearn_speechsent.pretrained import check_frame_settings, load_into, load_weights
+from sklearn_speechsent.pretrained import load_weights
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels, warn_merged
 from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction
+from sklearn_speechsent.sentiment.pretrained_parts import (
+    check_input,
+    determined_parameters,
+    load_parts,
+)
 from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS, check_training_data
 from sklearn_speechsent.training.data import UtteranceDataset
 from sklearn_speechsent.training.net import TORCH_NAMES, TrainingRun, UtteranceNet
@@ -58,6 +63,9 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "patience": [Interval(Integral, 1, None, closed="left")],
     "resume": [str, os.PathLike, None],
 }
+
+#: Parameters of the module for parts of a speaker network.
+_PARTS = {"n_frozen_blocks", "n_tuned_blocks", "stext_init"}
 
 
 def hold_out(
@@ -406,7 +414,7 @@ class SpeechSentimentNet(UtteranceNet):
     def _check_frame_settings(self, frames: UtteranceFrames) -> None:
         """Frames must be like those that the pre-trained blocks were trained on, if any."""
         if self.weights is not None:
-            check_frame_settings(load_weights(self.weights), frames)
+            check_input(load_weights(self.weights), self.get_params_for("module"), frames)
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if "ordinal" in self._heads():
@@ -440,33 +448,17 @@ class SpeechSentimentNet(UtteranceNet):
             kwargs.setdefault("n_levels", len(self.levels_))
         kwargs.setdefault("heads", self._heads())
         kwargs.setdefault("ordinal", self.ordinal)
-        n_frozen, n_tuned = kwargs.get("n_frozen_blocks", 0), kwargs.get("n_tuned_blocks", 0)
-        if (self.weights is not None or n_frozen or n_tuned) and not self._takes_blocks():
+        if (self.weights is not None or _PARTS & kwargs.keys()) and not self._takes_blocks():
             raise ValueError(
                 f"module={self.module.__name__} has no speaker blocks: leave out weights, "
-                "module__n_frozen_blocks and module__n_tuned_blocks, or use SentimentNetwork."
+                "module__n_frozen_blocks, module__n_tuned_blocks and module__stext_init, or use "
+                "SentimentNetwork."
             )
-        if self.weights is None:
-            if n_frozen:
-                raise ValueError(
-                    f"{n_frozen} frozen block(s) without pre-trained weights would stay random. "
-                    "Pass weights= or tune the blocks (module__n_tuned_blocks)."
-                )
-        else:
-            if not n_frozen + n_tuned:
-                raise ValueError(
-                    f"weights={self.weights!r} without speaker blocks in the network. Set "
-                    "module__n_frozen_blocks and module__n_tuned_blocks."
-                )
-            weights = load_weights(self.weights)
-            layout = weights.architecture
-            kwargs.update({name: layout[name] for name in ("widths", "depths")})
-            kwargs["srext_se_ratio"] = layout["se_ratio"]
-            # Weights with folded statistics need their batch normalisation in eval mode.
-            kwargs.setdefault("freeze_batch_norm", True)
+        weights = None if self.weights is None else load_weights(self.weights)
+        kwargs.update(determined_parameters(weights, kwargs))
         self.module_ = self.initialized_instance(self.module, kwargs)
-        if self.weights is not None:
-            load_into(self.module_.srext, weights.state, weights.name)
+        if weights is not None:
+            load_parts(self.module_, weights, kwargs)
         return self
 
     def _takes_blocks(self) -> bool:

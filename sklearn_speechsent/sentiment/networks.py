@@ -23,9 +23,11 @@ _T = TypeVar("_T", bound=type)
 _PARAMETERS = """
 module : type or Module, default=SentimentNetwork
     Architecture. Its own parameters are passed with the prefix ``module__``, among them
-    ``module__stext`` (16 or 34, size of the sentiment blocks), ``module__n_frozen_blocks`` and
-    ``module__n_tuned_blocks`` (speaker blocks in the network), ``module__flatten_frequency`` and
-    ``module__dropout``. What the data decide (channels, frequencies, levels) is inferred.
+    ``module__stext`` (16 or 34, size of the sentiment blocks), ``module__stext_init`` (None or
+    ``"speaker"``, their initial values), ``module__n_frozen_blocks`` and
+    ``module__n_tuned_blocks`` (speaker blocks in the network), ``module__decoder`` (``"cgd"``,
+    ``"stats"`` or ``"attentive"``), ``module__flatten_frequency`` and ``module__dropout``. What the
+    data decide (channels, frequencies, levels) is inferred.
     :class:`~sklearn_speechsent.nn.EncoderNetwork` is for layers of a speech encoder, that is
     ``SpeechEncoder(pooling=None)``; ``module__hidden_size`` is among its parameters.
 ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
@@ -49,9 +51,9 @@ prior_correction : bool, default=False
     Undo the shift of ``sampling_exponent`` when levels are predicted: class probabilities are
     multiplied by the ratio of the levels' natural and sampled frequencies.
 weights : str, Path or SpeakerVerifier, optional
-    Pre-trained speaker network for the speaker blocks in the network: name in the registry, file,
-    or a fitted verifier inside a :class:`~sklearn.frozen.FrozenEstimator`. Its batch
-    normalisation then stays as it was trained.
+    Pre-trained speaker network for the speaker blocks in the network, and for the sentiment blocks
+    with ``module__stext_init="speaker"``: name in the registry, file, or a fitted verifier inside a
+    :class:`~sklearn.frozen.FrozenEstimator`. Its batch normalisation then stays as it was trained.
 precision : {"float32", "bfloat16"}, default="float32"
     Of the arithmetic in training. bfloat16 halves the time on processors that have it, at its own
     rounding; predictions are made in float32.
@@ -68,9 +70,10 @@ sampling_exponent : float, default=0.0
     equally often, as in [1]_.
 lr : float, default=1e-3
     Learning rate.
-lr_schedule : {"milestones", "plateau"} or None, default="milestones"
+lr_schedule : {"milestones", "plateau", "one-cycle"} or None, default="milestones"
     Divide the learning rate by 10 after 60 % and 85 % of the epochs, or whenever the loss stops
-    falling.
+    falling; or raise it from zero in the first 15 % of all batches and lower it to zero along half
+    a cosine. Groups of ``optimizer__param_groups`` keep the proportions of their rates.
 max_epochs : int, default=20
 batch_size : int, default=32
     Utterances; at least 2.

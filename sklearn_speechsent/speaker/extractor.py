@@ -33,6 +33,7 @@ from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.frames.domain import learn_domain, warn_outside
 from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import SpeakerWeights, load_into
+from sklearn_speechsent.pretrained.frame_settings import map_record
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 
@@ -286,7 +287,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         frames = rows.frames
         if self.pooling is None:
             made = super()._finish(made, rows)
-            made.frame_settings["srext"] = f"{self.weights_.name}, {self.n_blocks} blocks"
+            made.frame_settings["srext"] = map_record(self.weights_, self.n_blocks)
             if "frame_shift" in frames.frame_settings:
                 made.frame_settings["frame_shift"] *= self.network_.time_stride
             return made

@@ -90,9 +90,10 @@ class SpeakerVerifier(TransformerMixin, UtteranceNet):
     spec_augment : bool or SpecAugment, default=True
         Mask random stretches of time and bands of frequency in training.
     lr : float, default=1e-3
-    lr_schedule : {"milestones", "plateau"} or None, default="milestones"
+    lr_schedule : {"milestones", "plateau", "one-cycle"} or None, default="milestones"
         Divide the learning rate by 10 after 60 % and 85 % of the epochs, or whenever the loss
-        stops falling.
+        stops falling; or raise it from zero in the first 15 % of all batches and lower it to zero
+        along half a cosine.
     max_epochs : int, default=20
     batch_size : int, default=64
     precision : {"float32", "bfloat16"}, default="float32"

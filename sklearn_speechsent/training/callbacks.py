@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from skorch.callbacks import Callback, EarlyStopping
 
 
-class LearningRateMilestones(Callback):
-    """Multiply the learning rate by ``factor`` at given shares of the epochs.
+class _RateSchedule(Callback):
+    """Learning rates of one call of ``fit`` or ``partial_fit``, as factors of the full ones.
 
-    The shares are those of one call of ``fit`` or ``partial_fit``; the next call starts from the
-    full rate again.
+    Each group of parameters of the optimizer has a full rate of its own; the factor is that of all.
+    The next call starts from the full rates again.
+    """
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Remember the full rates."""
+        self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
+
+    def _set_factor(self, net: Any, factor: float) -> None:
+        for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
+            group["lr"] = rate * factor
+        net.history.record("event_lr", self.rates_[0] * factor)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Restore the full rates."""
+        for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
+            group["lr"] = rate
+
+
+class LearningRateMilestones(_RateSchedule):
+    """Multiply the learning rate by ``factor`` at given shares of the epochs.
 
     Parameters
     ----------
@@ -25,21 +45,49 @@ class LearningRateMilestones(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Remember the first epoch of the call and its rates."""
+        super().on_train_begin(net, **kwargs)
         self.first_epoch_ = len(net.history)
-        self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Set the rate of the epoch."""
         done = (len(net.history) - 1 - self.first_epoch_) / net.max_epochs
-        factor = self.factor ** sum(done >= share for share in self.shares)
-        for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
-            group["lr"] = rate * factor
-        net.history.record("event_lr", self.rates_[0] * factor)
+        self._set_factor(net, self.factor ** sum(done >= share for share in self.shares))
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Restore the full rate."""
-        for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
-            group["lr"] = rate
+
+class OneCycle(_RateSchedule):
+    """Raise the learning rate from zero, then lower it to zero along half a cosine, by the batch.
+
+    Parameters
+    ----------
+    warm_up : float, default=0.15
+        Share of all batches in which it rises.
+
+    References
+    ----------
+    L. N. Smith and N. Topin, "Super-convergence: very fast training of neural networks using large
+    learning rates", 2019. I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm
+    restarts", ICLR 2017 (cosine).
+    """
+
+    def __init__(self, warm_up: float = 0.15) -> None:
+        self.warm_up = warm_up
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin a cycle."""
+        super().on_train_begin(net, **kwargs)
+        self.n_batches_ = 0
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Set the rate of the batch."""
+        if not training:
+            return
+        # In the middle of the batch, so that no rate is zero.
+        done = (self.n_batches_ + 0.5) / (net.max_epochs * net._run_.batches.n_own)
+        self.n_batches_ += 1
+        fall = (done - self.warm_up) / (1 - self.warm_up)
+        rising = done < self.warm_up
+        factor = done / self.warm_up if rising else (1 + math.cos(math.pi * fall)) / 2
+        self._set_factor(net, factor)
 
 
 class EpochTasks(Callback):

@@ -24,7 +24,7 @@ TRAINING_CONSTRAINTS: dict[str, list[Any]] = {
     "chunk_duration": [Interval(Real, 0, None, closed="neither"), None],
     "spec_augment": ["boolean", SpecAugment],
     "lr": [Interval(Real, 0, None, closed="neither")],
-    "lr_schedule": [StrOptions({"milestones", "plateau"}), None],
+    "lr_schedule": [StrOptions({"milestones", "plateau", "one-cycle"}), None],
     "max_epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [Interval(Integral, 2, None, closed="left")],
     "precision": [StrOptions({"float32", "bfloat16"})],

@@ -113,6 +113,8 @@ class RandomBatches(BatchSampler):
     when_drawn : callable or None
         Called once, with the batches of the next epoch as soon as they are drawn and before any
         is gathered; gives those to go through.
+    n_own : int
+        Batches of an epoch that this process goes through.
     """
 
     when_drawn: Callable[[list[NDArray[np.int64]]], list[NDArray[np.int64]]] | None = None
@@ -132,7 +134,8 @@ class RandomBatches(BatchSampler):
         self.n_drawn = n if n_drawn is None or weights is None else n_drawn
         n_batches = max(1, -(-self.n_drawn // batch_size))
         n_processes = distributed.get_world_size() if is_shared() else 1
-        self.n_batches = -(-n_batches // n_processes) * n_processes
+        self.n_own = -(-n_batches // n_processes)
+        self.n_batches = self.n_own * n_processes
         self.rng = rng
         self.weights = weights
 

@@ -23,7 +23,12 @@ from sklearn_speechsent.frames.domain import Domain, warn_outside
 from sklearn_speechsent.frames.validation import check_frames, sums_of
 from sklearn_speechsent.nn import SpecAugment
 from sklearn_speechsent.training.batch_norm import average_statistics
-from sklearn_speechsent.training.callbacks import BestEpoch, EpochTasks, LearningRateMilestones
+from sklearn_speechsent.training.callbacks import (
+    BestEpoch,
+    EpochTasks,
+    LearningRateMilestones,
+    OneCycle,
+)
 from sklearn_speechsent.training.data import (
     Batch,
     GatheredBatches,
@@ -194,6 +199,8 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         schedule = self.lr_schedule if isinstance(self.lr_schedule, str) else None
         if schedule == "milestones":
             callbacks.append(("lr_schedule", LearningRateMilestones()))
+        elif schedule == "one-cycle":
+            callbacks.append(("lr_schedule", OneCycle()))
         elif schedule == "plateau":
             plateau = LRScheduler(
                 "ReduceLROnPlateau",
@@ -403,10 +410,22 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         return [name for name in super()._get_param_names() if not name.startswith("_")]
 
     def set_params(self, **params: Any) -> Any:
-        """Set parameters; the callbacks of an unfitted net are checked by ``fit``."""
+        """Set parameters; the callbacks of an unfitted net are checked by ``fit``.
+
+        Those of the optimizer hold for this training and for later fits: skorch alone would tell
+        the present optimizer only, and a network that was unpickled has none.
+        """
         if "callbacks" in params and not self.initialized_:
             self.callbacks = params.pop("callbacks")
-        return super().set_params(**params)
+        names = [n for n in params if n.startswith("optimizer__") and n.count("__") == 1]
+        own = {name: params[name] for name in names}
+        if self.initialized_ and not hasattr(self, "optimizer_"):
+            params = {name: value for name, value in params.items() if name not in own}
+        super().set_params(**params)
+        self.__dict__.update(own)
+        if "optimizer__param_groups" in own and hasattr(self, "optimizer_"):
+            self._initialize_optimizer()
+        return self
 
     __repr__ = BaseEstimator.__repr__
 

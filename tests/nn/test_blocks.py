@@ -33,8 +33,23 @@ def test_sentiment_blocks_state_their_shape(variant, channels):
 
 
 def test_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match="variant"):
-        SentimentBlocks(64, 40, 18)
+    for stages in (18, "34", (), (6, 128), ((6, 128), (3,)), ((6, 0),), ((0.5, 8),)):
+        with pytest.raises(ValueError, match="variants"):
+            SentimentBlocks(64, 40, stages)
+
+
+def test_sentiment_blocks_of_a_single_stage():
+    net = SentimentBlocks(8, 5, ((1, 6),)).eval()
+    maps, lengths = net(torch.rand(1, 8, 5, 9), torch.tensor([9]))
+    assert maps.shape == (1, net.out_channels, net.out_frequencies, 5) == (1, 6, 3, 5)
+    assert lengths.tolist() == [5]
+
+
+def test_sentiment_blocks_name_their_tensors_as_the_speaker_network_does():
+    whole = SpeakerResNet(n_mels=16, widths=(4, 8, 8, 12), depths=(1, 1, 2, 1))
+    keys = SentimentBlocks(8, 8, ((2, 8), (1, 12))).speaker_keys(2)
+    upper = {key for key in whole.state_dict() if key.startswith(("layer3", "layer4"))}
+    assert set(keys.values()) == upper and len(keys) == len(upper)
 
 
 @pytest.mark.parametrize("n_blocks", [1, 2, 3, 4])

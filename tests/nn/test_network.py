@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_speechsent.nn import ORDINAL_HEADS, EncoderNetwork, SentimentNetwork, SpeakerResNet
+from sklearn_speechsent.nn import (
+    DECODERS,
+    ORDINAL_HEADS,
+    EncoderNetwork,
+    SentimentNetwork,
+    SpeakerResNet,
+)
 
 LENGTHS = torch.tensor([23, 1, 40, 8])
 SMALL = {"widths": (4, 8, 8, 8), "depths": (1, 1, 1, 1)}
@@ -15,6 +21,8 @@ INPUTS = {
     "bare frames": ((20,), partial(SentimentNetwork, in_frequencies=20)),
     "maps": ((6, 5), partial(SentimentNetwork, 6, 5)),
     "flattened": ((6, 5), partial(SentimentNetwork, 6, 5, flatten_frequency=True)),
+    "statistics": ((6, 5), partial(SentimentNetwork, 6, 5, decoder="stats", hidden_size=7)),
+    "attentive": ((6, 70), partial(SentimentNetwork, 6, 70, decoder="attentive", hidden_size=7)),
     "layers": ((3, 8), partial(EncoderNetwork, 3, 8, hidden_size=6, attention_size=4)),
     "one layer": ((8,), partial(EncoderNetwork, 1, 8, hidden_size=6, attention_size=4)),
 }
@@ -72,9 +80,11 @@ def test_padding_does_not_reach_a_speaker_embedding():
     "shape, make",
     [
         ((6,), partial(SentimentNetwork, in_frequencies=6, n_tuned_blocks=1, **SMALL)),
+        ((3, 6), partial(SentimentNetwork, 3, 6, decoder="stats", hidden_size=6)),
+        ((3, 6), partial(SentimentNetwork, 3, 6, decoder="attentive", hidden_size=6)),
         ((3, 6), partial(EncoderNetwork, 3, 6, hidden_size=6, attention_size=4, dropout=0.0)),
     ],
-    ids=["frames", "layers"],
+    ids=["frames", "statistics", "attentive", "layers"],
 )
 def test_padding_changes_no_training_step(shape, make):
     x, lengths = torch.randn(4, 20, *shape), torch.tensor([20, 3, 7, 12])
@@ -91,15 +101,27 @@ def test_padding_changes_no_training_step(shape, make):
         torch.testing.assert_close(states[1][name], value, atol=2e-4, rtol=1e-3, msg=name)
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("n_items, n_frames, n_bins", [(1, 1, 1), (1, 1, 2), (3, 2, 1)])
-def test_the_smallest_utterances_train_and_predict(n_items, n_frames, n_bins):
-    net = SentimentNetwork(in_frequencies=n_bins, n_tuned_blocks=2, **SMALL)
+def test_the_smallest_utterances_train_and_predict(n_items, n_frames, n_bins, decoder):
+    net = SentimentNetwork(in_frequencies=n_bins, n_tuned_blocks=2, decoder=decoder, **SMALL)
     x, lengths = torch.randn(n_items, n_frames, n_bins), torch.full((n_items,), n_frames)
     for mode in (True, False):
         outputs = net.train(mode)(x, lengths)
         assert outputs["regression"].shape == (n_items,)
         assert outputs["ordinal"].shape == (n_items, 6)
         assert all(output.isfinite().all() for output in outputs.values())
+        sum(output.sum() for output in outputs.values()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_gradient_reaches_every_parameter(decoder):
+    net = SentimentNetwork(3, 8, decoder=decoder, hidden_size=6)
+    outputs = net(torch.randn(4, 20, 3, 8), torch.tensor([20, 3, 7, 12]))
+    sum(output.square().sum() for output in outputs.values()).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 1e-7, name
 
 
 @pytest.mark.parametrize("network", [SentimentNetwork, EncoderNetwork])
@@ -152,6 +174,7 @@ def test_impossible_lengths_are_refused(lengths):
     "parameters, message",
     [
         ({"stext": 18}, "variant"),
+        ({"decoder": "mean"}, "decoder must be one of .*'stats'"),
         ({"in_channels": 64, "n_tuned_blocks": 1}, "log-mel"),
     ],
 )

@@ -3,8 +3,8 @@ import torch
 
 from sklearn_speechsent.nn import (
     AttentiveStatisticsPooling,
-    CGDDecoder,
     GeM,
+    average_bands,
     masked_mean,
     statistics_pooling,
 )
@@ -107,15 +107,9 @@ def test_attentive_statistics_are_safe(scale):
     torch.testing.assert_close(low[:, :5], pooled[:, :5], rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize("frequencies, in_features", [(None, 6), (4, 24)])
-def test_decoder_shapes(frequencies, in_features):
-    decoder = CGDDecoder(6, frequencies)
-    assert decoder.gem_branch.linear.in_features == in_features
-    assert decoder(torch.rand(3, 6, 4, 9), LENGTHS).shape == (3, decoder.out_features) == (3, 12)
-
-
-def test_decoder_trains_on_a_batch_of_one():
-    decoder = CGDDecoder(6)
-    x, length = torch.rand(1, 6, 4, 9), torch.tensor([9])
-    trained = decoder(x, length)
-    torch.testing.assert_close(trained, decoder.eval()(x, length))
+def test_bands_average_neighbouring_frequencies():
+    x = torch.randn(3, 5, 12, 9)
+    torch.testing.assert_close(average_bands(x, 4), x.unflatten(2, (4, 3)).mean(3))
+    assert average_bands(x, 12) is x
+    five = torch.arange(5.0).view(1, 1, 5, 1)
+    assert average_bands(five, 2).flatten().tolist() == [1.0, 3.0]  # 0 1 2, 2 3 4

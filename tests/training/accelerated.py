@@ -67,7 +67,8 @@ def main(folder):
     UtteranceDataset.__getitem__ = spying
     # With these generators, the processes would draw other orders, and hold out other rows.
     own = np.random.RandomState(os.getpid())
-    net = make_net(random_state=own, early_stopping=True, patience=2).fit(X, y)
+    net = make_net(random_state=own, early_stopping=True, patience=2, lr_schedule="one-cycle")
+    net.fit(X, y)
     state = {key: value.double().sum().item() for key, value in net.module_.state_dict().items()}
     refused = ""
     try:
@@ -77,6 +78,7 @@ def main(folder):
     result = {
         "seen": seen,
         "n_epochs": len(net.history),
+        "rates": net.history[:, "event_lr"],
         "valid_loss": net.history[:, "valid_loss"],
         "state": state,
         "predictions": net.predict(X).tolist(),

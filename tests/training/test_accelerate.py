@@ -65,6 +65,14 @@ def test_processes_end_with_one_network(processes):
     assert one["predictions"] == other["predictions"] and len(one["predictions"]) == 41
 
 
+def test_each_process_goes_through_the_whole_cycle_of_rates(processes):
+    for report in processes:
+        n_epochs, per_epoch = report["n_epochs"], len(report["seen"]) // (2 * report["n_epochs"])
+        done = (np.arange(1, n_epochs + 1) * per_epoch - 0.5) / (3 * per_epoch)
+        expected = 1e-3 * (1 + np.cos(np.pi * (done - 0.15) / 0.85)) / 2
+        np.testing.assert_allclose(report["rates"], expected)
+
+
 def test_resume_is_refused_with_several_processes(processes):
     for report in processes:
         assert "Leave it out, or train on one device" in report["refused"]

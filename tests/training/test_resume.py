@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    Freezer,
+    GradientNormClipping,
+    LRScheduler,
+)
 
 from sklearn_speechsent import (
     SpeakerVerifier,
@@ -42,6 +49,16 @@ CONFIGURATIONS = {
         dict(two_headed=True, sampling_exponent=1.0, spec_augment=False),
     ),
     "bfloat16": (SpeechSentimentRegressor, dict(precision="bfloat16")),
+    "one cycle, groups of rates, gradient norm": (
+        SpeechSentimentRegressor,
+        dict(
+            lr_schedule="one-cycle",
+            optimizer=torch.optim.AdamW,
+            optimizer__weight_decay=0.01,
+            optimizer__param_groups=[("stext.*", {"lr": 1e-4})],
+            callbacks=[("clip", GradientNormClipping(1.0))],
+        ),
+    ),
     "callbacks of the user": (
         SpeechSentimentRegressor,
         dict(
