@@ -255,28 +255,17 @@ def report(runs):
 
 
 def _table(runs, ours):
-    """One table: a row for each contestant, columns for each length."""
-    titles, rows = [""], [[name] for name in runs[0]["seconds"]]
-    for run in runs:
-        titles += [f"{run['utterance_seconds']:g} s: ms", "x real time", "time, ours = 1"]
-        if run["off"]:
-            titles += ["of the peak", "off"]
-        for row in rows:
-            median = statistics.median(run["seconds"][row[0]]) / run["n"]
-            row += [
-                f"{1000 * median:.0f}",
-                f"{run['utterance_seconds'] / median:.0f}",
-                f"{ratio(run['seconds'], row[0], ours):.2f}",
-            ]
-            if run["off"]:
-                dtype = row[0].rpartition(", ")[2]
-                speed = run["operations"] / median
-                row += [
-                    f"{speed / run['peaks'][dtype]:.0%}" if dtype in run["peaks"] else "",
-                    f"{run['off'][row[0]]:.1e}",
-                ]
-    lines = table_of(titles, rows)
-    if runs[0]["off"]:
+    """One table: a row for each contestant, a column for each length."""
+    rows = []
+    for name in runs[0]["seconds"]:
+        cells = [_cell(run, name, ours) for run in runs]
+        off = [run["off"][name] for run in runs if run["off"]]
+        rows.append([name, *cells, *([f"{max(off):.1e}"] if off else [])])
+    at_peak = runs[0]["off"]
+    what = "ms, to ours, of the peak" if at_peak else "ms, to ours"
+    titles = ["", *(f"{run['utterance_seconds']:g} s: {what}" for run in runs)]
+    lines = table_of([*titles, "off"] if at_peak else titles, rows)
+    if at_peak:
         peaks = {
             dtype: max(run["peaks"][dtype] for run in runs) / 1e9 for dtype in runs[0]["peaks"]
         }
@@ -287,6 +276,41 @@ def _table(runs, ours):
         )
         lines += [f"Peak: {rates}. Work: {work}.", ""]
     return lines
+
+
+def _cell(run, name, ours):
+    """Milliseconds per utterance, ratio to ours, and share of the peak."""
+    median = statistics.median(run["seconds"][name]) / run["n"]
+    figures = [f"{1000 * median:.0f}", f"{ratio(run['seconds'], name, ours):.2f}"]
+    dtype = name.rpartition(", ")[2]
+    if run["off"] and dtype in run["peaks"]:
+        figures.append(f"{run['operations'] / median / run['peaks'][dtype]:.0%}")
+    return ", ".join(figures)
+
+
+def panels(runs):
+    """What is drawn: the shortest and the longest utterances, on the fewest cores.
+
+    Parameters
+    ----------
+    runs : list of dict
+        Of :func:`measure`.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        See :func:`~benchmarks._timing.draw_ratios`.
+    """
+    lengths = [run["utterance_seconds"] for run in runs]
+    fewest = min(run["n_cores"] for run in runs)
+    found = {}
+    for run in runs:
+        if run["n_cores"] == fewest and run["utterance_seconds"] in (min(lengths), max(lengths)):
+            ours = SYSTEM if run["table"] == AS_THEY_COME else EXACT
+            title = f"{run['table']}, {run['utterance_seconds']:g} s, cores: {fewest}"
+            times = run["seconds"]
+            found[title] = {name: ratio(times, name, ours) for name in times}
+    return found
 
 
 def scores(memory):
@@ -342,17 +366,7 @@ def main():
         memory = options.memory or options.out.with_suffix(".cache")
         results["scores"], table = scores(memory)
         save(options.out, results, lines + table)
-    draw_ratios(
-        options.out.with_suffix(".png"),
-        {
-            f"{run['table']}, {run['utterance_seconds']:g} s, cores: {run['n_cores']}": {
-                name: ratio(run["seconds"], name, ours) if name != ours else 1.0
-                for name in run["seconds"]
-            }
-            for run in results["runs"]
-            for ours in [SYSTEM if run["table"] == AS_THEY_COME else EXACT]
-        },
-    )
+    draw_ratios(options.out.with_suffix(".png"), panels(results["runs"]))
 
 
 if __name__ == "__main__":
