@@ -58,6 +58,7 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "levels": ["array-like", None],
     "weights": [str, os.PathLike, HasMethods(["to_weights"]), None],
     "sampling_exponent": [Interval(Real, 0, None, closed="left")],
+    "average_epochs": [Interval(Integral, 1, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "patience": [Interval(Integral, 1, None, closed="left")],
@@ -146,6 +147,7 @@ class SpeechSentimentNet(UtteranceNet):
         lr: float = 1e-3,
         lr_schedule: str | None = "milestones",
         max_epochs: int = 20,
+        average_epochs: int = 1,
         batch_size: int = 32,
         precision: str = "float32",
         early_stopping: bool = False,
@@ -201,6 +203,7 @@ class SpeechSentimentNet(UtteranceNet):
         self.spec_augment = spec_augment
         self.sampling_exponent = sampling_exponent
         self.lr_schedule = lr_schedule
+        self.average_epochs = average_epochs
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
@@ -341,6 +344,11 @@ class SpeechSentimentNet(UtteranceNet):
         validate_parameter_constraints(
             NET_CONSTRAINTS, self.get_params(deep=False), caller_name=type(self).__name__
         )
+        if self.early_stopping and self.average_epochs > 1:
+            raise ValueError(
+                "early_stopping=True restores the weights of the best epoch, and "
+                f"average_epochs={self.average_epochs} replaces them by a mean: use one of the two."
+            )
         self._check_device_sharing()
         frames = self._check_utterances(X, reset=reset)
         y, scale = self._read_labels(y, levels, len(frames), reset=reset)

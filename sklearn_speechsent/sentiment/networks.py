@@ -75,6 +75,9 @@ lr_schedule : {"milestones", "plateau", "one-cycle"} or None, default="milestone
     falling; or raise it from zero in the first 15 % of all batches and lower it to zero along half
     a cosine. Groups of ``optimizer__param_groups`` keep the proportions of their rates.
 max_epochs : int, default=20
+average_epochs : int, default=1
+    The network ends with the mean of the weights of this number of last epochs [5]_, for which
+    batch normalisation is estimated again. Not with ``early_stopping``.
 batch_size : int, default=32
     Utterances; at least 2.
 early_stopping : bool, default=False
@@ -150,6 +153,8 @@ _REFERENCES = """
    regression based on conditional probabilities", Pattern Analysis and Applications 26, 2023.
 .. [4] G. Jenkinson et al., "CONDOR: universally rank-consistent ordinal regression with a deep
    neural network", 2021.
+.. [5] P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI
+   2018.
 """
 
 

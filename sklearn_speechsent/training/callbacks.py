@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from skorch.callbacks import Callback, EarlyStopping
 
 
@@ -88,6 +90,54 @@ class OneCycle(_RateSchedule):
         rising = done < self.warm_up
         factor = done / self.warm_up if rising else (1 + math.cos(math.pi * fall)) / 2
         self._set_factor(net, factor)
+
+
+class AverageWeights(Callback):
+    """Replace the weights at the end by their mean over the last epochs of the call.
+
+    Statistics of batch normalisation, which are not averaged, have to be estimated again.
+
+    Parameters
+    ----------
+    n_epochs : int
+
+    References
+    ----------
+    P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI
+    2018.
+    """
+
+    def __init__(self, n_epochs: int) -> None:
+        self.n_epochs = n_epochs
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the weights of earlier calls."""
+        self.first_epoch_ = len(net.history)
+        self.mean_: dict[str, torch.Tensor] = {}
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Take the weights of one of the last epochs into the mean."""
+        last = self.first_epoch_ + net.max_epochs
+        n_taken = len(net.history) - max(last - self.n_epochs, self.first_epoch_)
+        if n_taken < 1:
+            return
+        for name, weight in _learned(net):
+            mean = self.mean_.get(name, weight).to(weight.device)
+            self.mean_[name] = mean + (weight - mean) / n_taken
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the mean into the network."""
+        for name, weight in _learned(net):
+            if name in self.mean_:
+                weight.copy_(self.mean_[name])
+        self.mean_ = {}
+
+
+def _learned(net: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Weights of the network that learn, by name, without their gradients."""
+    for name, weight in net._network.named_parameters():
+        if weight.requires_grad:
+            yield name, weight.detach()
 
 
 class EpochTasks(Callback):

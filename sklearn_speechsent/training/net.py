@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from sklearn_speechsent.frames.validation import check_frames, sums_of
 from sklearn_speechsent.nn import SpecAugment
 from sklearn_speechsent.training.batch_norm import average_statistics
 from sklearn_speechsent.training.callbacks import (
+    AverageWeights,
     BestEpoch,
     EpochTasks,
     LearningRateMilestones,
@@ -209,6 +211,9 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
                 patience=max(1, getattr(self, "patience", 5) // 2),
             )
             callbacks.append(("lr_schedule", plateau))
+        n_averaged = getattr(self, "average_epochs", 1)
+        if isinstance(n_averaged, Integral) and int(n_averaged) > 1:
+            callbacks.append(("average", AverageWeights(int(n_averaged))))
         if stopping:
             sink = print if self.verbose else _say_nothing
             best = BestEpoch(patience=self.patience, load_best=True, sink=sink)
@@ -336,7 +341,8 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         NeuralNet.partial_fit(self, run.data)
         if progress is not None:
             progress.end()
-        if run.validation is None:  # otherwise estimated after each epoch
+        # With validation data they were estimated after each epoch, for the weights of that.
+        if run.validation is None or getattr(self, "average_epochs", 1) > 1:
             self._estimate_batch_norm(run)
         if progress is not None:
             progress.finish()

@@ -253,8 +253,20 @@ def test_maps_are_channels_last_all_the_way(shape, parameters):
     assert layouts and all(layouts)
 
 
-def test_an_exported_graph_serves_every_length_and_batch():
-    shape, make = INPUTS["layers"]
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_bfloat16_is_near(decoder):
+    net = with_statistics(SentimentNetwork(6, 20, decoder=decoder))
+    x, lengths = torch.randn(4, 40, 6, 20), LENGTHS
+    with torch.autocast("cpu", torch.bfloat16):
+        low = net(x, lengths)["regression"].float()
+    full = net(x, lengths)["regression"]
+    assert not torch.equal(low, full)
+    torch.testing.assert_close(low, full, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["layers", "statistics"])
+def test_an_exported_graph_serves_every_length_and_batch(kind):
+    shape, make = INPUTS[kind]
     net = with_statistics(make())
     free = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
     inputs = (torch.randn(3, 40, *shape), torch.tensor([40, 13, 9]))

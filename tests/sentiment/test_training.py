@@ -247,6 +247,7 @@ def test_weights_of_the_losses(data, net_params):
         ({"batch_size": 1}, "batch_size"),
         ({"ordinal": "x"}, "ordinal.*coral"),
         ({"max_epochs": 0}, "max_epochs"),
+        ({"average_epochs": 0}, "average_epochs"),
         ({"chunk_duration": 0}, "chunk_duration"),
         ({"lr_schedule": "cosine"}, "milestones"),
         ({"validation_fraction": 1.0}, "validation_fraction"),

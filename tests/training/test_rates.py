@@ -99,7 +99,7 @@ def test_a_rate_of_a_group_is_its_own(net, data):
 
 @pytest.mark.parametrize("reloaded", [False, True])
 def test_parameters_of_the_optimizer_hold_for_later_fits(net, data, reloaded):
-    net.set_params(optimizer__param_groups=[]).fit(*data)
+    net.set_params(max_epochs=1, optimizer__param_groups=[]).fit(*data)
     if reloaded:
         net = pickle.loads(pickle.dumps(net))
     changes = {"optimizer__param_groups": GROUPS, "optimizer__weight_decay": 0.1}

@@ -59,6 +59,7 @@ CONFIGURATIONS = {
             callbacks=[("clip", GradientNormClipping(1.0))],
         ),
     ),
+    "averaged weights": (SpeechSentimentClassifier, dict(average_epochs=2, lr=1e-2)),
     "callbacks of the user": (
         SpeechSentimentRegressor,
         dict(
