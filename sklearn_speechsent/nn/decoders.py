@@ -40,6 +40,19 @@ class _Branch(nn.Module):
         return self.bn(F.relu(self.linear(h.flatten(1))))
 
 
+class _Descriptor(nn.Module):
+    """Statistics to a vector: batch normalisation, dropout, a linear layer and ReLU."""
+
+    def __init__(self, n_statistics: int, hidden_size: int, dropout: float) -> None:
+        super().__init__()
+        self.bn = _Normalisation(n_statistics)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(n_statistics, hidden_size)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        return F.relu(self.linear(self.dropout(self.bn(statistics))))
+
+
 class CGDDecoder(nn.Module):
     """Combination of two global descriptors, generalised-mean and average pooling.
 
@@ -144,10 +157,7 @@ class StatisticsDecoder(nn.Module):
         super().__init__()
         self.out_features = hidden_size
         self.n_bands = min(n_bands, frequencies)
-        n_statistics = 2 * channels * self.n_bands
-        self.bn = _Normalisation(n_statistics)
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(n_statistics, hidden_size)
+        self.descriptor = _Descriptor(2 * channels * self.n_bands, hidden_size, dropout)
 
     def statistics(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Compute the square roots of means and deviations, before they are standardised.
@@ -184,7 +194,7 @@ class StatisticsDecoder(nn.Module):
         Tensor of shape (B, hidden_size)
             Descriptor.
         """
-        return F.relu(self.linear(self.dropout(self.bn(self.statistics(x, lengths)))))
+        return self.descriptor(self.statistics(x, lengths))
 
 
 class AttentiveDecoder(nn.Module):
@@ -234,9 +244,7 @@ class AttentiveDecoder(nn.Module):
         self.out_features = hidden_size
         self.n_bands = min(n_bands, frequencies)
         self.pooling = AttentiveStatisticsPooling(channels * self.n_bands, attention_size)
-        self.bn = _Normalisation(self.pooling.out_features)
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(self.pooling.out_features, hidden_size)
+        self.descriptor = _Descriptor(self.pooling.out_features, hidden_size, dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Describe utterances.
@@ -253,8 +261,7 @@ class AttentiveDecoder(nn.Module):
         Tensor of shape (B, hidden_size)
             Descriptor.
         """
-        pooled = self.pooling(average_bands(x, self.n_bands).flatten(1, 2), lengths)
-        return F.relu(self.linear(self.dropout(self.bn(pooled))))
+        return self.descriptor(self.pooling(average_bands(x, self.n_bands).flatten(1, 2), lengths))
 
 
 #: Decoders by name.

@@ -28,7 +28,7 @@ def test_statistics_are_the_features_of_the_frozen_route(frequencies):
     x = torch.randn(3, 6, frequencies, 9).relu()
     decoder = StatisticsDecoder(6, frequencies)
     found = decoder.statistics(x, LENGTHS)
-    assert decoder.linear.in_features == found.shape[1] == 2 * 6 * min(frequencies, 10)
+    assert decoder.descriptor.linear.in_features == found.shape[1] == 2 * 6 * min(frequencies, 10)
     for item, length, row in zip(x, LENGTHS.tolist(), found, strict=True):
         maps = item[..., :length].permute(2, 0, 1).numpy()
         means, deviations = np.split(pool_statistics(maps, n_bands=min(frequencies, 10)), 2)
@@ -41,10 +41,10 @@ def test_statistics_are_standardised_with_those_of_the_training_data():
     decoder = StatisticsDecoder(6, 4, dropout=0.5)
     x = 3 * torch.rand(200, 6, 4, 9)
     lengths = torch.full((200,), 9)
-    decoder.bn.momentum = 1.0
+    decoder.descriptor.bn.momentum = 1.0
     decoder(x, lengths)
     seen = []
-    decoder.linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    decoder.descriptor.linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     decoder.eval()(x, lengths)
     plain = decoder.statistics(x, lengths)
     expected = (plain - plain.mean(0)) / (plain.var(0) + 1e-3).sqrt()
