@@ -93,8 +93,9 @@ class SpeechEncoder(RecordingTransformer):
         next, means of the first, second and last third of the recording.
     normalize : {"level"} or None, default=None
         ``"level"``: the loudest log-mel value of each recording is the same, so that features do
-        not depend on gain. For Whisper alone: encoders of waveforms normalise if they were trained
-        that way, and with them it is an error.
+        not depend on gain as long as the recording stays above the floor of Whisper's log-mel
+        frames. For Whisper alone: encoders of waveforms normalise if they were trained that way,
+        and with them it is an error.
     n_blocks : int, optional
         Blocks whose layers are stored in ``memory``; by default up to the highest of ``layers``.
         A search over ``layers`` sets it to the highest that it asks for: the encoder then runs
