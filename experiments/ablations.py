@@ -9,16 +9,20 @@ Every combination is trained on the same folds of speakers, from several seeds; 
 are computed once. Each fit's result is stored in FILE_fits: the same command resumes.
 """
 
+import importlib.util
 import itertools
 import json
 import time
 
 import numpy as np
+from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from experiments._harness.command import make_parser
+from experiments._harness.command import add_extraction, make_parser
 from experiments._harness.corpus import load_corpus
+from experiments._harness.pictures import draw_losses
 from experiments._harness.results import Results, key_of
+from experiments._harness.sentiment import constant_scores
 from experiments._harness.tables import save, table_of
 from sklearn_speechsent import UtteranceFrames, make_sentiment_pipeline
 from sklearn_speechsent.audio import as_recordings
@@ -28,8 +32,8 @@ from sklearn_speechsent.metrics import ordinal_report
 NOISE = 0.3
 BASE = {"heads": "C", "spe": False, "stext": 16, "frozen": 2, "exponent": 1.0, "noise": 0.0}
 
-#: On one fold and from one seed, next to the central ones: other sampling, noisy labels, and, at
-#: ten times the cost, large sentiment blocks and training from scratch.
+#: From one seed, next to the central ones: other sampling, noisy labels, and, at many times the cost,
+#: large sentiment blocks and training from scratch.
 SINGLE = (
     BASE | {"exponent": 0.0},
     BASE | {"heads": "R", "exponent": 0.0},
@@ -48,8 +52,8 @@ def combinations(n_seeds, n_folds):
     """Settings, seeds and folds in the order of the fits."""
     for seed, fold, setting in itertools.product(range(n_seeds), range(n_folds), CENTRAL):
         yield setting, seed, fold
-    for setting in SINGLE:
-        yield setting, 0, 0
+    for setting, fold in itertools.product(SINGLE, range(n_folds)):
+        yield setting, 0, fold
 
 
 def prepare(frozen, X, options):
@@ -57,8 +61,8 @@ def prepare(frozen, X, options):
     pipeline = make_sentiment_pipeline(
         f"{frozen}/2SREx-SEResNet-16 + SpE + C",
         n_jobs=options.jobs,
-        verbose=1,
-        memory=options.out.with_suffix(".cache"),
+        device=options.device,
+        memory=options.memory or options.out.with_suffix(".cache"),
     )
     return pipeline[:-1].fit_transform(X)
 
@@ -80,6 +84,7 @@ def make_net(setting, seed, levels, options):
         sampling_exponent=setting["exponent"],
         random_state=seed,
         n_jobs=options.jobs,
+        device=options.device,
     )[-1]
 
 
@@ -99,6 +104,7 @@ def fit_one(net, setting, seed, frames, y, train, test, levels):
         "test": test.tolist(),
         "prediction": np.asarray(net.predict(frames[test]), dtype=float).tolist(),
         "train_mae": fitted["mae"],
+        "losses": [epoch["train_loss"] for epoch in net.history_],
         "seconds": seconds,
     }
 
@@ -148,6 +154,12 @@ def summarise(results, n_folds, y, groups, levels):
     return rows
 
 
+def constant(corpus, folds):
+    """Cells of the constant predictor, the median of the training labels."""
+    scores = constant_scores(corpus, folds)
+    return ["", f"{scores['mae']:.3f}", f"{scores['macro_mae']:.3f}"]
+
+
 def rows_of(rows):
     """Lines of the table of the rows."""
     names = ("mae", "train_mae", "spearman", "qwk", "macro_mae", "bias")
@@ -166,6 +178,64 @@ def rows_of(rows):
     return table_of(("system", "sampling", "labels", "seeds", "n", *heads), cells)
 
 
+class Fits:
+    """Results of fits, read or computed.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    folds : list of (train, test)
+    options : Namespace
+        Of the command line.
+    """
+
+    def __init__(self, corpus, folds, options):
+        self.corpus = corpus
+        self.folds = folds
+        self.options = options
+        self.stored = Results(options.out.with_name(f"{options.out.stem}_fits"))
+        self.identities = [recording.identity() for recording in as_recordings(corpus.X)]
+        self.prepared = {}
+
+    def get(self, setting, seed, fold):
+        """Stored result of a fit, or None; and its network and key."""
+        net = make_net(setting, seed, self.corpus.levels, self.options)
+        train, test = self.folds[fold]
+        data = self.identities, self.corpus.y.tolist(), train.tolist(), test.tolist()
+        key = key_of(net, system_name(setting), setting["noise"], data)
+        return self.stored.get(key), net, key
+
+    def compute(self, setting, seed, fold):
+        """Result of a fit, which is stored."""
+        result, net, key = self.get(setting, seed, fold)
+        if result is not None:
+            return result
+        frozen = setting["frozen"]
+        if frozen not in self.prepared:
+            self.prepared[frozen] = prepare(frozen, self.corpus.X, self.options)
+        frames = self.prepared[frozen]
+        if not setting["spe"]:
+            frames = UtteranceFrames(
+                frames.base, frames.starts, frames.stops, frame_settings=frames.frame_settings
+            )
+        train, test = self.folds[fold]
+        y, levels = self.corpus.y, self.corpus.levels
+        with self.stored.resuming(key, net):
+            fitted = fit_one(net, setting, seed, frames, y, train, test, levels)
+            return self.stored.put(key, fitted)
+
+
+def draw(path, results):
+    """Draw the losses of the first seed, by system and sampling."""
+    losses = {}
+    for result in results:
+        setting = result["setting"]
+        if result["seed"] == 0 and not setting["noise"]:
+            drawn = "alike" if setting["exponent"] else "as they are"
+            losses.setdefault(f"{system_name(setting)}, {drawn}", []).append(result["losses"])
+    draw_losses(path, losses)
+
+
 def main():
     """Fit what is missing, then print and write the table."""
     parser = make_parser(__doc__)
@@ -175,53 +245,44 @@ def main():
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--chunk", type=float, default=2.0, help="seconds of speech per draw (2)")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--jobs", type=int, default=-1, help="threads")
+    parser.add_argument("--device", default="cpu", help="of networks and frozen parts (cpu)")
+    parser.add_argument("--processes", type=int, default=1, help="fits at the same time (1)")
     parser.add_argument("--report", action="store_true", help="only show the results so far")
+    add_extraction(parser)
     options = parser.parse_args()
 
     corpus = load_corpus(options.corpus)
-    X, y, groups, levels = corpus.X, corpus.y, corpus.groups, corpus.levels
-    identities = [recording.identity() for recording in as_recordings(X)]
+    y, groups, levels = corpus.y, corpus.groups, corpus.levels
     folds = corpus.folds(options.folds)
-    stored = Results(options.out.with_name(f"{options.out.stem}_fits"))
-    prepared, central, single = {}, [], []
-    for setting, seed, fold in tqdm(list(combinations(options.seeds, len(folds))), unit="fit"):
-        net = make_net(setting, seed, levels, options)
-        train, test = folds[fold]
-        data = identities, y.tolist(), train.tolist(), test.tolist()
-        key = key_of(net, system_name(setting), setting["noise"], data)
-        result = stored.get(key)
-        if result is None and not options.report:
-            frozen = setting["frozen"]
-            if frozen not in prepared:
-                prepared[frozen] = prepare(frozen, X, options)
-            frames = prepared[frozen]
-            if not setting["spe"]:
-                frames = UtteranceFrames(
-                    frames.base, frames.starts, frames.stops, frame_settings=frames.frame_settings
-                )
-            with stored.resuming(key, net):
-                fitted = fit_one(net, setting, seed, frames, y, train, test, levels)
-                result = stored.put(key, fitted)
-        if result is not None and setting in CENTRAL:
-            central.append(result)
-        if result is not None and (seed, fold) == (0, 0):
-            single.append(result)
+    fits = Fits(corpus, folds, options)
+    tasks = list(combinations(options.seeds, len(folds)))
+    if not options.report:
+        found = Parallel(options.processes, return_as="generator_unordered", batch_size=1)(
+            delayed(fits.compute)(*task) for task in tasks
+        )
+        for _ in tqdm(found, total=len(tasks), unit="fit"):
+            pass
+    results = [(task, fits.get(*task)[0]) for task in tasks]
+    central = [result for (setting, *_), result in results if result and setting in CENTRAL]
+    single = [result for (_, seed, _), result in results if result and seed == 0]
     tables = {
-        "All folds, all seeds": summarise(central, len(folds), y, groups, levels),
-        "One fold, one seed": summarise(single, 1, y, groups, levels),
+        "All seeds": summarise(central, len(folds), y, groups, levels),
+        "One seed": summarise(single, len(folds), y, groups, levels),
     }
     lines = [
         f"{corpus.name}: {len(y)} recordings, {len(np.unique(groups))} speakers, GroupKFold"
         f"({options.folds}), {options.epochs} epochs of {options.chunk:g} s chunks, "
-        f"{options.precision}; ± is the standard "
+        f"{options.precision}, {options.device}; ± is the standard "
         "deviation over seeds, bias the standard deviation over speakers of the mean residual.",
         "",
+        *table_of(("constant (median)", "MAE", "macro MAE"), [constant(corpus, folds)]),
     ]
     for title, rows in tables.items():
         lines += [f"**{title}**", "", *rows_of(rows)]
     run = {name: getattr(options, name) for name in ("folds", "epochs", "chunk", "precision")}
     save(options.out, {**run, "corpus": corpus.describe(), "tables": tables}, lines)
+    if single and importlib.util.find_spec("matplotlib") is not None:
+        draw(options.out.with_suffix(".png"), single)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from sklearn.pipeline import Pipeline
+from skorch.callbacks import GradientNormClipping
 
 from sklearn_speechsent.features import FrameStatistics, MelFilterBank, SlidingCMN
 from sklearn_speechsent.pretrained import REGISTRY, load_weights
@@ -43,6 +45,9 @@ _WEIGHTS = {
     "medium": "wespeaker-voxceleb-resnet34",
     "large": "wespeaker-voxceleb-resnet34",
 }
+_FINETUNED = "finetuned"
+#: Systems that are not the paper's.
+_NAMED = (*_WEIGHTS, _FINETUNED)
 #: Speech encoder of large.
 _ENCODER = "whisper-base"
 _STEPS = ("mfb", "vad", "cmn", "spe", "srext", "net")
@@ -79,8 +84,10 @@ def make_sentiment_pipeline(
         ``"medium"``: the same with WeSpeaker's larger network, which
         :func:`~sklearn_speechsent.pretrained.fetch_weights` downloads once. ``"large"``: medium
         and an :class:`~sklearn_speechsent.OrdinalClassifier` on means of layers 3 and 4 of Whisper
-        base (another download), which vote. Or one of the networks of the
-        paper [1]_: ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
+        base (another download), which vote. ``"finetuned"``: a network that begins as blocks 1 to 3
+        of WeSpeaker's, of which the third learns, under statistics like those of ``"small"`` and an
+        ordinal head; it trains for minutes. Or one of the networks of the paper [1]_:
+        ``"2/2SREx-SEResNet-16 + C + R"``, ``"1/2SREx-SEResNet-16 + C + R"``,
         ``"1/2SREx-SEResNet-16 + R"``, ``"1/2SREx-SEResNet-16 + C"``,
         ``"1/2SREx-SEResNet-34 + SpE + C"``. Their parts may be combined, and spaces and plus signs
         left out: 2, 1 or 0 of the two speaker blocks are frozen (0: they learn from scratch rather
@@ -88,11 +95,11 @@ def make_sentiment_pipeline(
         embedding, C is an ordinal (CORAL) and R a regression head. C + R predicts levels, and
         ``net.as_regressor()`` intensities.
     target : {"level", "intensity"}, default="level"
-        What ``"small"``, ``"medium"`` and ``"large"`` predict. ``"intensity"`` is for labels that
-        are real numbers, such as means of several ratings: an
+        What ``"small"``, ``"medium"``, ``"large"`` and ``"finetuned"`` predict. ``"intensity"`` is
+        for labels that are real numbers, such as means of several ratings: an
         :class:`~sklearn_speechsent.IntensityRegressor` takes the place of every
-        :class:`~sklearn_speechsent.OrdinalClassifier`. The names of the other systems say what
-        they predict.
+        :class:`~sklearn_speechsent.OrdinalClassifier`, and a regression head that of the ordinal
+        one. The names of the other systems say what they predict.
     weights : str, Path, FrozenEstimator or None, default="default"
         Pre-trained speaker network: name in the registry, file, or a fitted
         :class:`~sklearn_speechsent.SpeakerVerifier` inside a
@@ -186,13 +193,15 @@ def make_sentiment_pipeline(
         # On the statistics of the smaller network principal components cost accuracy.
         n_components = None if system == "small" else 256
         steps = _statistics(weights, shared, _last_step(target, n_jobs, n_components=n_components))
+    elif system == _FINETUNED:
+        steps = _finetuned(target, weights, shared, random_state)
     elif target == "level":
         steps = _network(str(system), weights, shared, random_state)
     else:
         raise ValueError(
-            f"target={target!r} is for {', '.join(map(repr, _WEIGHTS))}; a network says in its "
-            "name what it predicts: R intensities, C levels, and C + R levels, or intensities by "
-            "net.as_regressor()."
+            f"target={target!r} is for {', '.join(map(repr, _NAMED))}; a network of the paper says "
+            "in its name what it predicts: R intensities, C levels, and C + R levels, or "
+            "intensities by net.as_regressor()."
         )
     steps["mfb"] = MelFilterBank(on_error=on_error, **shared)
     steps["net"].set_params(on_error=on_error)
@@ -249,6 +258,50 @@ def _statistics(weights: Any, shared: dict[str, Any], net: Any) -> dict[str, Any
     return steps | {"cmn": _cmn(weights, shared), "srext": srext}
 
 
+def _maps(weights: Any, shared: dict[str, Any]) -> SpeakerFeatureExtractor:
+    """Maps of the lower blocks that networks continue."""
+    return SpeakerFeatureExtractor(weights, n_blocks=2, pooling=None, dtype="float16", **shared)
+
+
+def _finetuned(
+    target: str, weights: Any, shared: dict[str, Any], random_state: Any
+) -> dict[str, Any]:
+    """Steps of a network whose sentiment blocks begin as the third block of a speaker network."""
+    if weights is None:
+        raise ValueError(f"{_FINETUNED!r} tunes a pre-trained network, for which it needs weights.")
+    cmn, layout = _cmn(weights, shared), load_weights(weights).architecture
+    if len(layout["depths"]) < 3:
+        raise ValueError(
+            f"{_FINETUNED!r} tunes the third block of its weights, which have "
+            f"{len(layout['depths'])} blocks."
+        )
+    net = SpeechSentimentRegressor if target == "intensity" else SpeechSentimentClassifier
+    # Chosen on actors 1 to 12 of RAVDESS, see docs/results/finetuned.md.
+    settings: dict[str, Any] = {
+        "weights": weights,
+        "module__stext": ((layout["depths"][2], layout["widths"][2]),),
+        "module__stext_init": "speaker",
+        "module__decoder": "stats",
+        "module__dropout": 0.3,
+        "chunk_duration": 3.0,
+        "sampling_exponent": 0.5,
+        "max_epochs": 12,
+        "lr_schedule": "one-cycle",
+        "optimizer": torch.optim.AdamW,
+        "optimizer__weight_decay": 1e-2,
+        "optimizer__param_groups": [("stext.*", {"lr": 2e-4})],
+        "callbacks": [GradientNormClipping(1.0)],
+    }
+    running = {"n_jobs": shared["n_jobs"], "verbose": shared["verbose"]}
+    return {
+        "vad": "passthrough",
+        "spe": "passthrough",
+        "cmn": cmn,
+        "srext": _maps(weights, shared),
+        "net": net(random_state=random_state, **running, **settings),
+    }
+
+
 def _network(
     system: str, weights: Any, shared: dict[str, Any], random_state: Any
 ) -> dict[str, Any]:
@@ -256,7 +309,7 @@ def _network(
     parts = _GRAMMAR.fullmatch(_normalised(system))
     if parts is None:
         raise ValueError(
-            f"There is no system {system!r}; known: {', '.join(map(repr, (*_WEIGHTS, *SYSTEMS)))}."
+            f"There is no system {system!r}; known: {', '.join(map(repr, (*_NAMED, *SYSTEMS)))}."
         )
     n_frozen, heads = int(parts[1]), parts[4]
     params: dict[str, Any] = {
@@ -276,9 +329,7 @@ def _network(
     if n_frozen == 0:
         params["module__n_tuned_blocks"] = 2
     elif n_frozen == 2 and weights is not None:
-        steps["srext"] = SpeakerFeatureExtractor(
-            weights, n_blocks=2, pooling=None, dtype="float16", **shared
-        )
+        steps["srext"] = _maps(weights, shared)
     elif weights is not None:
         params |= {"weights": weights, "module__n_frozen_blocks": 1, "module__n_tuned_blocks": 1}
     net = SpeechSentimentRegressor if heads == "r" else SpeechSentimentClassifier

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
 
 from sklearn_speechsent import (
     SpeakerEmbedder,
@@ -48,7 +49,7 @@ def test_small_takes_the_shipped_network(home):
     assert not list(home.iterdir())
 
 
-@pytest.mark.parametrize("system", ["medium", *SYSTEMS])
+@pytest.mark.parametrize("system", ["medium", "finetuned", *SYSTEMS])
 def test_the_others_take_the_network_of_wespeaker(wespeaker, system):
     pipeline = make_sentiment_pipeline(system)
     assert named(pipeline) == {WESPEAKER}
@@ -69,7 +70,7 @@ def test_pooled_statistics_are_of_speech(wespeaker, system, weights):
     assert named(make_sentiment_pipeline(system, weights=None)) == set()
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", ["finetuned", *SYSTEMS])
 def test_networks_take_all_frames(wespeaker, system):
     assert make_sentiment_pipeline(system)["vad"] == "passthrough"
 
@@ -127,7 +128,7 @@ def test_auto_and_light_are_unknown(home, rng):
 FETCH = re.escape(f"fetch_weights({WESPEAKER!r})")
 
 
-@pytest.mark.parametrize("system", ["medium", *SYSTEMS])
+@pytest.mark.parametrize("system", ["medium", "finetuned", *SYSTEMS])
 def test_missing_weights_are_an_error_of_the_maker(home, system):
     with pytest.raises(FileNotFoundError, match=FETCH) as caught:
         make_sentiment_pipeline(system)
@@ -138,12 +139,12 @@ def test_missing_weights_are_an_error_of_the_maker(home, system):
 
 
 def test_missing_files_are_an_error_of_the_maker(home, tmp_path):
-    for system in ("small", *SYSTEMS):
+    for system in ("small", "finetuned", *SYSTEMS):
         with pytest.raises(FileNotFoundError, match=r"gone\.safetensors does not exist"):
             make_sentiment_pipeline(system, weights=tmp_path / "gone.safetensors")
 
 
-@pytest.mark.parametrize("system", ["medium", *SYSTEMS])
+@pytest.mark.parametrize("system", ["medium", "finetuned", *SYSTEMS])
 def test_pipelines_travel_to_where_the_weights_are_missing(wespeaker, speech, system):
     """Neither clone, set_params nor a pickle opens the file; fit does, and says what to do."""
     pipeline = make_sentiment_pipeline(system)
@@ -189,7 +190,8 @@ def test_a_fitted_pipeline_needs_no_file(home, speech, tmp_path):
 @pytest.mark.parametrize(
     ("system", "params"),
     [
-        *((system, {}) for system in SYSTEMS),
+        *((system, {}) for system in ("finetuned", *SYSTEMS)),
+        ("finetuned", {"target": "intensity"}),
         ("2/2SREx-SEResNet-16 + SpE + R", {}),
         ("0/2SREx-SEResNet-16 + C", FROM_SCRATCH),
         ("0/2SREx-SEResNet-16 + SpE + C", FROM_SCRATCH),
@@ -222,3 +224,43 @@ def test_networks_on_the_shipped_blocks(home, speech, system, params):
     if "SpE" in system:
         assert pipeline["net"].module_.embedding_size == 256
     assert not list(home.iterdir())
+
+
+def test_the_tuned_block_is_the_third_of_the_weights(home, wespeaker, speech, rng):
+    assert make_sentiment_pipeline("finetuned")["net"].module__stext == ((6, 128),)
+    shipped = make_sentiment_pipeline("finetuned", weights=SHIPPED)["net"]
+    assert shipped.module__stext == ((2, 128),) and shipped.weights == SHIPPED
+    with pytest.raises(ValueError, match="'finetuned' tunes a pre-trained network"):
+        make_sentiment_pipeline("finetuned", weights=None)
+    shallow = {"module__widths": (4, 8), "module__depths": (1, 1), "module__embedding_size": 4}
+    frames = UtteranceFrames.from_arrays([rng.normal(size=(40, 80)) for _ in range(4)])
+    frames.frame_settings.update(sample_rate=16000, n_mels=80, frame_shift=0.01)
+    verifier = SpeakerVerifier(max_epochs=1, validation_fraction=0, n_jobs=1, **shallow)
+    verifier.fit(frames, [0, 0, 1, 1])
+    with pytest.raises(ValueError, match="tunes the third block of its weights, which have 2"):
+        make_sentiment_pipeline("finetuned", weights=FrozenEstimator(verifier))
+
+
+def test_finetuned_is_an_ordinary_pipeline(home, speech):
+    pipeline = make_sentiment_pipeline(
+        "finetuned",
+        weights=SHIPPED,
+        levels=[-1, 0, 1],
+        max_epochs=1,
+        chunk_duration=0.3,
+        module__hidden_size=16,
+        n_jobs=1,
+        random_state=0,
+    )
+    assert repr(clone(pipeline)) == repr(pipeline)
+    grid = {"net__module__stext_init": [None, "speaker"], "net__module__decoder": ["cgd", "stats"]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise")
+    best = search.fit(list(speech.data[::3]), speech.target[::3]).best_estimator_
+    assert len(set(search.cv_results_["mean_test_score"].tolist())) > 1
+    again = pickle.loads(pickle.dumps(best))
+    np.testing.assert_array_equal(
+        again.predict_proba(speech.data[:3]), best.predict_proba(speech.data[:3])
+    )
+    perturbed = WaveformPerturbation(pipeline, conditions=["telephone"], speeds=())
+    perturbed.fit(list(speech.data[::3]), speech.target[::3])
+    assert perturbed.predict_proba(speech.data[:3]).shape == (3, 3)

@@ -291,6 +291,7 @@ def ravdess(data_home):
     [
         "medium",
         "large",
+        "finetuned",
         "2/2SREx-SEResNet-16 + C + R",
         "1/2SREx-SEResNet-16 + C",
         "1/2SREx-SEResNet-34 + SpE + C",

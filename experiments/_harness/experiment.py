@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shlex
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from experiments._harness.results import Results
@@ -57,6 +59,9 @@ def add_run_options(parser: ArgumentParser) -> None:
     """
     parser.add_argument("--jobs", type=int, default=1, help="threads (1); -1 uses all cores")
     parser.add_argument("--memory", type=Path, help="folder of features (features, next to --out)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="folds that are computed at the same time (1)"
+    )
 
 
 def run_experiment(
@@ -97,7 +102,10 @@ def run_experiment(
     document = {"command": command, **experiment.document, "failed": {}}
     for skipped, reason in document["skipped"].items():
         print(f"Skipped: {skipped}, because {reason}.")
+    n_before = len(stored)
     try:
+        if options.processes > 1:
+            _compute_ahead(experiment, options.processes)
         for _ in _finished(experiment, document):
             save(out, document, experiment.as_markdown(document), show=False)
     except KeyboardInterrupt:
@@ -107,8 +115,26 @@ def run_experiment(
         experiment.draw(out.with_suffix(".png"), document)
     print()
     save(out, document, experiment.as_markdown(document))
-    print(f"{stored.n_new} results computed, the others read; written to {out}.")
+    print(f"{len(stored) - n_before} results computed, the others read; written to {out}.")
     return 1 if document["failed"] else 0
+
+
+def _compute_ahead(experiment: Experiment, n_processes: int) -> None:
+    """Compute folds of all runs in processes, which store the results."""
+    tasks = [
+        delayed(_tried)(experiment.fold, run, number)
+        for run in experiment.runs.values()
+        for number in range(experiment.n_folds)
+    ]
+    done = Parallel(n_processes, return_as="generator_unordered", batch_size=1)(tasks)
+    for _ in tqdm(done, total=len(tasks), unit="fold", dynamic_ncols=True):
+        pass
+
+
+def _tried(fold: Callable[[Any, int], Any], run: Any, number: int) -> None:
+    """Compute a fold; what fails will fail again where failures are reported."""
+    with contextlib.suppress(Exception):
+        fold(run, number)
 
 
 def _finished(experiment: Experiment, document: dict[str, Any]) -> Iterator[str]:

@@ -72,3 +72,29 @@ def draw_confusion(path: Path, y: Any, predictions: Any, levels: Any, title: str
         lambda: LevelConfusionDisplay.from_predictions(y, predictions, levels=levels),
         title,
     )
+
+
+def draw_losses(path: Path, losses: dict[str, list[list[float]]]) -> None:
+    """Draw the loss of training by epoch, a panel for each network with a line for each fold.
+
+    Parameters
+    ----------
+    path : Path
+    losses : dict of str to list of list of float
+        By network, fold and epoch.
+    """
+    n_columns = min(3, len(losses))
+    n_rows = -(-len(losses) // n_columns)
+    size = (4 * n_columns, 2.6 * n_rows)
+    figure, axes = pyplot().subplots(
+        n_rows, n_columns, figsize=size, squeeze=False, constrained_layout=True
+    )
+    for axis, (name, folds) in zip(axes.flat, losses.items(), strict=False):
+        for fold in folds:
+            axis.plot(range(1, len(fold) + 1), fold, color="C0", alpha=0.5, linewidth=1)
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel("training loss")
+    for axis in axes.flat[len(losses) :]:
+        axis.axis("off")
+    save_figure(path, figure)

@@ -16,8 +16,8 @@ import sklearn_speechsent
 from experiments._harness.files import write_text
 
 #: Parameters that say where, how fast and how verbosely, not what comes out.
-_IMMATERIAL = ("memory", "n_jobs", "verbose", "callbacks", "resume")
-#: Part of every key: raise it when the same settings give other results.
+_IMMATERIAL = ("memory", "n_jobs", "verbose", "callbacks", "resume", "device")
+#: Part of every key: raise it when the same settings give other results, or results hold more.
 _VERSION = 1
 
 
@@ -82,16 +82,13 @@ class Results:
     ----------
     folder : Path
         Made when the first result is stored.
-
-    Attributes
-    ----------
-    n_new : int
-        Results stored so far, as opposed to those that were read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.n_new = 0
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.folder.glob("*.json"))
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the result of this key; None if it is missing, incomplete or of another key."""
@@ -105,7 +102,6 @@ class Results:
         """Store a result; return it together with its key."""
         result = {"key": key, **result}
         write_text(self.folder / f"{key}.json", json.dumps(result))
-        self.n_new += 1
         return result
 
     @contextmanager

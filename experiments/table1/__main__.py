@@ -21,11 +21,11 @@ import sklearn_speechsent
 from experiments._harness.command import make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.experiment import Experiment, add_run_options, remarks, run_experiment
-from experiments._harness.pictures import draw_confusion
+from experiments._harness.pictures import draw_confusion, draw_losses
 from experiments._harness.sentiment import SCORES
 from experiments._harness.tables import duration, table_of
 from experiments.table1.protocol import Runner
-from experiments.table1.rows import ROWS, Settings, select_rows
+from experiments.table1.rows import ROWS, TWO_HEADS, Settings, select_rows
 
 
 def parse(argv):
@@ -52,6 +52,12 @@ def parse(argv):
     add_run_options(parser)
     parser.add_argument("--chunk", type=float, default=4.0, help="seconds of a draw (4)")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--device", default="cpu", help="of networks and frozen parts (cpu)")
+    parser.add_argument(
+        "--exponent",
+        type=float,
+        help="with which the paper's systems draw levels: 1 alike, 0 as they are (theirs: 1)",
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the rows, and end")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="epochs and extraction")
     args = parser.parse_args(argv)
@@ -71,19 +77,24 @@ def as_markdown(document):
             row["name"],
             *(f"{row[score]:.3f}" for score in SCORES),
             "{:.3f} – {:.3f}".format(*row["mae_interval"]),
+            str(row["epochs"] or ""),
             duration(row["fit_seconds"] + row["predict_seconds"], decimals=1),
         ]
         for row in document["rows"]
     ]
-    lines = table_of(["system", *SCORES.values(), "MAE, interval", "time"], rows)
+    lines = table_of(["system", *SCORES.values(), "MAE, interval", "epochs", "time"], rows)
     corpus, settings = document["corpus"], document["settings"]
     note = f" ({corpus['note']})" if corpus["note"] else ""
+    exponent = 1.0 if settings["exponent"] is None else settings["exponent"]
+    power = f"with their frequency to the power of {-exponent:g}"
+    drawn = {0.0: "as they are", 1.0: "alike"}.get(exponent, power)
     lines += [
         f"{corpus['name']}{note}: {corpus['recordings']} recordings, {corpus['speakers']} "
         f"speakers, levels {corpus['levels'][0]} … {corpus['levels'][-1]}; {settings['folds']} "
         f"folds over speakers; networks {settings['epochs']} epochs (those of other papers "
         f"{settings['rival_epochs']}) of {settings['chunk']:g} s chunks, "
-        f"{settings['precision']}; seed {settings['seed']}; "
+        f"{settings['precision']}, {settings['device']}; seed {settings['seed']}; the paper's "
+        f"networks draw levels {drawn}; "
         f"`{document['command']}`",
         "",
         "MAE, Spearman's ρ, CCC and polarity on the predictions as they are, the rest on "
@@ -108,7 +119,9 @@ def prepare(args, stored, shared):
         args.chunk,
         shared["n_jobs"],
         shared["memory"],
+        args.device,
         args.verbose,
+        args.exponent,
     )
     runner = Runner(corpus, folds, settings, stored)
     skipped = {row.name: row.lacks() for row in rows if row.lacks()}
@@ -121,6 +134,8 @@ def prepare(args, stored, shared):
             "precision": args.precision,
             "chunk": args.chunk,
             "jobs": args.jobs,
+            "device": args.device,
+            "exponent": args.exponent,
         },
         "versions": {
             "sklearn_speechsent": sklearn_speechsent.__version__,
@@ -142,6 +157,14 @@ def prepare(args, stored, shared):
             best = min(document["rows"], key=lambda row: row["mae"])
             title = f"{best['name']}, {corpus.name}, out of fold"
             draw_confusion(path, corpus.y, best["predictions"], corpus.levels, title)
+            # Two rows of a network with two heads are one fit.
+            losses = {
+                row["name"].removesuffix(TWO_HEADS[0]): row["losses"]
+                for row in document["rows"]
+                if any(row["losses"]) and not row["name"].endswith(TWO_HEADS[1])
+            }
+            if losses:
+                draw_losses(path.with_stem(f"{path.stem}_losses"), losses)
 
     return Experiment(document, runs, len(folds), runner.fold, add, as_markdown, draw)
 

@@ -8,16 +8,35 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 from sklearn.pipeline import Pipeline
 
 from experiments._harness.corpus import Corpus
 from experiments._harness.intervals import interval
 from experiments._harness.results import Results, epoch_seconds, key_of
-from experiments.table1.rows import Row, Settings
+from experiments.table1.rows import Row, Settings, row_of
 from sklearn_speechsent.audio import as_recordings
 from sklearn_speechsent.metrics import ordinal_report
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+#: Part of every key: raise it when results hold more.
+_CONTENT = 2
+#: Probabilities are at least this far from 0 and 1 where decisions of rows are added, as in
+#: OrdinalVotingClassifier.
+_SURE = 1e-9
+
+
+def _last_step(model: Any) -> Any:
+    """Fitted last step of a model."""
+    model = getattr(model, "estimator_", model)
+    return model[-1] if isinstance(model, Pipeline) else model
+
+
+def _log_odds(probabilities: list[list[float]]) -> NDArray[np.float64]:
+    """Log-odds that the level is above each threshold."""
+    above = 1 - np.cumsum(probabilities, axis=1)[:, :-1]
+    return logit(np.clip(above, _SURE, 1 - _SURE))
 
 
 class Runner:
@@ -53,9 +72,12 @@ class Runner:
         Returns
         -------
         dict
-            Keys ``key, row, fold, predictions`` (one list per head), ``fit_seconds,
-            predict_seconds, epochs`` (None for what is not a network).
+            Keys ``row, fold, predictions`` (one list per head), ``probabilities`` (of levels; None
+            for what has none), ``fit_seconds, predict_seconds``, and ``epochs`` and ``losses`` (of
+            training, by epoch), None and empty for what is not a network.
         """
+        if row.members:
+            return self._together(row, number)
         train, test = self.folds[number]
         corpus, model = self.corpus, row.make(self.settings)
         key = key_of(
@@ -64,6 +86,7 @@ class Runner:
             [self._identities[i] for i in test],
             corpus.y[train].tolist(),
             corpus.groups[train].tolist(),
+            _CONTENT,
         )
         result = self.results.get(key)
         if result is not None:
@@ -75,17 +98,40 @@ class Runner:
             started = time.perf_counter()
             model.fit(X.iloc[train].reset_index(drop=True), corpus.y[train], **grouped)
             fitted = time.perf_counter()
-            predictions = row.predictions(model, X.iloc[test].reset_index(drop=True))
-            of_epochs = epoch_seconds(model[-1]) if isinstance(model, Pipeline) else 0.0
+            predictions, probabilities = row.predictions(model, X.iloc[test].reset_index(drop=True))
+            predicted = time.perf_counter()
+            net = _last_step(model)
+            history = getattr(net, "history_", [])
             result = {
                 "row": row.name,
                 "fold": number,
                 "predictions": [np.asarray(p, dtype=np.float64).tolist() for p in predictions],
-                "fit_seconds": max(fitted - started, of_epochs),
-                "predict_seconds": time.perf_counter() - fitted,
-                "epochs": model.get_params().get("net__max_epochs"),
+                "probabilities": None if probabilities is None else probabilities.tolist(),
+                "fit_seconds": max(fitted - started, epoch_seconds(net)),
+                "predict_seconds": predicted - fitted,
+                "epochs": len(history) or None,
+                "losses": [epoch["train_loss"] for epoch in history],
             }
             return self.results.put(key, result)
+
+    def _together(self, row: Row, number: int) -> dict[str, Any]:
+        """Add the decisions of rows in a fold."""
+        found = [self.fold(row_of(member), number) for member, _ in row.members]
+        odds = np.average(
+            [_log_odds(result["probabilities"]) for result in found],
+            axis=0,
+            weights=[weight for _, weight in row.members],
+        )
+        levels = np.asarray(self.settings.levels)[(odds > 0).sum(axis=1)]
+        sums = ("fit_seconds", "predict_seconds")
+        return {
+            "row": row.name,
+            "fold": number,
+            "predictions": [levels.astype(float).tolist()],
+            **{name: sum(result[name] for result in found) for name in sums},
+            "epochs": None,
+            "losses": [],
+        }
 
     def score(self, row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Pool the folds of a row and score each of its heads once.
@@ -119,6 +165,7 @@ class Runner:
                     "fit_seconds": sum(result["fit_seconds"] for result in results),
                     "predict_seconds": sum(result["predict_seconds"] for result in results),
                     "epochs": results[0]["epochs"],
+                    "losses": [result["losses"] for result in results],
                     "folds": len(self.folds),
                 }
             )

@@ -56,7 +56,11 @@ class Settings:
         Threads.
     memory : str or None
         Folder of features.
+    device : str
+        Of networks and of frozen parts.
     verbose : int
+    exponent : float or None
+        Of the sampling of the paper's systems; None is theirs.
     """
 
     levels: tuple[int, ...]
@@ -67,7 +71,9 @@ class Settings:
     chunk: float = 4.0
     jobs: int = 1
     memory: str | None = None
+    device: str = "cpu"
     verbose: int = 0
+    exponent: float | None = None
 
     def extraction(self) -> dict[str, Any]:
         """Parameters of steps that extract features."""
@@ -75,7 +81,7 @@ class Settings:
 
     def system(self) -> dict[str, Any]:
         """Parameters of every pipeline of ours."""
-        return {**self.extraction(), "random_state": self.seed}
+        return {**self.extraction(), "random_state": self.seed, "device": self.device}
 
     def network(self) -> dict[str, Any]:
         """Parameters of the training of a network."""
@@ -103,6 +109,8 @@ class Row:
         speaker.
     heads : tuple of str
         Appended to the name.
+    members : tuple of (str, float)
+        Other rows and weights, of a row that adds their decisions; it has no model of its own.
     """
 
     name: str
@@ -110,6 +118,7 @@ class Row:
     needs: str = ""
     searched: bool = False
     heads: tuple[str, ...] = ("",)
+    members: tuple[tuple[str, float], ...] = ()
 
     def lacks(self) -> str:
         """Say why the row cannot be computed here; empty if it can."""
@@ -118,12 +127,16 @@ class Row:
         absent = [name for name in filter(None, self.needs.split(",")) if not has_weights(name)]
         return f"the weights {', '.join(absent)} are not in the data home" if absent else ""
 
-    def predictions(self, model: Any, X: Any) -> list[NDArray[Any]]:
-        """Predictions of each head of a fitted model."""
+    def predictions(
+        self, model: Any, X: Any
+    ) -> tuple[list[NDArray[Any]], NDArray[np.floating] | None]:
+        """Predictions of each head of a fitted model, and probabilities if it has any."""
         if len(self.heads) == 1:
-            return [model.predict(X)]
-        features = model[:-1].transform(X)
-        return [model[-1].predict(features), model[-1].as_regressor().predict(features)]
+            has = hasattr(model, "predict_proba")
+            return [model.predict(X)], model.predict_proba(X) if has else None
+        net, features = model[-1], model[:-1].transform(X)
+        both = [net.predict(features), net.as_regressor().predict(features)]
+        return both, net.predict_proba(features)
 
 
 class SpeakerFolds(BaseCrossValidator):
@@ -183,6 +196,24 @@ def _searched_large(settings: Settings) -> GridSearchCV:
     )
 
 
+def _finetuned(settings: Settings, **params: Any) -> Any:
+    return _system("finetuned", precision=settings.precision, **params)(settings)
+
+
+def _finetuned_perturbed(settings: Settings) -> Any:
+    # Each epoch goes through six copies.
+    model = _finetuned(settings, max_epochs=4)
+    return WaveformPerturbation(model, random_state=settings.seed)
+
+
+def _together(*names: str) -> Row:
+    def none(settings: Settings) -> Any:
+        raise AssertionError("This row adds those of other models.")
+
+    needs = f"{WESPEAKER},{WHISPER}"
+    return Row(" + ".join(names), none, needs, members=tuple((name, 1.0) for name in names))
+
+
 def _perturbed(name: str) -> Callable[[Settings], Any]:
     def make(settings: Settings) -> Any:
         return WaveformPerturbation(_system(name)(settings), random_state=settings.seed)
@@ -192,7 +223,10 @@ def _perturbed(name: str) -> Callable[[Settings], Any]:
 
 def _network(name: str) -> Row:
     def make(settings: Settings) -> Any:
-        return _system(name, **settings.network())(settings)
+        params = settings.network()
+        if settings.exponent is not None:
+            params["sampling_exponent"] = settings.exponent
+        return _system(name, **params)(settings)
 
     return Row(name, make, WESPEAKER, heads=TWO_HEADS if name.endswith("C + R") else ("",))
 
@@ -225,6 +259,7 @@ def _encoder_network(settings: Settings) -> Any:
         EncoderNetwork,
         levels=settings.levels,
         sampling_exponent=0.5,
+        device=settings.device,
         n_jobs=settings.jobs,
         random_state=settings.seed,
         verbose=settings.verbose,
@@ -238,6 +273,7 @@ def _rival(module: type, cmn: Any) -> Callable[[Settings], Any]:
         net = SpeechSentimentRegressor(
             module=module,
             spec_augment=False,  # as in the papers
+            device=settings.device,
             n_jobs=settings.jobs,
             random_state=settings.seed,
             verbose=settings.verbose,
@@ -255,10 +291,14 @@ ROWS = (
     Row("small", _system("small")),
     Row("medium", _system("medium"), WESPEAKER),
     Row("large", _system("large"), f"{WESPEAKER},{WHISPER}"),
+    Row("finetuned", _finetuned, WESPEAKER),
     Row("large, searched", _searched_large, f"{WESPEAKER},{WHISPER}", searched=True),
     Row("small, perturbed", _perturbed("small")),
     Row("medium, perturbed", _perturbed("medium"), WESPEAKER),
     Row("large, perturbed", _perturbed("large"), f"{WESPEAKER},{WHISPER}"),
+    Row("finetuned, perturbed", _finetuned_perturbed, WESPEAKER),
+    _together("large", "finetuned"),
+    _together("large, perturbed", "finetuned, perturbed"),
     Row("Whisper, means", _encoder_means, WHISPER),
     Row("Whisper, network", _encoder_network, WHISPER),
     *(_network(system) for system in SYSTEMS),
@@ -270,6 +310,20 @@ ROWS = (
     Row("MulT audio", _rival(MulTAudio, SlidingCMN)),
     Row("ICCN audio", _rival(ICCNAudio, SlidingCMN)),
 )
+
+
+def row_of(name: str) -> Row:
+    """Row of this name.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Row
+    """
+    return next(row for row in ROWS if row.name == name)
 
 
 def select_rows(names: str) -> list[Row]:

@@ -39,7 +39,7 @@ def test_incomplete_results_and_those_of_another_key_are_not_read(tmp_path):
     results = Results(tmp_path / "made when needed")
     assert results.get("a") is None
     assert results.put("a", {"epochs": 3}) == {"key": "a", "epochs": 3}
-    assert results.n_new == 1
+    assert len(results) == 1
     file = results.folder / "a.json"
     file.with_name("b.json").write_text(file.read_text())
     assert results.get("b") is None

@@ -183,7 +183,7 @@ def test_two_heads_come_from_one_fit(manifest, tmp_path):
     settings, results = Settings(LEVELS, memory=str(tmp_path / "f")), Results(tmp_path / "r")
     runner = Runner(corpus, corpus.folds(2), settings, results)
     scored = runner.score(row, [runner.fold(row, number) for number in range(2)])
-    assert results.n_new == 2
+    assert len(results) == 2
     assert [row["name"] for row in scored] == ["two, levels", "two, intensities"]
     levels, intensities = runner.fold(row, 0)["predictions"]
     assert set(levels) <= set(map(float, LEVELS))
