@@ -27,7 +27,12 @@ from sklearn_speechsent.nn.blocks import Squeeze
 from sklearn_speechsent.pretrained import SpeakerWeights, check_frame_settings, load_weights
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.feature_store import Computed
-from sklearn_speechsent.utils.devices import check_device, exact_float32, is_processor, usable_device
+from sklearn_speechsent.utils.devices import (
+    check_device,
+    exact_float32,
+    is_processor,
+    usable_device,
+)
 from sklearn_speechsent.utils.sklearn_compat import HasMethods
 from sklearn_speechsent.utils.threads import torch_threads
 
