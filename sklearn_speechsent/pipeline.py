@@ -69,6 +69,7 @@ def make_sentiment_pipeline(
     on_error: str = "raise",
     memory: Any = None,
     n_jobs: int | None = None,
+    device: Any = "cpu",
     random_state: Any = None,
     verbose: int = 0,
     **params: Any,
@@ -119,6 +120,10 @@ def make_sentiment_pipeline(
         never stores what was computed for held-out folds.
     n_jobs : int, optional
         Threads of extraction and of torch; -1 uses all cores.
+    device : str or torch.device, default="cpu"
+        Where every network runs that can be told so, such as ``"cuda"``: speaker networks, the
+        encoder, and the network that is trained. Decoding, mel frames and voice activity stay on
+        the processor.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of networks; None is a new seed for every fit.
     verbose : int, default=0
@@ -192,11 +197,13 @@ def make_sentiment_pipeline(
     if system in _WEIGHTS:
         # On the statistics of the smaller network principal components cost accuracy.
         n_components = None if system == "small" else 256
-        steps = _statistics(weights, shared, _last_step(target, n_jobs, n_components=n_components))
+        steps = _statistics(
+            weights, shared, device, _last_step(target, n_jobs, n_components=n_components)
+        )
     elif system == _FINETUNED:
-        steps = _finetuned(target, weights, shared, random_state)
+        steps = _finetuned(target, weights, shared, device, random_state)
     elif target == "level":
-        steps = _network(str(system), weights, shared, random_state)
+        steps = _network(str(system), weights, shared, device, random_state)
     else:
         raise ValueError(
             f"target={target!r} is for {', '.join(map(repr, _NAMED))}; a network of the paper says "
@@ -210,7 +217,7 @@ def make_sentiment_pipeline(
         return _with_params(pipeline, params, {name: name for name in _STEPS})
     if not params.keys() & {"encoder", "encoder__model"}:
         find_registered(REGISTRY[_ENCODER])
-    encoder = SpeechEncoder(_ENCODER, layers=(3, 4), on_error=on_error, **shared)
+    encoder = SpeechEncoder(_ENCODER, layers=(3, 4), on_error=on_error, device=device, **shared)
     last = _last_step(target, n_jobs, on_error=on_error)
     members = [("speaker", pipeline), ("speech", Pipeline([("encoder", encoder), ("net", last)]))]
     net: Any = IntensityVotingRegressor(members, weights=[1, 2])
@@ -238,7 +245,7 @@ def _cmn(weights: Any, shared: dict[str, Any]) -> SlidingCMN:
     return SlidingCMN(None if window == "utterance" else window, **shared)
 
 
-def _statistics(weights: Any, shared: dict[str, Any], net: Any) -> dict[str, Any]:
+def _statistics(weights: Any, shared: dict[str, Any], device: Any, net: Any) -> dict[str, Any]:
     """Steps of pooled statistics under an estimator of tables."""
     steps: dict[str, Any] = {
         "vad": VoiceActivityDetector(**shared),
@@ -253,18 +260,21 @@ def _statistics(weights: Any, shared: dict[str, Any], net: Any) -> dict[str, Any
         n_bands=5,
         statistics=("mean", "std", "delta", "thirds"),
         compress="sqrt",
+        device=device,
         **shared,
     )
     return steps | {"cmn": _cmn(weights, shared), "srext": srext}
 
 
-def _maps(weights: Any, shared: dict[str, Any]) -> SpeakerFeatureExtractor:
+def _maps(weights: Any, shared: dict[str, Any], device: Any) -> SpeakerFeatureExtractor:
     """Maps of the lower blocks that networks continue."""
-    return SpeakerFeatureExtractor(weights, n_blocks=2, pooling=None, dtype="float16", **shared)
+    return SpeakerFeatureExtractor(
+        weights, n_blocks=2, pooling=None, dtype="float16", device=device, **shared
+    )
 
 
 def _finetuned(
-    target: str, weights: Any, shared: dict[str, Any], random_state: Any
+    target: str, weights: Any, shared: dict[str, Any], device: Any, random_state: Any
 ) -> dict[str, Any]:
     """Steps of a network whose sentiment blocks begin as the third block of a speaker network."""
     if weights is None:
@@ -292,18 +302,18 @@ def _finetuned(
         "optimizer__param_groups": [("stext.*", {"lr": 2e-4})],
         "callbacks": [GradientNormClipping(1.0)],
     }
-    running = {"n_jobs": shared["n_jobs"], "verbose": shared["verbose"]}
+    running = {"n_jobs": shared["n_jobs"], "verbose": shared["verbose"], "device": device}
     return {
         "vad": "passthrough",
         "spe": "passthrough",
         "cmn": cmn,
-        "srext": _maps(weights, shared),
+        "srext": _maps(weights, shared, device),
         "net": net(random_state=random_state, **running, **settings),
     }
 
 
 def _network(
-    system: str, weights: Any, shared: dict[str, Any], random_state: Any
+    system: str, weights: Any, shared: dict[str, Any], device: Any, random_state: Any
 ) -> dict[str, Any]:
     """Steps of a system of the paper."""
     parts = _GRAMMAR.fullmatch(_normalised(system))
@@ -317,6 +327,7 @@ def _network(
         "two_headed": heads == "cr",
         "module__stext": int(parts[2]),
         "n_jobs": shared["n_jobs"],
+        "device": device,
         "verbose": shared["verbose"],
         "random_state": random_state,
     }
@@ -325,11 +336,11 @@ def _network(
     if parts[3]:
         if weights is None:
             raise ValueError(f"{system!r} fuses a speaker embedding, for which it needs weights.")
-        steps["spe"] = SpeakerEmbeddingFusion(SpeakerEmbedder(weights, **shared))
+        steps["spe"] = SpeakerEmbeddingFusion(SpeakerEmbedder(weights, device=device, **shared))
     if n_frozen == 0:
         params["module__n_tuned_blocks"] = 2
     elif n_frozen == 2 and weights is not None:
-        steps["srext"] = _maps(weights, shared)
+        steps["srext"] = _maps(weights, shared, device)
     elif weights is not None:
         params |= {"weights": weights, "module__n_frozen_blocks": 1, "module__n_tuned_blocks": 1}
     net = SpeechSentimentRegressor if heads == "r" else SpeechSentimentClassifier

@@ -76,7 +76,8 @@ def has_padding(lengths: Tensor, n_frames: int) -> bool:
     """Tell whether any utterance is shorter than the padded batch.
 
     Masking is skipped when nothing is padded. An exported or traced graph must serve every
-    length, so there the answer is always yes.
+    length, so there the answer is always yes; and on a device other than the processor, where
+    looking at the lengths would wait for all that is being computed.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def has_padding(lengths: Tensor, n_frames: int) -> bool:
     Returns
     -------
     bool
-        False only when all T frames of all utterances are valid.
+        False only when all T frames of all utterances are valid, and known to be.
 
     Examples
     --------
@@ -97,7 +98,7 @@ def has_padding(lengths: Tensor, n_frames: int) -> bool:
     >>> has_padding(torch.tensor([3, 3]), 3), has_padding(torch.tensor([1, 3]), 3)
     (False, True)
     """
-    if is_symbolic():
+    if is_symbolic() or lengths.device.type != "cpu":
         return True
     return int(lengths.min()) < n_frames
 

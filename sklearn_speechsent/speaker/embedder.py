@@ -26,6 +26,7 @@ from sklearn_speechsent.nn import SpeakerResNet
 from sklearn_speechsent.pretrained import SpeakerWeights, build_network
 from sklearn_speechsent.speaker.trials import unit_rows
 from sklearn_speechsent.store import FrameRows
+from sklearn_speechsent.utils.devices import DEVICE_CONSTRAINT
 from sklearn_speechsent.utils.sklearn_compat import StrOptions
 
 #: Part of every cache key: increased when the same settings give other embeddings.
@@ -66,6 +67,12 @@ class SpeakerEmbedder(FrozenTransformer):
         Whether embeddings have unit length, so that products of two are cosines.
     precision : {"float32", "bfloat16"}, default="float32"
         Of the network's convolutions. bfloat16 halves the time on processors that have it.
+    device : str or torch.device, default="cpu"
+        Where the network runs, such as ``"cuda"``. On a device other than the processor utterances
+        go through it in padded, masked batches of 32,000 frames at most, those of several pieces
+        one by one, and ``n_jobs`` threads of the processor pool what comes out. Features are the
+        same up to rounding, also in ``memory``; the fitted network stays on the processor. Where a
+        pickle finds no such device, ``transform`` warns and takes the processor.
     n_jobs : int, optional
         Utterances that are computed at a time, each on one thread of torch; None computes one after
         the other on as many threads as torch is set to, -1 uses all cores.
@@ -108,6 +115,7 @@ class SpeakerEmbedder(FrozenTransformer):
         "weights": WEIGHTS_CONSTRAINT,
         "normalize": ["boolean"],
         "precision": [StrOptions(set(PRECISIONS))],
+        "device": DEVICE_CONSTRAINT,
         "n_jobs": [Integral, None],
         "memory": MEMORY_CONSTRAINT,
         "verbose": ["verbose"],
@@ -119,6 +127,7 @@ class SpeakerEmbedder(FrozenTransformer):
         *,
         normalize: bool = True,
         precision: str = "float32",
+        device: Any = "cpu",
         n_jobs: int | None = None,
         memory: Any = None,
         verbose: int = 0,
@@ -126,6 +135,7 @@ class SpeakerEmbedder(FrozenTransformer):
         self.weights = weights
         self.normalize = normalize
         self.precision = precision
+        self.device = device
         self.n_jobs = n_jobs
         self.memory = memory
         self.verbose = verbose

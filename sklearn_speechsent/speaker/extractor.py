@@ -35,6 +35,7 @@ from sklearn_speechsent.nn.resnet import SpeakerBlocks
 from sklearn_speechsent.pretrained import SpeakerWeights, load_into
 from sklearn_speechsent.pretrained.frame_settings import map_record
 from sklearn_speechsent.store import FrameRows
+from sklearn_speechsent.utils.devices import DEVICE_CONSTRAINT
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 
 #: Part of every cache key: increased when the same settings give other features.
@@ -121,6 +122,12 @@ class SpeakerFeatureExtractor(FrozenTransformer):
     precision : {"float32", "bfloat16"}, default="float32"
         Of the network's convolutions. bfloat16 halves the time on processors that have it; maps of
         the third block are then off by 2 % in norm.
+    device : str or torch.device, default="cpu"
+        Where the network runs, such as ``"cuda"``. On a device other than the processor utterances
+        go through it in padded, masked batches of 32,000 frames at most, those of several pieces
+        one by one, and ``n_jobs`` threads of the processor pool what comes out. Features are the
+        same up to rounding, also in ``memory``; the fitted network stays on the processor. Where a
+        pickle finds no such device, ``transform`` warns and takes the processor.
     n_jobs : int, optional
         Utterances that are computed at a time, each on one thread of torch; None computes one after
         the other on as many threads as torch is set to, -1 uses all cores.
@@ -177,6 +184,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         "compress": [StrOptions({"sqrt", "log1p"}), None],
         "dtype": [StrOptions({"float16", "float32"})],
         "precision": [StrOptions(set(PRECISIONS))],
+        "device": DEVICE_CONSTRAINT,
         "n_jobs": [Integral, None],
         "memory": MEMORY_CONSTRAINT,
         "verbose": ["verbose"],
@@ -193,6 +201,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         compress: str | None = None,
         dtype: str = "float32",
         precision: str = "float32",
+        device: Any = "cpu",
         n_jobs: int | None = None,
         memory: Any = None,
         verbose: int = 0,
@@ -205,6 +214,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         self.compress = compress
         self.dtype = dtype
         self.precision = precision
+        self.device = device
         self.n_jobs = n_jobs
         self.memory = memory
         self.verbose = verbose

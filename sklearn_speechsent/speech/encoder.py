@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, as_table
-from sklearn_speechsent.features.frozen import PRECISIONS, workers
+from sklearn_speechsent.features.frozen import PRECISIONS, n_at_a_time, workers
 from sklearn_speechsent.features.recordings import RecordingTransformer
 from sklearn_speechsent.features.statistics import COLUMNS, STATISTICS, pool_pieces
 from sklearn_speechsent.frames import UtteranceFrames
@@ -26,6 +26,7 @@ from sklearn_speechsent.speech.models import load_model
 from sklearn_speechsent.store import RecordingRows
 from sklearn_speechsent.store.compute import Function
 from sklearn_speechsent.store.feature_store import Computed
+from sklearn_speechsent.utils.devices import DEVICE_CONSTRAINT, check_device, usable_device
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions
 from sklearn_speechsent.utils.threads import torch_threads
 
@@ -105,6 +106,11 @@ class SpeechEncoder(RecordingTransformer):
     precision : {"float32", "bfloat16"}, default="float32"
         Of the encoder's products of matrices. bfloat16 is several times as fast on processors that
         have units for it, and slower on others.
+    device : str or torch.device, default="cpu"
+        Where the encoder runs, such as ``"cuda"``. On a device other than the processor it takes
+        one recording at a time, which ``n_jobs`` threads of the processor read ahead. Features are
+        the same up to rounding, also in ``memory``; the fitted network stays on the processor.
+        Where a pickle finds no such device, ``transform`` warns and takes the processor.
     on_error : {"raise", "nan"}, default="raise"
         What to do with a recording that cannot be used: raise an error that names all of them, or
         make its row NaN with a warning. A silent recording is a row of NaN under either.
@@ -181,6 +187,7 @@ class SpeechEncoder(RecordingTransformer):
         "n_blocks": [Interval(Integral, 0, None, closed="left"), None],
         "dtype": [StrOptions({"float16", "float32"})],
         "precision": [StrOptions(set(PRECISIONS))],
+        "device": DEVICE_CONSTRAINT,
         "on_error": [StrOptions({"raise", "nan"})],
         "n_jobs": [Integral, None],
         "memory": MEMORY_CONSTRAINT,
@@ -199,6 +206,7 @@ class SpeechEncoder(RecordingTransformer):
         n_blocks: int | None = None,
         dtype: str = "float32",
         precision: str = "float32",
+        device: Any = "cpu",
         on_error: str = "raise",
         n_jobs: int | None = None,
         memory: Any = None,
@@ -213,6 +221,7 @@ class SpeechEncoder(RecordingTransformer):
         self.n_blocks = n_blocks
         self.dtype = dtype
         self.precision = precision
+        self.device = device
         self.on_error = on_error
         self.n_jobs = n_jobs
         self.memory = memory
@@ -226,6 +235,7 @@ class SpeechEncoder(RecordingTransformer):
         return SAMPLE_RATE, SHORTEST
 
     def _fit(self, X: Any, y: Any) -> RecordingRows:
+        check_device(self.device)
         self._check_choices()
         rows = super()._fit(X, y)
         loaded = load_model(self.model, self.revision, self._highest(), PRECISIONS[self.precision])
@@ -269,6 +279,7 @@ class SpeechEncoder(RecordingTransformer):
         return list(range(self._highest() + 1))
 
     def _settings(self, rows: RecordingRows) -> dict[str, Any]:
+        # Not the device: the features of another one are the same, up to rounding.
         settings: dict[str, Any] = {
             "version": _VERSION,
             "sha256": self.weights_.sha256,
@@ -294,16 +305,24 @@ class SpeechEncoder(RecordingTransformer):
         finish: Finish = partial(_joined, dtype=self.dtype)
         if self.pooling is not None:
             finish = partial(_pooled, statistics=list(self.statistics), dtype=self.dtype)
-        _, n_threads = workers(self.n_jobs, len(rows))
+        device = usable_device(self.device)
+        n_jobs, n_threads = workers(self.n_jobs, len(rows))
         return self._function_class(
-            self.network_, self._computed(), self.normalize, finish, self._blank(), n_threads
+            self.network_,
+            self._computed(),
+            self.normalize,
+            finish,
+            self._blank(),
+            n_threads,
+            device,
+            n_jobs,
         )
 
     def _compute(self, rows: Any, **options: Any) -> Computed:
         n_jobs, n_threads = workers(self.n_jobs, len(rows))
         # Threads that are about to start inherit it; processes set it in the function.
         with torch_threads(n_threads):
-            return super()._compute(rows, n_jobs=n_jobs, **options)
+            return super()._compute(rows, n_jobs=n_at_a_time(n_jobs, self.device), **options)
 
     def _finish(self, made: UtteranceFrames, rows: RecordingRows) -> Any:
         if self.pooling is None:

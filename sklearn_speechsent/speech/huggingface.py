@@ -91,7 +91,8 @@ class WaveformEncoder(nn.Module):
         """
         token = _layers.set([])
         try:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            low = self.precision == torch.bfloat16
+            with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=low):
                 self.model(waveforms, output_hidden_states=False, output_attentions=False)
             found = _layers.get()
         finally:

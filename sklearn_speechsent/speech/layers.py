@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn_speechsent import audio
 from sklearn_speechsent.audio import Recording
 from sklearn_speechsent.speech.log_mel import LENGTH, SAMPLE_RATE
+from sklearn_speechsent.utils.devices import exact_float32
 from sklearn_speechsent.utils.threads import torch_threads
 
 #: Makes the result for a recording of pieces of its layers, each of shape (n_positions_i, n_layers,
@@ -42,6 +46,10 @@ class LayersFunction(ABC):
         Result for a silent recording.
     n_threads : int or None
         Threads of torch for a recording.
+    device : torch.device
+        Where the layers are computed, with a copy of the network.
+    n_jobs : int or None
+        Threads that read ahead for a device other than the processor.
     """
 
     #: Values that ``normalize`` can have.
@@ -55,6 +63,8 @@ class LayersFunction(ABC):
         finish: Finish,
         blank: NDArray[Any],
         n_threads: int | None,
+        device: torch.device,
+        n_jobs: int | None,
     ) -> None:
         self.network = network
         self.layers = list(layers)
@@ -62,24 +72,52 @@ class LayersFunction(ABC):
         self.finish = finish
         self.blank = blank
         self.n_threads = n_threads
+        self.device = device
+        self.n_jobs = n_jobs
+
+    @cached_property
+    def placed(self) -> Any:
+        """Network on the device; that of the estimator stays where it is."""
+        if self.device.type == "cpu":
+            return self.network
+        return copy.deepcopy(self.network).to(self.device)
 
     def __call__(self, recordings: Iterable[Recording]) -> Iterator[NDArray[Any] | Exception]:
         """Result for each recording of a batch, or what is wrong with it."""
-        for recording in recordings:
-            try:
-                blocks = audio.read_blocks(recording, SAMPLE_RATE, min_duration=SHORTEST)
-                inputs, n_positions = self._inputs(without_ends(blocks))
-            except audio.SilentRecordingError:
+        given: Iterable[Any] = map(self._read, recordings)
+        if self.device.type != "cpu":
+            threads = joblib.Parallel(
+                self.n_jobs, require="sharedmem", return_as="generator", pre_dispatch="n_jobs"
+            )
+            given = threads(joblib.delayed(self._read)(recording) for recording in recordings)
+        for item in given:
+            if isinstance(item, audio.SilentRecordingError):
                 yield self.blank
-            except audio.RecordingError as exception:
-                yield exception
+            elif isinstance(item, Exception):
+                yield item
             else:
+                inputs, n_positions = item
                 yield self.finish(map(self._run, inputs), n_positions)
+
+    def _read(
+        self, recording: Recording
+    ) -> tuple[Iterator[NDArray[np.float32]], int] | audio.RecordingError:
+        """Inputs of the pieces of a recording and their positions, or what is wrong with it."""
+        try:
+            blocks = audio.read_blocks(recording, SAMPLE_RATE, min_duration=SHORTEST)
+            return self._inputs(without_ends(blocks))
+        except audio.RecordingError as exception:
+            return exception
 
     def _run(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
         """Layers of a piece."""
-        with torch_threads(self.n_threads), torch.inference_mode():
-            return self.network(torch.from_numpy(given)[None], self.layers)[0].numpy()
+        with (
+            torch_threads(self.n_threads),
+            exact_float32(self.device),
+            torch.inference_mode(),
+        ):
+            batch = torch.from_numpy(given)[None].to(self.device)
+            return self.placed(batch, self.layers)[0].cpu().numpy()
 
     @abstractmethod
     def _inputs(

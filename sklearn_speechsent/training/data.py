@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -157,14 +158,40 @@ class RandomBatches(BatchSampler):
         return iter(batches)
 
 
+def torch_generators(device: Any) -> list[torch.Generator]:
+    """Torch's own generators that training on a device draws from.
+
+    Parameters
+    ----------
+    device : str, torch.device or None
+        None: a library chooses the device, which is CUDA's present one if there is one.
+
+    Returns
+    -------
+    list of Generator
+        That of the processor, and that of a CUDA device.
+    """
+    found = [torch.default_generator]
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        torch.cuda.init()  # before it there are none
+        index = torch.cuda.current_device() if device.index is None else device.index
+        found.append(torch.cuda.default_generators[index])
+    return found
+
+
 @contextmanager
 def scoped_seed(seed: int, device: Any) -> Iterator[None]:
     """Seed torch for a while and leave its global generators as they were."""
-    kind = torch.device(device or "cpu").type
-    devices = [] if kind == "cpu" else [torch.device(device).index or 0]
-    with torch.random.fork_rng(devices=devices, device_type="cuda" if kind == "cpu" else kind):
-        torch.manual_seed(seed)
+    generators = torch_generators(device)
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:  # torch.manual_seed would seed all devices
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def shared_between_processes(rng: np.random.RandomState) -> np.random.RandomState:
@@ -209,6 +236,30 @@ class GatheredBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.dataset[rows] for rows in self.batches)
+
+
+class GatheredAhead:
+    """Batches that a thread gathers, one ahead of the batch in use.
+
+    A device computes a batch while the processor gathers the next one. Draws are made in the same
+    order as without the thread.
+
+    Parameters
+    ----------
+    batches : iterable of Batch
+        Gathers while it is iterated.
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = iter(self.batches)
+        with ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(next, batches, None)
+            while (batch := waiting.result()) is not None:
+                waiting = thread.submit(next, batches, None)
+                yield batch
 
 
 def whole_batches(

@@ -17,7 +17,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
-from skorch.utils import get_map_location, to_device
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.domain import Domain, warn_outside
@@ -33,6 +32,7 @@ from sklearn_speechsent.training.callbacks import (
 )
 from sklearn_speechsent.training.data import (
     Batch,
+    GatheredAhead,
     GatheredBatches,
     RandomBatches,
     UtteranceDataset,
@@ -40,6 +40,7 @@ from sklearn_speechsent.training.data import (
     whole_batches,
 )
 from sklearn_speechsent.training.resume import FitProgress
+from sklearn_speechsent.utils.devices import check_device, exact_float32, usable_device
 from sklearn_speechsent.utils.estimators import EstimatorMixin, with_version, without_version
 from sklearn_speechsent.utils.threads import torch_threads
 
@@ -118,21 +119,25 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
             # Not divided among processes: each one sees all validation data, so that all of them
             # stop at the same epoch.
             return GatheredBatches(dataset, batches)
-        return getattr(self, prefix)(dataset, sampler=batches, batch_size=None, **kwargs)
+        ahead = accelerator is None and self._module_device.type == "cuda"
+        if ahead:
+            kwargs.setdefault("pin_memory", True)
+        loader = getattr(self, prefix)(dataset, sampler=batches, batch_size=None, **kwargs)
+        return GatheredAhead(loader) if ahead else loader
 
     def infer(self, x: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Outputs of the heads, in training with the arithmetic of ``precision``."""
         low = self.precision == "bfloat16" and self.module_.training
         device = self._module_device
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
-            outputs = super().infer(to_device(x, device), **fit_params)
+            outputs = super().infer(_moved(x, device), **fit_params)
         return {name: output.float() for name, output in outputs.items()}
 
     def get_loss(
         self, y_pred: dict[str, Any], y_true: dict[str, Any], X: Any = None, training: bool = False
     ) -> torch.Tensor:
         """Loss of a batch: each head's own, summed by the criterion."""
-        targets = to_device(y_true, self._module_device)
+        targets = _moved(y_true, self._module_device)
         heads = self._network.heads
         losses = {name: heads[name].loss(output, targets[name]) for name, output in y_pred.items()}
         return self.criterion_(losses, targets["weight"])
@@ -150,6 +155,7 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         """One step of the optimizer; raise if the loss is not finite."""
         step = super().train_step(batch, **fit_params)
+        # On a device this waits for the step, as skorch does next, to record the loss as a number.
         if not torch.isfinite(step["loss"]):
             raise FloatingPointError(
                 f"The training loss became {step['loss'].item()} in epoch {len(self.history)}. "
@@ -289,6 +295,7 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         reset : bool
         progress : FitProgress, optional
         """
+        check_device(self.device)
         run = self._prepare_run(data, validation, rng, probabilities, n_drawn, progress)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self._run_ = run
@@ -381,7 +388,11 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         rows = rows[np.lexsort((sums[rows], frames.lengths[rows]))]
         dataset = UtteranceDataset(frames)
         outputs: dict[str, NDArray[np.float32]] = {}
-        with torch_threads(self.n_jobs), torch.no_grad():
+        with (
+            torch_threads(self.n_jobs),
+            exact_float32(self._module_device),
+            torch.no_grad(),
+        ):
             for batch in whole_batches(frames.lengths, self.batch_size, rows):
                 # Not the method of a mixin that gathers the predictions of several processes: here
                 # each process predicts everything.
@@ -454,10 +465,16 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         state = without_version(state)
         device = state["device"]
         if device is not None:
-            state = {**state, "device": self._check_device(device, get_map_location(device))}
+            usable = usable_device(device)
+            state = {**state, "device": device if usable == torch.device(device) else "cpu"}
         self.__dict__.update(state)
         if "module_" in state and state["device"] is not None:
             self.module_.to(state["device"])
+
+
+def _moved(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """Part of a batch on a device; from pinned memory, without waiting for it."""
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
 
 def _say_nothing(*args: Any, **kwargs: Any) -> None:

@@ -22,7 +22,6 @@ import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,11 @@ from numpy.typing import NDArray
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 
 from sklearn_speechsent.pretrained import load_weights
-from sklearn_speechsent.training.data import RandomBatches, shared_between_processes
+from sklearn_speechsent.training.data import (
+    RandomBatches,
+    shared_between_processes,
+    torch_generators,
+)
 from sklearn_speechsent.training.resume_file import (
     ResumeFile,
     fit_key,
@@ -207,7 +210,7 @@ class FitProgress:
             self.save(stage, 0, before, first=stage == "training" and not self._n_epochs())
         else:
             self.batches.when_drawn = self._resume_pass
-        # Worker processes gather ahead, with their own generators.
+        # Worker processes, and a thread on CUDA, gather ahead: their draws are ahead as well.
         alone = getattr(batches, "num_workers", None) == 0
         saved = time.monotonic()
         for number, batch in enumerate(batches, start=n_done + 1):
@@ -326,7 +329,7 @@ def _collect_state(
     return {
         "rng": _random_state_data(rng),
         "augment": None if generator is None else generator.get_state(),
-        "torch": [get() for get, _ in _torch_generators(net.device)],
+        "torch": [source.get_state() for source in torch_generators(net.device)],
         "history": _as_data(net.history.to_list()[n_earlier:]),
         "networks": _networks_of(net),
         "optimizers": [_as_data(optimizer.state_dict()) for optimizer in _optimizers(net)],
@@ -348,8 +351,8 @@ def _restore_state(net: Any, generator: torch.Generator | None, state: dict[str,
         _restore_callback(callback, state["callbacks"].get(name, {}))
     if generator is not None:
         generator.set_state(state["augment"])
-    for (_, put), tensor in zip(_torch_generators(net.device), state["torch"], strict=True):
-        put(tensor)
+    for source, tensor in zip(torch_generators(net.device), state["torch"], strict=True):
+        source.set_state(tensor)
 
 
 def _random_state_data(rng: np.random.RandomState) -> list[Any]:
@@ -390,22 +393,6 @@ def _optimizers(net: Any) -> list[Any]:
     """Optimizers of a network; one that was unpickled has none."""
     found = (vars(net).get(f"{name}_") for name in net._optimizers)
     return [optimizer for optimizer in found if optimizer is not None]
-
-
-def _torch_generators(device: Any) -> list[tuple[Any, Any]]:
-    """Functions that get and set torch's own generators, of the processor and of a device."""
-    generators: list[tuple[Any, Any]] = [(torch.get_rng_state, torch.set_rng_state)]
-    device = torch.device(device or "cpu")
-    if device.type != "cpu":
-        functions = getattr(torch, device.type)
-        kwargs = {"device": device} if device.type == "cuda" else {}
-        generators.append(
-            (
-                partial(functions.get_rng_state, **kwargs),
-                partial(functions.set_rng_state, **kwargs),
-            )
-        )
-    return generators
 
 
 def _callback_state(callback: Any) -> dict[str, Any]:

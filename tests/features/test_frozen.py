@@ -1,5 +1,6 @@
 """Long utterances in pieces: equal to the whole, or by the definition of their gates."""
 
+import pickle
 from functools import partial
 from itertools import pairwise
 from unittest import mock
@@ -9,12 +10,14 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from skorch.exceptions import DeviceWarning
 
 from sklearn_speechsent import SpeakerEmbedder, SpeakerFeatureExtractor, UtteranceFrames
 from sklearn_speechsent.features import frozen
 from sklearn_speechsent.features.frozen import FrozenFunction
-from sklearn_speechsent.nn import SpeakerBlocks, SpeakerResNet, SqueezeExcitation, pieces
+from sklearn_speechsent.nn import SpeakerBlocks, SpeakerResNet, SqueezeExcitation, masking, pieces
 from sklearn_speechsent.pretrained import save_weights
+from sklearn_speechsent.store import FrameRows
 
 SMALL = {"n_mels": 16, "widths": (4, 6, 8, 10), "depths": (1, 2, 1, 1)}
 LIMIT = 40
@@ -273,3 +276,77 @@ def test_bfloat16_in_pieces(rng, make_weights, small_limits):
     exact = extractor.fit_transform(X).base
     rough = clone(extractor).set_params(precision="bfloat16").fit_transform(X).base
     assert 1e-4 < np.linalg.norm(rough - exact) / np.linalg.norm(exact) < 4e-2
+
+
+# -- batches for a device --------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["by rows", "by a mask"])
+def padding(request, monkeypatch):
+    """Both ways to set padding to zero: that of the processor and that of other devices."""
+    if request.param == "by a mask":
+        monkeypatch.setattr(masking, "_goes_by_rows", lambda x: False)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("se_ratio", [None, 2])
+def test_batches_are_the_utterances_one_by_one(
+    se_ratio, n_jobs, rng, make_weights, small_limits, computed, padding
+):
+    """Of at most 100 frames with their padding; 41 frames and more take several pieces."""
+    X = noise(rng, 7, 40, 30, 1, 90, 12, 20, 39, 16)
+    X.base[X.starts[5]] = np.nan  # stays with its utterance
+    for step in (
+        SpeakerEmbedder(make_weights(se_ratio)),
+        SpeakerFeatureExtractor(make_weights(se_ratio), n_bands=2, n_blocks=3),
+        SpeakerFeatureExtractor(make_weights(se_ratio), n_blocks=2, pooling=None),
+    ):
+        step.fit(X)
+        function = step._function(FrameRows(X))
+        function.batch, function.n_jobs = 100, n_jobs
+        expected = list(step._function(FrameRows(X))(X))
+        computed.clear()
+        found = list(function(X))
+        long = computed[2:-2]
+        assert computed[:2] == [40, 30] and computed[-2:] == [20, 39] and len(long) >= 3
+        assert len(found) == len(X)
+        for row, (one, other) in enumerate(zip(found, expected, strict=True)):
+            assert one.dtype == other.dtype and one.shape == other.shape
+            assert np.isnan(one).all() == (row == 5)
+            assert_allclose(one, other, rtol=0, atol=1e-5 * max(1, np.abs(other).max()))
+
+
+def test_a_batch_has_a_limit(rng, make_weights):
+    extractor = SpeakerFeatureExtractor(make_weights(None), n_bands=2)
+    X = noise(rng, *[10] * 7)
+    function = extractor.fit(X)._function(FrameRows(X))
+    assert [len(group) for group in function._groups(X)] == [1] * 7
+    function.batch = 30
+    assert [len(group) for group in function._groups(X)] == [3, 3, 1]
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:7", "gpu"])
+@pytest.mark.parametrize("step", [SpeakerEmbedder, SpeakerFeatureExtractor])
+def test_a_device_that_is_not_there(step, name, rng, make_weights, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    X = noise(rng, 20, 30)
+    params = {} if step is SpeakerEmbedder else {"n_bands": 2}
+    here = step(make_weights(None), **params).fit(X)
+    there = clone(here).set_params(device=name)
+    with pytest.raises(ValueError, match=rf"device='{name}' cannot be used.*device='cpu'"):
+        there.fit(X)
+    there = pickle.loads(pickle.dumps(here.set_params(device=name)))
+    with pytest.warns(DeviceWarning, match="processor is used instead"):
+        found = there.transform(X)
+    assert_array_equal(found, here.set_params(device="cpu").transform(X))
+
+
+def test_a_device_shares_the_store(rng, make_weights, tmp_path, computed):
+    """Features of another device are the same, so that they are found."""
+    X = noise(rng, 20, 30)
+    extractor = SpeakerFeatureExtractor(make_weights(None), n_bands=2, memory=tmp_path / "store")
+    expected = extractor.fit_transform(X)
+    computed.clear()
+    with pytest.warns(DeviceWarning):
+        assert_array_equal(extractor.set_params(device="cuda:99").transform(X), expected)
+    assert not computed
