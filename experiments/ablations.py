@@ -32,8 +32,8 @@ from sklearn_speechsent.metrics import ordinal_report
 NOISE = 0.3
 BASE = {"heads": "C", "spe": False, "stext": 16, "frozen": 2, "exponent": 1.0, "noise": 0.0}
 
-#: From one seed, next to the central ones: other sampling, noisy labels, and, at many times the cost,
-#: large sentiment blocks and training from scratch.
+#: From one seed, next to the central ones: other sampling, noisy labels, and, at many times the
+#: cost, large sentiment blocks and training from scratch.
 SINGLE = (
     BASE | {"exponent": 0.0},
     BASE | {"heads": "R", "exponent": 0.0},

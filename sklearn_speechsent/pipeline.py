@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from sklearn.pipeline import Pipeline
-from skorch.callbacks import GradientNormClipping
 
 from sklearn_speechsent.features import FrameStatistics, MelFilterBank, SlidingCMN
 from sklearn_speechsent.pretrained import REGISTRY, load_weights
@@ -233,15 +232,17 @@ def _last_step(target: str, n_jobs: int | None, **params: Any) -> Any:
     return OrdinalClassifier(n_jobs=n_jobs, **params)
 
 
-def _cmn(weights: Any, shared: dict[str, Any]) -> SlidingCMN:
-    """Mean normalisation that pre-trained weights, which must be there, expect."""
-    settings: Mapping[str, Any]
+def _described(weights: Any) -> Any:
+    """What is known about pre-trained weights, which must be there: frames and architecture."""
     if isinstance(weights, str) and weights in REGISTRY:
         find_registered(REGISTRY[weights])
-        settings = REGISTRY[weights].frame_settings
-    else:
-        settings = load_weights(weights).frame_settings
-    window = settings.get("cmn", "utterance")
+        return REGISTRY[weights]
+    return load_weights(weights)
+
+
+def _cmn(weights: Any, shared: dict[str, Any]) -> SlidingCMN:
+    """Mean normalisation that pre-trained weights expect."""
+    window = _described(weights).frame_settings.get("cmn", "utterance")
     return SlidingCMN(None if window == "utterance" else window, **shared)
 
 
@@ -279,7 +280,7 @@ def _finetuned(
     """Steps of a network whose sentiment blocks begin as the third block of a speaker network."""
     if weights is None:
         raise ValueError(f"{_FINETUNED!r} tunes a pre-trained network, for which it needs weights.")
-    cmn, layout = _cmn(weights, shared), load_weights(weights).architecture
+    layout = _described(weights).architecture
     if len(layout["depths"]) < 3:
         raise ValueError(
             f"{_FINETUNED!r} tunes the third block of its weights, which have "
@@ -300,13 +301,13 @@ def _finetuned(
         "optimizer": torch.optim.AdamW,
         "optimizer__weight_decay": 1e-2,
         "optimizer__param_groups": [("stext.*", {"lr": 2e-4})],
-        "callbacks": [GradientNormClipping(1.0)],
+        "max_gradient_norm": 1.0,
     }
     running = {"n_jobs": shared["n_jobs"], "verbose": shared["verbose"], "device": device}
     return {
         "vad": "passthrough",
         "spe": "passthrough",
-        "cmn": cmn,
+        "cmn": _cmn(weights, shared),
         "srext": _maps(weights, shared, device),
         "net": net(random_state=random_state, **running, **settings),
     }

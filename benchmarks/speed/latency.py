@@ -220,10 +220,18 @@ def main():
     parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="warm predictions (15)")
     parser.add_argument("--memory", type=Path, help="features of the fits (FILE.cache)")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        default=["float32", "bfloat16"],
+        help="bfloat16 is very slow on processors that emulate it (float32 bfloat16)",
+    )
     options = parser.parse_args()
     memory = options.memory or options.out.with_suffix(".cache")
     results = {"systems": {}}
     for name in systems(memory):
+        if name.rpartition(", ")[2] not in options.precisions:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             row = on_cores(fit, len(os.sched_getaffinity(0)), name, memory, Path(folder))
             row["cold"] = on_cores(cold, 1, Path(folder))

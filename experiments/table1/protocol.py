@@ -115,13 +115,9 @@ class Runner:
             return self.results.put(key, result)
 
     def _together(self, row: Row, number: int) -> dict[str, Any]:
-        """Add the decisions of rows in a fold."""
-        found = [self.fold(row_of(member), number) for member, _ in row.members]
-        odds = np.average(
-            [_log_odds(result["probabilities"]) for result in found],
-            axis=0,
-            weights=[weight for _, weight in row.members],
-        )
+        """Average the decisions of rows in a fold."""
+        found = [self.fold(row_of(member), number) for member in row.members]
+        odds = np.mean([_log_odds(result["probabilities"]) for result in found], axis=0)
         levels = np.asarray(self.settings.levels)[(odds > 0).sum(axis=1)]
         sums = ("fit_seconds", "predict_seconds")
         return {

@@ -21,6 +21,7 @@ from experiments.table1.rivals import ICCNAudio, MulTAudio, TFNAcoustic
 from sklearn_speechsent import (
     MelFilterBank,
     OrdinalClassifier,
+    OrdinalVotingClassifier,
     SlidingCMN,
     SpeakerEmbedder,
     SpeechEncoder,
@@ -109,8 +110,8 @@ class Row:
         speaker.
     heads : tuple of str
         Appended to the name.
-    members : tuple of (str, float)
-        Other rows and weights, of a row that adds their decisions; it has no model of its own.
+    members : tuple of str
+        Other rows whose decisions are averaged: what ``make`` gives, from their results.
     """
 
     name: str
@@ -118,7 +119,7 @@ class Row:
     needs: str = ""
     searched: bool = False
     heads: tuple[str, ...] = ("",)
-    members: tuple[tuple[str, float], ...] = ()
+    members: tuple[str, ...] = ()
 
     def lacks(self) -> str:
         """Say why the row cannot be computed here; empty if it can."""
@@ -207,11 +208,12 @@ def _finetuned_perturbed(settings: Settings) -> Any:
 
 
 def _together(*names: str) -> Row:
-    def none(settings: Settings) -> Any:
-        raise AssertionError("This row adds those of other models.")
+    """Row of equal votes of other rows."""
 
-    needs = f"{WESPEAKER},{WHISPER}"
-    return Row(" + ".join(names), none, needs, members=tuple((name, 1.0) for name in names))
+    def make(settings: Settings) -> OrdinalVotingClassifier:
+        return OrdinalVotingClassifier([(name, row_of(name).make(settings)) for name in names])
+
+    return Row(" + ".join(names), make, f"{WESPEAKER},{WHISPER}", members=names)
 
 
 def _perturbed(name: str) -> Callable[[Settings], Any]:

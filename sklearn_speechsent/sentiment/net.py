@@ -58,6 +58,7 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "levels": ["array-like", None],
     "weights": [str, os.PathLike, HasMethods(["to_weights"]), None],
     "sampling_exponent": [Interval(Real, 0, None, closed="left")],
+    "max_gradient_norm": [Interval(Real, 0, None, closed="neither"), None],
     "average_epochs": [Interval(Integral, 1, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -146,6 +147,7 @@ class SpeechSentimentNet(UtteranceNet):
         sampling_exponent: float = 0.0,
         lr: float = 1e-3,
         lr_schedule: str | None = "milestones",
+        max_gradient_norm: float | None = None,
         max_epochs: int = 20,
         average_epochs: int = 1,
         batch_size: int = 32,
@@ -203,6 +205,7 @@ class SpeechSentimentNet(UtteranceNet):
         self.spec_augment = spec_augment
         self.sampling_exponent = sampling_exponent
         self.lr_schedule = lr_schedule
+        self.max_gradient_norm = max_gradient_norm
         self.average_epochs = average_epochs
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

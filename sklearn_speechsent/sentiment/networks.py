@@ -74,6 +74,9 @@ lr_schedule : {"milestones", "plateau", "one-cycle"} or None, default="milestone
     Divide the learning rate by 10 after 60 % and 85 % of the epochs, or whenever the loss stops
     falling; or raise it from zero in the first 15 % of all batches and lower it to zero along half
     a cosine. Groups of ``optimizer__param_groups`` keep the proportions of their rates.
+max_gradient_norm : float, optional
+    Steps are made with gradients of this norm at most, over all weights together; None leaves
+    them as they are.
 max_epochs : int, default=20
 average_epochs : int, default=1
     The network ends with the mean of the weights of this number of last epochs [5]_, for which

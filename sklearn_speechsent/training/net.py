@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import GradientNormClipping, LRScheduler
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.frames.domain import Domain, warn_outside
@@ -217,6 +217,9 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
                 patience=max(1, getattr(self, "patience", 5) // 2),
             )
             callbacks.append(("lr_schedule", plateau))
+        norm = getattr(self, "max_gradient_norm", None)
+        if norm is not None:
+            callbacks.append(("max_gradient_norm", GradientNormClipping(norm)))
         n_averaged = getattr(self, "average_epochs", 1)
         if isinstance(n_averaged, Integral) and int(n_averaged) > 1:
             callbacks.append(("average", AverageWeights(int(n_averaged))))

@@ -10,10 +10,14 @@ from sklearn.model_selection import GridSearchCV
 import experiments.table1.__main__ as table1
 from experiments._harness.corpus import read_manifest
 from experiments._harness.results import Results, key_of, settings_of
-from experiments.table1 import rows
+from experiments.table1 import protocol, rows
 from experiments.table1.protocol import Runner
 from experiments.table1.rows import ROWS, TWO_HEADS, Row, Settings, SpeakerFolds, select_rows
-from sklearn_speechsent import SpeechSentimentClassifier, make_sentiment_pipeline
+from sklearn_speechsent import (
+    OrdinalVotingClassifier,
+    SpeechSentimentClassifier,
+    make_sentiment_pipeline,
+)
 from sklearn_speechsent.metrics import ordinal_report
 from sklearn_speechsent.training.net import UtteranceNet
 
@@ -53,7 +57,7 @@ def test_end_to_end(run, tmp_path, manifest, capsys):
     assert [row["epochs"] for row in document["rows"]] == [None, None, 1]
     markdown = (tmp_path / "t.md").read_text()
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
-    scores = "MAE | ρ | CCC | QWK | acc | macro MAE | polarity | MAE, interval"
+    scores = "MAE | ρ | CCC | QWK | acc | macro MAE | polarity | MAE, interval | epochs"
     assert lines[0] == f"| system | {scores} | time |"
     low, high = constant["mae_interval"]
     assert low <= constant["mae"] <= high and f"| {low:.3f} – {high:.3f} |" in lines[2]
@@ -149,7 +153,8 @@ def test_lists_rows(capsys):
         "medium",
         "MulT audio",
     ]
-    perturbed = ["small, perturbed", "medium, perturbed", "large, perturbed"]
+    perturbed = [f"{name}, perturbed" for name in ("small", "medium", "large", "finetuned")]
+    perturbed.append("large, perturbed + finetuned, perturbed")
     assert [row.name for row in select_rows("perturbed")][1:] == perturbed
     assert select_rows("all") == list(ROWS)
     with pytest.raises(ValueError, match="There is no row 'bert'"):
@@ -163,10 +168,12 @@ def test_every_row_can_be_made(row, wespeaker, whisper):
     key = key_of(row.make(settings))
     elsewhere = replace(settings, memory="elsewhere", verbose=1, jobs=2)
     assert key_of(row.make(elsewhere)) == key
-    is_network = "net__max_epochs" in settings_of(row.make(settings))
+    is_network = any(name.endswith("max_epochs") for name in settings_of(row.make(settings)))
+    assert (key_of(row.make(replace(settings, precision="bfloat16"))) != key) is is_network
+    # "finetuned" has a number of epochs of its own.
+    is_network = is_network and "finetuned" not in row.name
     longer = replace(settings, epochs=4, rival_epochs=4)
     assert (key_of(row.make(longer)) != key) is is_network
-    assert (key_of(row.make(replace(settings, precision="bfloat16"))) != key) is is_network
 
 
 def test_two_heads_come_from_one_fit(manifest, tmp_path):
@@ -188,6 +195,33 @@ def test_two_heads_come_from_one_fit(manifest, tmp_path):
     levels, intensities = runner.fold(row, 0)["predictions"]
     assert set(levels) <= set(map(float, LEVELS))
     assert len(set(intensities)) > 3
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_rows_that_vote(run, tmp_path, manifest, monkeypatch, processes):
+    """Votes of stored decisions are those of a voting classifier, in processes too."""
+
+    def make(C):
+        return lambda settings: make_sentiment_pipeline("small", weights=None, C=C)
+
+    members = [Row(f"C = {C}", make(C)) for C in (0.1, 10.0)]
+
+    def vote(settings):
+        return OrdinalVotingClassifier([(row.name, row.make(settings)) for row in members])
+
+    found = [*members, Row("together", vote, members=("C = 0.1", "C = 10.0"))]
+    monkeypatch.setattr(protocol, "row_of", {row.name: row for row in members}.get)
+    monkeypatch.setattr(table1, "select_rows", lambda names: found)
+    assert run("--processes", processes)[0] == 0
+    document = json.loads((tmp_path / "t.json").read_text())
+    assert len(list(tmp_path.glob("t_folds/*"))) == 4
+    corpus, y = read_manifest(manifest), np.rint(read_manifest(manifest).y)
+    expected = np.full(24, np.nan)
+    for train, test in corpus.folds(2):
+        model = vote(None).fit(corpus.X.iloc[train], corpus.y[train])
+        expected[test] = model.predict(corpus.X.iloc[test])
+    assert document["rows"][2]["predictions"] == expected.tolist()
+    assert (expected == y).mean() > 0.5
 
 
 def test_search_is_by_speaker(rng):
