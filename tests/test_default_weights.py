@@ -216,7 +216,7 @@ def test_networks_on_the_shipped_blocks(home, speech, system, params):
     if isinstance(pipeline["net"], SpeechSentimentClassifier):
         assert pipeline.predict_proba(X).shape == (len(X), len(np.unique(y)))
     blocks = pipeline["net"].module_.srext
-    if system[0] == "2":
+    if system[0] in "2f":
         blocks = pipeline["srext"].network_
     if system[0] != "0":
         assert [len(blocks.layer1), len(blocks.layer2)] == [2, 2]
@@ -255,12 +255,12 @@ def test_finetuned_is_an_ordinary_pipeline(home, speech):
     assert repr(clone(pipeline)) == repr(pipeline)
     grid = {"net__module__stext_init": [None, "speaker"], "net__module__decoder": ["cgd", "stats"]}
     search = GridSearchCV(pipeline, grid, cv=2, error_score="raise")
-    best = search.fit(list(speech.data[::3]), speech.target[::3]).best_estimator_
+    best = search.fit(list(speech.data), speech.target).best_estimator_
     assert len(set(search.cv_results_["mean_test_score"].tolist())) > 1
     again = pickle.loads(pickle.dumps(best))
     np.testing.assert_array_equal(
         again.predict_proba(speech.data[:3]), best.predict_proba(speech.data[:3])
     )
     perturbed = WaveformPerturbation(pipeline, conditions=["telephone"], speeds=())
-    perturbed.fit(list(speech.data[::3]), speech.target[::3])
+    perturbed.fit(list(speech.data[::2]), speech.target[::2])
     assert perturbed.predict_proba(speech.data[:3]).shape == (3, 3)
