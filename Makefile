@@ -12,7 +12,7 @@ endif
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test check suite table1 lint clean
+.PHONY: demo test check suite gpu table1 lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -28,6 +28,10 @@ check: $(STAMP)
 # Tests marked "data" are skipped where there is no data home; all others see none in any case.
 suite: $(STAMP)
 	$(PYTEST)
+
+# In one process, which has the device to itself.
+gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu
 
 # About ten minutes, less where features are cached. The row of openSMILE is skipped unless the extra
 # "benchmark" is installed.

@@ -52,7 +52,9 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_runtest_setup(item):
-    """Skip tests marked ``data`` where there is no data home; fail if one was named."""
+    """Skip tests without a CUDA device or a data home; fail if a data home was named."""
+    if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
     if item.get_closest_marker("data") is None or (DATA_HOME / "ravdess").is_dir():
         return
     if os.environ.get("SPEECHSENT_DATA"):

@@ -170,6 +170,20 @@ def test_overrides():
     assert small["net"].estimator.C == 0.1
 
 
+@pytest.mark.parametrize("system", ["small", "medium", "large", *NAMED])
+def test_a_device_goes_to_every_step_that_has_one(system, wespeaker, whisper):
+    if system in NAMED:
+        pipeline = make_sentiment_pipeline(system, weights=SHIPPED, device="cuda")
+    else:
+        pipeline = make_sentiment_pipeline(system, device="cuda")
+    places = {k: v for k, v in pipeline.get_params().items() if k.split("__")[-1] == "device"}
+    n_expected = {"small": 1, "medium": 1, "large": 2, "1/2SREx-SEResNet-34 + SpE + C": 2}
+    n_expected["2/2SREx-SEResNet-16 + C + R"] = 2
+    assert len(places) == n_expected.get(system, 1) and set(places.values()) == {"cuda"}
+    only = make_sentiment_pipeline("small", device="cuda", srext__device="cpu")
+    assert only["srext"].device == "cpu"
+
+
 @pytest.mark.parametrize("system", ["small", "1/2SREx-SEResNet-16 + C"])
 @pytest.mark.parametrize("params", [{"max_epoch": 3}, {"mfb__bins": 3}, {"vda": None}])
 def test_unknown_parameters(system, params):

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 def mask_of(lengths: Tensor, n_frames: int) -> Tensor:
     """Ones for valid frames, of shape (B, 1, 1, n_frames)."""
-    return (torch.arange(n_frames) < lengths[:, None]).float()[:, None, None]
+    frames = torch.arange(n_frames, device=lengths.device)
+    return (frames < lengths[:, None]).float()[:, None, None]
 
 
 class SqueezeExcitation(nn.Module):
@@ -257,21 +258,33 @@ def pad_collate(items: list[tuple[Tensor, float, int]]) -> tuple[Tensor, ...]:
 def loss_of(outputs: dict[str, Tensor], y: Tensor, levels: Tensor) -> Tensor:
     """Absolute error plus CORAL."""
     logits = outputs["ordinal"]
-    exceeded = (levels[:, None] > torch.arange(logits.shape[1])).float()
+    thresholds = torch.arange(logits.shape[1], device=logits.device)
+    exceeded = (levels[:, None] > thresholds).float()
     coral = F.binary_cross_entropy_with_logits(logits, exceeded, reduction="none").sum(1)
     return (outputs["regression"] - y).abs().mean() + coral.mean()
 
 
-def endless(dataset: Chunks, batch_size: int) -> Iterator[Any]:
-    """Shuffled batches without end."""
+def endless(dataset: Chunks, batch_size: int, pin_memory: bool = False) -> Iterator[Any]:
+    """Shuffled batches without end, pinned for a GPU if asked to."""
     loader = DataLoader(
-        dataset, batch_size=batch_size, shuffle=True, collate_fn=pad_collate, drop_last=True
+        dataset,
+        batch_size=batch_size,
+        shuffle=True,
+        collate_fn=pad_collate,
+        drop_last=True,
+        pin_memory=pin_memory,
     )
     return itertools.chain.from_iterable(itertools.repeat(loader))
 
 
 def trainer(
-    network: Network, batches: Iterator[Any], n_steps: int, lr: float, *, fast: bool = False
+    network: Network,
+    batches: Iterator[Any],
+    n_steps: int,
+    lr: float,
+    *,
+    fast: bool = False,
+    device: str = "cpu",
 ) -> Callable[[], None]:
     """Training loop, as a function that does the next steps.
 
@@ -285,19 +298,21 @@ def trainer(
     lr : float
     fast : bool, default=False
         In bfloat16 by autocast, and channels-last.
+    device : str, default="cpu"
 
     Returns
     -------
     callable
     """
     layout = torch.channels_last if fast else torch.contiguous_format
-    network = network.train().to(memory_format=layout)
+    network = network.train().to(device, memory_format=layout)
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=lr)
 
     def steps() -> None:
-        for x, lengths, y, levels in itertools.islice(batches, n_steps):
+        for batch in itertools.islice(batches, n_steps):
+            x, lengths, y, levels = (part.to(device, non_blocking=True) for part in batch)
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=fast):
                 outputs = network(x, lengths)
             loss = loss_of({k: v.float() for k, v in outputs.items()}, y, levels)
             loss.backward()

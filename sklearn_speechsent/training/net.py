@@ -469,7 +469,7 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
         device = state["device"]
         if device is not None:
             usable = usable_device(device)
-            state = {**state, "device": device if usable == torch.device(device) else "cpu"}
+            state = {**state, "device": "cpu" if usable.type == "cpu" else device}
         self.__dict__.update(state)
         if "module_" in state and state["device"] is not None:
             self.module_.to(state["device"])

@@ -350,3 +350,13 @@ def test_a_device_shares_the_store(rng, make_weights, tmp_path, computed):
     with pytest.warns(DeviceWarning):
         assert_array_equal(extractor.set_params(device="cuda:99").transform(X), expected)
     assert not computed
+
+
+def test_the_network_of_the_estimator_stays_where_it_is(rng, make_weights, monkeypatch):
+    """Folding shares tensors, and moving a network moves all that share them."""
+    monkeypatch.setattr(frozen, "usable_device", torch.device)
+    extractor = SpeakerFeatureExtractor(make_weights(2), n_bands=2).fit(noise(rng, 20))
+    function = extractor.set_params(device="meta")._function(FrameRows(noise(rng, 20)))
+    for network, device in ((function.folded, "meta"), (extractor.network_, "cpu")):
+        tensors = [*network.parameters(), *network.buffers()]
+        assert {tensor.device.type for tensor in tensors} == {device}

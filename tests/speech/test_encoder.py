@@ -1,6 +1,7 @@
 """Layers of a speech encoder as a step: definition, store, invariances, pieces, errors."""
 
 import pickle
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -8,15 +9,18 @@ import pandas as pd
 import pytest
 import torch
 from encoders import as_openai, assert_same_layers, assert_the_same_however_asked, random_encoder
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from skorch.exceptions import DeviceWarning
 
 from sklearn_speechsent import SpeechEncoder
 from sklearn_speechsent.features import pool_statistics
 from sklearn_speechsent.frames.no_speech import NoSpeechWarning
 from sklearn_speechsent.nn import WhisperEncoder
-from sklearn_speechsent.speech.layers import without_ends
+from sklearn_speechsent.speech import encoder as encoder_module
+from sklearn_speechsent.speech.layers import LayersFunction, without_ends
 from sklearn_speechsent.speech.log_mel import whisper_log_mel
 
 
@@ -238,3 +242,39 @@ def test_real_speech_through_the_real_encoder(data_home):
     assert_same_layers(network, torch.from_numpy(whisper_log_mel([sound]))[None])
     table = SpeechEncoder(n_jobs=2).fit_transform([path, path])
     assert table.shape == (2, 1536) and np.array_equal(*table) and np.isfinite(table).all()
+
+
+# -- devices ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:7", "gpu"])
+def test_a_device_that_is_not_there(model, sounds, name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    encoder = SpeechEncoder(model).fit(sounds)
+    with pytest.raises(ValueError, match=rf"device='{name}' cannot be used.*device='cpu'"):
+        clone(encoder).set_params(device=name).fit(sounds)
+    expected = encoder.transform(sounds)
+    there = pickle.loads(pickle.dumps(encoder.set_params(device=name)))
+    with pytest.warns(DeviceWarning, match="processor is used instead"):
+        assert np.array_equal(there.transform(sounds), expected)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 3])
+def test_recordings_are_read_ahead_for_a_device(model, sounds, n_jobs, monkeypatch):
+    """In their order, silence and errors among them; the network of the estimator stays."""
+    encoder = SpeechEncoder(model, on_error="nan", n_jobs=n_jobs).fit(sounds)
+    rows = encoder._rows([*sounds, np.zeros(9000, np.float32), *sounds], reset=False)
+    rows.recordings[1] = replace(rows.recordings[1], source="nowhere.wav")
+    expected = list(encoder._function(rows)(rows.recordings))
+    monkeypatch.setattr(encoder_module, "usable_device", torch.device)
+    function = encoder.set_params(device="meta")._function(rows)
+    assert next(function.placed.parameters()).device.type == "meta"
+    assert next(encoder.network_.parameters()).device.type == "cpu"
+    runs = LayersFunction._run
+    here = encoder.set_params(device="cpu")._function(rows)
+    monkeypatch.setattr(LayersFunction, "_run", lambda self, given: runs(here, given))
+    for one, other in zip(function(rows.recordings), expected, strict=True):
+        assert type(one) is type(other)
+        if not isinstance(one, Exception):
+            np.testing.assert_array_equal(one, other)
+    assert sum(isinstance(one, Exception) for one in expected) == 1
