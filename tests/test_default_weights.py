@@ -254,7 +254,7 @@ def test_finetuned_is_an_ordinary_pipeline(home, speech):
     )
     assert repr(clone(pipeline)) == repr(pipeline)
     grid = {"net__module__stext_init": [None, "speaker"], "net__module__decoder": ["cgd", "stats"]}
-    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise")
+    search = GridSearchCV(pipeline, grid, scoring="neg_log_loss", cv=2, error_score="raise")
     best = search.fit(list(speech.data), speech.target).best_estimator_
     assert len(set(search.cv_results_["mean_test_score"].tolist())) > 1
     again = pickle.loads(pickle.dumps(best))
