@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import Callback
 
 from sklearn_speechsent import SpeechSentimentRegressor
 
@@ -120,32 +120,11 @@ def test_the_norm_of_gradients_is_bounded(net, data):
             gradients = [p.grad.flatten() for _, p in named_parameters if p.grad is not None]
             norms.append(torch.cat(gradients).norm().item())
 
-    net.set_params(callbacks=[GradientNormClipping(0.05), Norms()]).fit(*data)
+    net.set_params(max_gradient_norm=0.05, callbacks=[Norms()]).fit(*data)
     assert len(norms) == 20 and max(norms) <= 0.05 * (1 + 1e-4) and max(norms) > 0.049
 
 
-class Norms(torch.optim.SGD):
-    """Remembers the norm of all gradients in each step."""
-
-    def step(self, *args):
-        grads = [p.grad for group in self.param_groups for p in group["params"]]
-        norms.append(float(torch.cat([grad.flatten() for grad in grads]).norm()))
-        return super().step(*args)
-
-
-norms: list[float] = []
-
-
-@pytest.mark.parametrize("largest", [None, 1e-3])
-def test_the_norm_of_gradients(net, data, largest):
-    norms.clear()
-    net.set_params(optimizer=Norms, max_gradient_norm=largest).fit(*data)
-    assert len(norms) == 20 and (max(norms) > 1e-2) is (largest is None)
-    if largest is not None:
-        np.testing.assert_allclose(norms, largest, rtol=1e-3)
-
-
-@pytest.mark.parametrize("largest", [0, -1, "all"])
-def test_norms_that_are_none(net, data, largest):
+@pytest.mark.parametrize("norm", [0, -1.0, "all"])
+def test_bounds_that_are_none(net, data, norm):
     with pytest.raises(ValueError, match="max_gradient_norm"):
-        net.set_params(max_gradient_norm=largest).fit(*data)
+        net.set_params(max_gradient_norm=norm).fit(*data)
