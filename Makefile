@@ -31,7 +31,7 @@ suite: $(STAMP)
 
 # In one process, which has the device to itself.
 gpu: $(STAMP)
-	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 # About ten minutes, less where features are cached. The row of openSMILE is skipped unless the extra
 # "benchmark" is installed.

@@ -6,7 +6,7 @@ Names are those of our network, so that one state dict serves both and outputs c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -181,20 +181,25 @@ class RegressionHead(nn.Module):
 
 
 class Network(nn.Module):
-    """SREx-SEResNet-16 + C + R on mel frames.
+    """SREx-SEResNet-16 on mel frames.
 
     Parameters
     ----------
     n_frozen : {1, 2}
         Frozen of the two speaker blocks.
     n_levels : int
+    names : sequence of {"regression", "ordinal"}
+        Heads.
     """
 
-    def __init__(self, n_frozen: int, n_levels: int) -> None:
+    def __init__(
+        self, n_frozen: int, n_levels: int, names: Sequence[str] = ("regression", "ordinal")
+    ) -> None:
         super().__init__()
         self.srext = SpeakerBlocks(n_frozen)
         self.stext = SentimentBlocks()
-        heads = {"regression": RegressionHead(), "ordinal": CoralHead(n_levels)}
+        every = {"regression": RegressionHead(), "ordinal": CoralHead(n_levels)}
+        heads = {name: every[name] for name in names}
         self.decoders = nn.ModuleDict({name: Decoder() for name in heads})
         self.heads = nn.ModuleDict(heads)
 
@@ -256,12 +261,17 @@ def pad_collate(items: list[tuple[Tensor, float, int]]) -> tuple[Tensor, ...]:
 
 
 def loss_of(outputs: dict[str, Tensor], y: Tensor, levels: Tensor) -> Tensor:
-    """Absolute error plus CORAL."""
-    logits = outputs["ordinal"]
-    thresholds = torch.arange(logits.shape[1], device=logits.device)
-    exceeded = (levels[:, None] > thresholds).float()
-    coral = F.binary_cross_entropy_with_logits(logits, exceeded, reduction="none").sum(1)
-    return (outputs["regression"] - y).abs().mean() + coral.mean()
+    """Absolute error plus CORAL, of the heads that there are."""
+    losses = []
+    if "regression" in outputs:
+        losses.append((outputs["regression"] - y).abs().mean())
+    if "ordinal" in outputs:
+        logits = outputs["ordinal"]
+        thresholds = torch.arange(logits.shape[1], device=logits.device)
+        exceeded = (levels[:, None] > thresholds).float()
+        coral = F.binary_cross_entropy_with_logits(logits, exceeded, reduction="none").sum(1)
+        losses.append(coral.mean())
+    return torch.stack(losses).sum()
 
 
 def endless(dataset: Chunks, batch_size: int, pin_memory: bool = False) -> Iterator[Any]:
