@@ -61,7 +61,7 @@ def frames(make_frames):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", [*SYSTEMS, "finetuned"])
 def test_the_systems_of_the_paper(system, precision, speech):
     params = dict(QUICK, weights=SHIPPED, device=DEVICE, precision=precision)
     pipeline = make_sentiment_pipeline(system, **params).fit(speech.data, speech.target)
