@@ -43,6 +43,7 @@ from sklearn_speechsent import (
     SpeakerEmbedder,
     SpeakerFeatureExtractor,
     SpeechEncoder,
+    UtteranceFrames,
     make_sentiment_pipeline,
 )
 from sklearn_speechsent.datasets import get_data_home, make_speech_sentiment
@@ -245,7 +246,7 @@ def extraction(files, speaker, encoder, options):
         for device in (options["device"], "cpu"):
             fitted = clone(step).set_params(n_jobs=-1, device=device).fit(X)
             made = fitted.transform(X)
-            features.append(np.asarray(getattr(made, "base", made)))
+            features.append(made.base if isinstance(made, UtteranceFrames) else made)
             seconds = for_seconds(partial(fitted.transform, X), options["seconds"])
             speeds.append(duration / statistics.median(seconds))
         apart = np.abs(features[0] - features[1]).max() / np.abs(features[1]).max()
