@@ -11,6 +11,7 @@ from sklearn_speechsent import (
     SpeakerEmbedder,
     SpeakerFeatureExtractor,
     SpeechEncoder,
+    UtteranceFrames,
     make_sentiment_pipeline,
 )
 from sklearn_speechsent.utils.devices import exact_float32
@@ -27,7 +28,7 @@ STEPS = {
 
 def assert_close(found, expected, tolerance=1e-4):
     """Equal, relative to the largest value."""
-    found, expected = (np.asarray(getattr(x, "base", x), np.float64) for x in (found, expected))
+    found, expected = (x.base if isinstance(x, UtteranceFrames) else x for x in (found, expected))
     assert found.shape == expected.shape and np.isfinite(found).all()
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
