@@ -53,7 +53,8 @@ def choose(names: str, available: Sequence[str], kind: str = "system") -> list[s
     Parameters
     ----------
     names : str
-        Separated by commas, in any case, with or without spaces; "all" is all of them.
+        Separated by commas, or by semicolons where names have commas; in any case, with or without
+        spaces; "all" is all of them.
     available : sequence of str
     kind : str, default="system"
         What is chosen, for messages.
@@ -73,7 +74,8 @@ def choose(names: str, available: Sequence[str], kind: str = "system") -> list[s
         return re.sub(r"\s", "", name).lower()
 
     chosen: set[str] = set()
-    for part in names.split(","):
+    whole = [name for name in available if plain(name) == plain(names)]
+    for part in whole or names.split(";" if ";" in names else ","):
         exact = {name for name in available if plain(part) in (plain(name), "all")}
         found = exact or {name for name in available if plain(part) in plain(name)}
         if not found or not plain(part):

@@ -42,7 +42,7 @@ def parse(argv):
     parser.add_argument(
         "--rows",
         default="all",
-        help="names or parts of them, separated by commas, in any case (all)",
+        help="names or parts of them, separated by commas or semicolons, in any case (all)",
     )
     parser.add_argument("--epochs", type=int, default=8, help="of the networks (8)")
     parser.add_argument(

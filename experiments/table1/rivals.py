@@ -42,7 +42,7 @@ class AudioNetwork(nn.Module):
         Levels of the ordinal head.
     heads : sequence of {"regression", "ordinal"}, default=("regression",)
         Heads to build.
-    ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
+    ordinal : {"coral", "corn", "condor", "clm", "ce", "sord"}, default="coral"
         Kind of the ordinal head.
     embedding_size : int, default=0
         Values of a speaker embedding that comes with each utterance and joins the vector before

@@ -18,6 +18,7 @@ from sklearn_speechsent.nn.heads import (
     CumulativeLinkHead,
     OrdinalHead,
     RegressionHead,
+    SoftLabelHead,
     SoftmaxHead,
 )
 from sklearn_speechsent.nn.losses import (
@@ -27,6 +28,7 @@ from sklearn_speechsent.nn.losses import (
     coral_loss,
     corn_loss,
     cross_entropy,
+    sord_loss,
 )
 from sklearn_speechsent.nn.masking import frame_mask, strided_lengths
 from sklearn_speechsent.nn.network import SentimentNetwork
@@ -64,6 +66,7 @@ __all__ = [
     "ResidualBlock",
     "SentimentBlocks",
     "SentimentNetwork",
+    "SoftLabelHead",
     "SoftmaxHead",
     "SpeakerBlocks",
     "SpeakerClassifierNetwork",
@@ -86,6 +89,7 @@ __all__ = [
     "frame_mask",
     "masked_mean",
     "pieces",
+    "sord_loss",
     "statistics_pooling",
     "strided_lengths",
 ]

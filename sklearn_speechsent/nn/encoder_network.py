@@ -56,7 +56,7 @@ class EncoderNetwork(HeadedNetwork):
         Levels of the ordinal head.
     heads : sequence of {"regression", "ordinal"}, default=("regression", "ordinal")
         Heads to build, each with its own decoder.
-    ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
+    ordinal : {"coral", "corn", "condor", "clm", "ce", "sord"}, default="coral"
         Kind of the ordinal head.
     hidden_size : int, default=128
         Values that a position is projected to, and of the vector of an utterance.

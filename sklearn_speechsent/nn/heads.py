@@ -9,6 +9,10 @@ from sklearn_speechsent.nn.probabilities import cumulative_probabilities
 
 # Least probability of a level in a prior: an empty level keeps finite log-odds.
 _PRIOR_FLOOR = 1e-4
+# Biases of CORAL are stored divided by this. With Adam no weight moves further in a step than the
+# rate: at the 1e-3 that suits all other weights, biases that must come to lie several units apart
+# would take thousands of steps.
+_REACH = 20.0
 # Least distance of two cutpoints: the softplus of an increment may underflow.
 _CUTPOINT_GAP = 1e-4
 
@@ -146,8 +150,13 @@ class CoralHead(OrdinalHead):
     def __init__(self, in_features: int, n_levels: int = 7) -> None:
         super().__init__(in_features, n_levels)
         self.linear = nn.Linear(in_features, 1, bias=False)
-        self.bias = nn.Parameter(torch.empty(n_levels - 1))
+        self.small_bias = nn.Parameter(torch.empty(n_levels - 1))
         self.set_prior(torch.ones(n_levels))
+
+    @property
+    def bias(self) -> Tensor:
+        """Biases of the thresholds, shape (K - 1,)."""
+        return _REACH * self.small_bias
 
     def forward(self, h: Tensor) -> Tensor:
         """Compute the log-odds of level > k, shape (B, K - 1)."""
@@ -162,7 +171,7 @@ class CoralHead(OrdinalHead):
         return losses.coral_loss(logits, levels)
 
     def _start_from(self, prior: Tensor) -> None:
-        self.bias.copy_(cumulative_probabilities(prior[None])[0].logit())
+        self.small_bias.copy_(cumulative_probabilities(prior[None])[0].logit() / _REACH)
 
 
 class _ConditionalHead(OrdinalHead):
@@ -336,10 +345,38 @@ class SoftmaxHead(OrdinalHead):
         self.linear.bias.copy_(prior.log())
 
 
+class SoftLabelHead(SoftmaxHead):
+    """SORD: classification with soft labels that fall off with the distance of levels.
+
+    Parameters
+    ----------
+    in_features : int
+        Values of the vector of an utterance.
+    n_levels : int, default=7
+        Levels, K.
+
+    References
+    ----------
+    R. Diaz and A. Marathe, "Soft labels for ordinal regression", CVPR 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import SoftLabelHead
+    >>> SoftLabelHead(128)(torch.rand(2, 128)).shape
+    torch.Size([2, 7])
+    """
+
+    def loss(self, logits: Tensor, levels: Tensor) -> Tensor:
+        """Return `sord_loss`."""
+        return losses.sord_loss(logits, levels)
+
+
 ORDINAL_HEADS: dict[str, type[OrdinalHead]] = {
     "coral": CoralHead,
     "corn": CornHead,
     "condor": CondorHead,
     "clm": CumulativeLinkHead,
     "ce": SoftmaxHead,
+    "sord": SoftLabelHead,
 }

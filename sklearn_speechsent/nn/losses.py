@@ -1,7 +1,7 @@
 """Ordinal losses of each utterance, stable in log space, and their sum over heads.
 
 `SummedLoss` weights and averages over utterances. For K levels ``logits`` has K - 1 columns, one
-per threshold (K for `cross_entropy`), and ``levels`` holds indices 0 … K - 1.
+per threshold (K for `cross_entropy` and `sord_loss`), and ``levels`` holds indices 0 … K - 1.
 """
 
 import torch
@@ -185,6 +185,42 @@ def cross_entropy(logits: Tensor, levels: Tensor) -> Tensor:
     tensor([1.9459, 1.9459])
     """
     return F.cross_entropy(logits, levels, reduction="none")
+
+
+def sord_loss(logits: Tensor, levels: Tensor, decay: float = 2.0) -> Tensor:
+    """Cross-entropy with soft labels: neighbours of the true level have a share (SORD).
+
+    The target of level j is proportional to ``exp(-decay |level - j|)``.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, K)
+        One logit per level.
+    levels : Tensor of shape (B,), int64
+        True levels.
+    decay : float, default=2.0
+        How fast targets fall with the distance, in levels. 2 gives neighbours a seventh of the
+        true level's share.
+
+    Returns
+    -------
+    Tensor of shape (B,)
+        Loss of each utterance.
+
+    References
+    ----------
+    R. Diaz and A. Marathe, "Soft labels for ordinal regression", CVPR 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_speechsent.nn import sord_loss
+    >>> sord_loss(torch.zeros(2, 7), torch.tensor([0, 6]))
+    tensor([1.9459, 1.9459])
+    """
+    places = torch.arange(logits.shape[1], device=logits.device)
+    distances = (levels[:, None] - places).abs().to(logits.dtype)
+    return F.cross_entropy(logits, (-decay * distances).softmax(1), reduction="none")
 
 
 class SummedLoss(nn.Module):

@@ -26,7 +26,7 @@ class SentimentNetwork(HeadedNetwork):
         Levels of the ordinal head.
     heads : sequence of {"regression", "ordinal"}, default=("regression", "ordinal")
         Heads to build, each with its own decoder.
-    ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
+    ordinal : {"coral", "corn", "condor", "clm", "ce", "sord"}, default="coral"
         Kind of the ordinal head.
     stext : {16, 34} or sequence of (int, int), default=16
         Variant of the sentiment blocks, or residual blocks and channels of each of their stages,

@@ -51,7 +51,7 @@ from sklearn_speechsent.utils.sklearn_compat import (
 
 NET_CONSTRAINTS: dict[str, list[Any]] = {
     **TRAINING_CONSTRAINTS,
-    "ordinal": [StrOptions({"coral", "corn", "condor", "clm", "ce"})],
+    "ordinal": [StrOptions({"coral", "corn", "condor", "clm", "ce", "sord"})],
     "two_headed": ["boolean"],
     "prior_correction": ["boolean"],
     "on_error": [StrOptions({"raise", "nan"})],

@@ -30,9 +30,9 @@ module : type or Module, default=SentimentNetwork
     data decide (channels, frequencies, levels) is inferred.
     :class:`~sklearn_speechsent.nn.EncoderNetwork` is for layers of a speech encoder, that is
     ``SpeechEncoder(pooling=None)``; ``module__hidden_size`` is among its parameters.
-ordinal : {"coral", "corn", "condor", "clm", "ce"}, default="coral"
-    Kind of the ordinal head: CORAL [2]_, CORN [3]_, CONDOR [4]_, cumulative link model, or plain
-    cross-entropy.
+ordinal : {"coral", "corn", "condor", "clm", "ce", "sord"}, default="coral"
+    Kind of the ordinal head: CORAL [2]_, CORN [3]_, CONDOR [4]_, cumulative link model, plain
+    cross-entropy, or cross-entropy with soft labels (SORD [6]_).
 two_headed : bool, default=False
     Train the regression head and the ordinal head together, each with a decoder of its own; the
     losses are summed. Predictions come from this estimator's head; ``as_classifier`` and
@@ -158,6 +158,7 @@ _REFERENCES = """
    neural network", 2021.
 .. [5] P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI
    2018.
+.. [6] R. Diaz and A. Marathe, "Soft labels for ordinal regression", CVPR 2019.
 """
 
 

@@ -156,6 +156,9 @@ def test_lists_rows(capsys):
     perturbed = [f"{name}, perturbed" for name in ("small", "medium", "large", "finetuned")]
     perturbed.append("large, perturbed + finetuned, perturbed")
     assert [row.name for row in select_rows("perturbed")][1:] == perturbed
+    assert [row.name for row in select_rows("large,Searched")][1:] == ["large, searched"]
+    names = ["medium, perturbed", "large, searched"]
+    assert {row.name for row in select_rows(";".join(names))} == {"constant (median)", *names}
     assert select_rows("all") == list(ROWS)
     with pytest.raises(ValueError, match="There is no row 'bert'"):
         select_rows("bert")

@@ -13,6 +13,7 @@ from sklearn_speechsent.nn import (
     corn_loss,
     cross_entropy,
     cumulative_probabilities,
+    sord_loss,
 )
 
 K = 5
@@ -45,6 +46,11 @@ def naive_condor(z, level):
     return -np.sum(np.where(level > np.arange(len(z)), np.log(p), np.log(1 - p)))
 
 
+def naive_sord(z, level):
+    target = np.exp(-2.0 * np.abs(level - np.arange(len(z))))
+    return -np.sum(target / target.sum() * (z - np.log(np.exp(z).sum())))
+
+
 def naive_clm(z, level):
     p = np.concatenate([[1], sigmoid(z), [0]])
     return -np.log(p[level] - p[level + 1])
@@ -57,15 +63,21 @@ def naive_clm(z, level):
         (corn_loss, naive_corn),
         (condor_loss, naive_condor),
         (clm_loss, naive_clm),
+        (sord_loss, naive_sord),
     ],
 )
 def test_loss_is_the_direct_formula(loss, naive, logits):
     expected = [naive(z, level) for z, level in zip(logits, LEVELS, strict=True)]
+    if loss is sord_loss:  # one logit per level
+        logits = np.hstack([logits, logits[:, :1] ** 2])
+        expected = [naive(z, level) for z, level in zip(logits, LEVELS, strict=True)]
     got = loss(torch.tensor(logits), torch.tensor(LEVELS))
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("loss", [coral_loss, corn_loss, condor_loss, clm_loss, cross_entropy])
+@pytest.mark.parametrize(
+    "loss", [coral_loss, corn_loss, condor_loss, clm_loss, cross_entropy, sord_loss]
+)
 @pytest.mark.parametrize("size", [0.0, 200.0, -200.0])
 def test_losses_and_gradients_stay_finite(loss, size):
     z = (size - 1e-3 * torch.arange(4.0)).repeat(4, 1).requires_grad_()
@@ -97,8 +109,24 @@ def test_coral_shares_one_weight_vector():
     head = CoralHead(3, K)
     assert {n: tuple(p.shape) for n, p in head.named_parameters()} == {
         "linear.weight": (1, 3),
-        "bias": (K - 1,),
+        "small_bias": (K - 1,),
     }
+
+
+def test_biases_of_coral_come_apart_at_a_small_rate():
+    """Five levels along a line, in as many steps as a few epochs have."""
+    levels = torch.arange(K).repeat(20)
+    h = torch.stack([levels - 2.0, torch.ones(len(levels))], 1)
+    head = CoralHead(2, K)
+    with torch.no_grad():
+        head.linear.weight.copy_(torch.tensor([[4.0, 0.0]]))
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        head.loss(head(h), levels).mean().backward()
+        optimizer.step()
+    assert ((head(h) > 0).sum(1) == levels).all()
+    assert head.loss(head(h), levels).mean() < 0.8
 
 
 @pytest.mark.parametrize("name", ORDINAL_HEADS)

@@ -173,7 +173,7 @@ def test_partial_fit_takes_classes(data, net_params):
 # -- heads and views -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ordinal", ["coral", "corn", "condor", "clm", "ce"])
+@pytest.mark.parametrize("ordinal", ["coral", "corn", "condor", "clm", "ce", "sord"])
 def test_every_ordinal_head_learns(ordinal):
     rng = np.random.default_rng(0)
     y = np.arange(90) % 3
