@@ -2,9 +2,10 @@
 
     python -m experiments.finetuned --out results/finetuned.json --speakers 1-12
 
-Every setting is trained on the same folds of speakers, from several seeds, and compared with the
-settings as they are in ``make_sentiment_pipeline("finetuned")``. Choose with some speakers, and
-look at the others afterwards. Each fold's result is stored in FILE_folds: the same command resumes.
+Every setting is trained on the same folds of speakers, from several seeds, and compared with
+"medium", whose network it tunes, and with the settings as ``make_sentiment_pipeline("finetuned")``
+has them. Choose with some speakers, and look at the others afterwards. Each fold's result is stored
+in FILE_folds: the same command resumes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.nn import SpecAugment
 
+#: Rows of table 1 to compare with.
+OTHERS = (CONSTANT, "medium")
 BASE = "as it is"
 #: Rates of the tuned block.
 _RATE = "optimizer__param_groups"
@@ -45,8 +48,8 @@ def _rate(lr: float) -> dict[str, Any]:
 #: Changes, by name: parameters, and what `make` makes of "vad", "spe", "copies" and "speeds".
 SETTINGS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "6 epochs": {"max_epochs": 6},
-    "24 epochs": {"max_epochs": 24},
+    "3 epochs": {"max_epochs": 3},
+    "12 epochs": {"max_epochs": 12},
     "rate of the block 1e-4": _rate(1e-4),
     "rate of the block 4e-4": _rate(4e-4),
     "rate of the head 3e-4": {"lr": 3e-4},
@@ -59,7 +62,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dropout 0.1": {"module__dropout": 0.1},
     "dropout 0.5": {"module__dropout": 0.5},
     "weight decay 0.1": {"optimizer__weight_decay": 0.1},
-    "hidden size 256": {"module__hidden_size": 256},
+    "hidden size 512": {"module__hidden_size": 512},
     "average of 3 epochs": {"average_epochs": 3},
     "detector": {"vad": "detector"},
     "masks in time": {"spec_augment": SpecAugment(n_frequency_masks=0)},
@@ -67,6 +70,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "CGD decoder": {"module__decoder": "cgd"},
     "blocks 3 and 4": {"module__stext": 34},
     "two heads": {"two_headed": True},
+    "CORAL": {"ordinal": "coral"},
     "CORN": {"ordinal": "corn"},
     "CONDOR": {"ordinal": "condor"},
     "cumulative links": {"ordinal": "clm"},
@@ -204,7 +208,7 @@ def prepare(args: Any, stored: Any, shared: dict[str, Any]) -> Experiment:
         memory=shared["memory"],
         device=args.device,
     )
-    runs = {CONSTANT: (row_of(CONSTANT), Runner(corpus, folds, common, stored))}
+    runs = {name: (row_of(name), Runner(corpus, folds, common, stored)) for name in OTHERS}
     for seed in range(args.seeds):
         runner = Runner(corpus, folds, replace(common, seed=seed), stored)
         for name in choose(args.settings, list(SETTINGS), "setting"):

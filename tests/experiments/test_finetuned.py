@@ -6,6 +6,7 @@ import pytest
 
 from experiments import finetuned
 from experiments._harness.corpus import load_corpus
+from experiments.table1.rows import CONSTANT
 
 TINY = {"weights": "speechsent-seresnet", "max_epochs": 1, "chunk_duration": 0.2}
 SETTINGS = {
@@ -25,6 +26,7 @@ def corpus(manifest, monkeypatch):
     monkeypatch.setattr(finetuned, "load_corpus", lambda name: numbered)
     monkeypatch.setattr(finetuned, "lacks_weights", lambda *names: "")
     monkeypatch.setattr(finetuned, "SETTINGS", SETTINGS)
+    monkeypatch.setattr(finetuned, "OTHERS", (CONSTANT, "small"))
     return numbered
 
 
@@ -34,9 +36,9 @@ def test_end_to_end(corpus, tmp_path):
     assert finetuned.main([*arguments, "--settings", "as it is,copies"]) == 0
     rows = json.loads(out.read_text())["rows"]
     names = ["as it is", "copies, 1 epoch"]
-    assert [row["name"] for row in rows] == ["constant (median)", *names, *names]
+    assert [row["name"] for row in rows] == [CONSTANT, "small", *names, *names]
     assert {len(row["predictions"]) for row in rows} == {12}  # of two speakers
-    assert [len(row["losses"][0]) for row in rows] == [0, 1, 1, 1, 1]
+    assert [len(row["losses"][0]) for row in rows] == [0, 0, 1, 1, 1, 1]
     lines = [line for line in out.with_suffix(".md").read_text().splitlines() if "±" in line]
     assert [line.split(" | ")[:2] for line in lines[:2]] == [[f"| {n}", "2"] for n in names]
     assert out.with_suffix(".png").stat().st_size > 1000
