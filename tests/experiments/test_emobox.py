@@ -132,15 +132,26 @@ def test_incomplete_corpora_and_unknown_rows_are_errors(ravdess, tmp_path, capsy
 def test_kernel_classifier_is_the_pipeline_it_stands_for(rng):
     y = np.repeat(["a", "b", "c"], 20)
     X = rng.normal(size=(60, 10)) + np.repeat(np.eye(3, 10), 20, axis=0)
-    svc = SVC(C=10, gamma=0.25 / 10, class_weight="balanced")
-    expected = make_pipeline(StandardScaler(), PCA(5, random_state=0), svc).fit(X, y)
+    svc = SVC(C=10, gamma=0.25 / 10, class_weight="balanced", decision_function_shape="ovo")
+    fitted = make_pipeline(StandardScaler(), PCA(5, random_state=0), svc).fit(X, y)
+    expected = np.zeros((60, 3))
+    for (i, j), values in zip(((0, 1), (0, 2), (1, 2)), fitted.decision_function(X).T, strict=True):
+        expected[:, i] += np.clip(values, -1, 1)
+        expected[:, j] -= np.clip(values, -1, 1)
     model = KernelClassifier(5).fit(X, y)
-    assert np.allclose(model.decision_function(X), expected.decision_function(X))
+    assert np.allclose(model.decision_function(X), expected)
     # Rows of NaN change nothing for the others.
     X = np.vstack([X, np.full((1, 10), np.nan)])
     model = KernelClassifier(5).fit(X, [*y, "c"])
-    assert np.allclose(model.decision_function(X)[:-1], expected.decision_function(X[:-1]))
+    assert np.allclose(model.decision_function(X)[:-1], expected)
     assert not model.decision_function(X)[-1].any()
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_kernel_classifier_tells_classes_apart(rng, n_classes):
+    y = np.repeat(np.array(["a", "b", "c", "d"])[:n_classes], 20)
+    X = rng.normal(size=(len(y), 10)) + 4 * np.repeat(np.eye(n_classes, 10), 20, axis=0)
+    assert (KernelClassifier().fit(X, y).predict(X) == y).mean() > 0.95
 
 
 def test_decisions_are_added_by_weight(rng):
