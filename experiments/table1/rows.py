@@ -260,6 +260,7 @@ def _encoder_network(settings: Settings) -> Any:
     net = SpeechSentimentClassifier(
         EncoderNetwork,
         levels=settings.levels,
+        ordinal="sord",
         sampling_exponent=0.5,
         device=settings.device,
         n_jobs=settings.jobs,
