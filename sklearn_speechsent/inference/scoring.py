@@ -53,6 +53,11 @@ class Scorer:
         """Number of values that a window gets: probabilities, or one intensity."""
         return 1 if self.levels is None else len(self.levels)
 
+    @property
+    def has_text(self) -> bool:
+        """Whether levels are text."""
+        return self.levels is not None and self.levels.dtype.kind not in NUMBERS
+
     def values(self, samples: list[NDArray[np.float32]]) -> NDArray[np.floating]:
         """Probabilities of the levels in ordinal order, or intensities.
 

@@ -173,7 +173,7 @@ class Segmenter:
 
     def __init__(self, detector: CausalDetector, keep: int) -> None:
         self._detector = detector
-        n_mels = detector.network.architecture["n_mels"]
+        n_mels = detector.mel.n_mels
         self._frames = np.full(
             (CONTEXT + BLOCK + LOOK_AHEAD, n_mels), DIGITAL_FLOOR, dtype=np.float32
         )

@@ -104,12 +104,13 @@ class StreamingSentiment:
             )
         if channel is not None and not (isinstance(channel, Integral) and channel >= 0):
             raise ValueError(f"channel={channel!r} is neither None nor a whole number from 0.")
-        self._scorer = Scorer(pipeline)
-        self._rate, self._channel = int(sample_rate), channel
-        self._rule = WindowRule.of_seconds(
+        self._scorer: Scorer = Scorer(pipeline)
+        self._rate: int = int(sample_rate)
+        self._channel: int | None = None if channel is None else int(channel)
+        self._rule: WindowRule = WindowRule.of_seconds(
             window=window, step=step, min_speech=min_speech, max_window=max_window
         )
-        self._detector = CausalDetector.of(detector)
+        self._detector: CausalDetector = CausalDetector.of(detector)
         self.levels = self._scorer.levels
         self.reset()
 
@@ -193,8 +194,8 @@ class StreamingSentiment:
         """Samples of one channel, once they are sound."""
         if samples.dtype not in (np.int16, np.float32, np.float64):
             raise TypeError(
-                f"samples are {samples.dtype}, and a stream takes int16, float32 and float64. Convert "
-                "them; bytes of 16-bit PCM by numpy.frombuffer(data, 'int16')."
+                f"samples are {samples.dtype}, and a stream takes int16, float32 and float64. "
+                "Convert them; bytes of 16-bit PCM by numpy.frombuffer(data, 'int16')."
             )
         if samples.ndim not in (1, 2):
             raise ValueError(
@@ -204,12 +205,14 @@ class StreamingSentiment:
         n_channels = samples.shape[1] if samples.ndim == 2 else 1
         if self._n_channels not in (None, n_channels):
             raise ValueError(
-                f"samples have {n_channels} channels, and those before had {self._n_channels}. Call "
-                "finish() and reset() where another stream begins."
+                f"samples have {n_channels} channels, and those before had {self._n_channels}. "
+                "Call finish() and reset() where another stream begins."
             )
         if not n_channels or (self._channel or 0) >= n_channels:
-            raise ValueError(f"samples have {n_channels} channels, so that there is no channel "
-                             f"{self._channel or 0} (from 0).")
+            raise ValueError(
+                f"samples have {n_channels} channels, so that there is no channel "
+                f"{self._channel or 0} (from 0)."
+            )
         block = samples.reshape(len(samples), n_channels)
         if block.dtype == np.int16:
             block = block.astype(np.float32) / np.float32(32768)
