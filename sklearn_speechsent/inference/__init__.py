@@ -1,6 +1,7 @@
 """Sentiment over time: time lines of recordings, and live streams that agree with them."""
 
 from sklearn_speechsent.inference.aggregate import aggregate_timeline
+from sklearn_speechsent.inference.display import TimelineDisplay
 from sklearn_speechsent.inference.events import Score, SpeechEnd, SpeechStart
 from sklearn_speechsent.inference.export import (
     timeline_to_audacity,
@@ -16,6 +17,7 @@ __all__ = [
     "SpeechEnd",
     "SpeechStart",
     "StreamingSentiment",
+    "TimelineDisplay",
     "aggregate_timeline",
     "read_rttm",
     "sentiment_timeline",
