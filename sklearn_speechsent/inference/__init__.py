@@ -8,11 +8,13 @@ from sklearn_speechsent.inference.export import (
     timeline_to_elan,
     timeline_to_rttm,
 )
+from sklearn_speechsent.inference.segmenter import CausalDetector
 from sklearn_speechsent.inference.segments import read_rttm
 from sklearn_speechsent.inference.streaming import StreamingSentiment
 from sklearn_speechsent.inference.timeline import sentiment_timeline
 
 __all__ = [
+    "CausalDetector",
     "Score",
     "SpeechEnd",
     "SpeechStart",

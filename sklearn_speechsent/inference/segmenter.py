@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from sklearn_speechsent.features import MelFilterBank
 from sklearn_speechsent.inference.tail import Tail
-from sklearn_speechsent.nn import SpeechUNet
+from sklearn_speechsent.nn import SpeechUNet, folded
 from sklearn_speechsent.pretrained import build_vad, load_vad_weights
 from sklearn_speechsent.utils.silence import DIGITAL_FLOOR, digital_silence
 from sklearn_speechsent.utils.threads import torch_threads
@@ -25,9 +24,10 @@ from sklearn_speechsent.vad.segments import without_clicks
 
 #: Rate (Hz) of the signal, and samples of a frame and between frames.
 RATE, LENGTH, SHIFT = 16000, 400, 160
-#: Frames that are scored at a time, before them and after them that the scores are computed from;
-#: multiples of the coarsest stride of the U-net.
-BLOCK, CONTEXT, LOOK_AHEAD = 32, 416, 32
+#: Frames that are scored at a time, and those before and after them that scores are computed from:
+#: 4.16 s of context and 160 ms of look-ahead. Blocks and contexts are multiples of 32, the coarsest
+#: stride of the U-net.
+BLOCK, CONTEXT, LOOK_AHEAD = 32, 416, 16
 #: Mel frames that are computed at a time: always as many, so that they are equal bit by bit.
 _UNIT = 16
 #: Frames before the one that reaches the threshold in which an utterance may begin.
@@ -40,9 +40,12 @@ _MARGIN = 8
 class CausalDetector:
     """Speech in blocks of frames, each computed from a stated context in always the same shape.
 
+    It is only read: streams may share it.
+
     Parameters
     ----------
     network : SpeechUNet
+        For inference.
     mel : MelFilterBank
         Makes the frames of the network.
     threshold : float
@@ -60,30 +63,37 @@ class CausalDetector:
     hangover: int
 
     @classmethod
-    def of(cls, detector: VoiceActivityDetector | None = None) -> CausalDetector:
+    def of(cls, detector: VoiceActivityDetector | CausalDetector | None = None) -> CausalDetector:
         """Causal form of a detector.
 
         Parameters
         ----------
-        detector : VoiceActivityDetector, optional
+        detector : VoiceActivityDetector or CausalDetector, optional
             Fitted or not; of its parameters ``weights``, ``threshold`` and ``hangover`` count.
 
         Returns
         -------
         CausalDetector
+            A new one, unless it is one.
 
         Raises
         ------
         ValueError
             If its method is not ``"unet"``, or its frames are not of 25 ms every 10 ms at 16 kHz.
         """
+        if isinstance(detector, CausalDetector):
+            return detector
         detector = VoiceActivityDetector() if detector is None else detector
         if detector.method != "unet":
             raise ValueError(
                 f"method={detector.method!r} cannot follow a stream. Pass a VoiceActivityDetector "
                 'with method="unet".'
             )
-        weights = load_vad_weights(detector.weights)
+        if hasattr(detector, "network_"):
+            weights, network = detector.weights_, detector.network_
+        else:
+            weights = load_vad_weights(detector.weights)
+            network = build_vad(weights)
         settings = weights.frame_settings
         frames = settings["sample_rate"], settings["frame_length"], settings["frame_shift"]
         if frames != (RATE, LENGTH / RATE, SHIFT / RATE):
@@ -92,10 +102,10 @@ class CausalDetector:
                 f"Hz are not those of {LENGTH / RATE} s every {SHIFT / RATE} s at {RATE} Hz that "
                 "utterances are cut at."
             )
+        threshold, hysteresis = detector.limits()
         known = MelFilterBank().get_params()
-        threshold, hysteresis = clone(detector).limits()
         return cls(
-            network=getattr(detector, "network_", None) or build_vad(weights),
+            network=folded(network),
             mel=MelFilterBank(**{k: v for k, v in settings.items() if k in known}),
             threshold=threshold,
             low=threshold - hysteresis,

@@ -48,9 +48,9 @@ class StreamingSentiment:
         An utterance with fewer seconds of speech gets a final score of NaN.
     max_window : float, default=15.0
         A longer utterance gets the mean of its windows as its final score, weighted by speech.
-    detector : VoiceActivityDetector, optional
-        Of its parameters ``weights``, ``threshold`` and ``hangover`` count. Pass a fitted one to
-        share its network between streams.
+    detector : VoiceActivityDetector or CausalDetector, optional
+        Finds utterances; of its parameters ``weights``, ``threshold`` and ``hangover`` count.
+        Streams share a :class:`~sklearn_speechsent.inference.CausalDetector` and its network.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class StreamingSentiment:
         step: float = 1.0,
         min_speech: float = 1.0,
         max_window: float = 15.0,
-        detector: VoiceActivityDetector | None = None,
+        detector: VoiceActivityDetector | CausalDetector | None = None,
     ) -> None:
         if not (isinstance(sample_rate, Integral) and RATES[0] <= sample_rate <= RATES[1]):
             raise ValueError(

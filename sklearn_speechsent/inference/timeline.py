@@ -48,7 +48,7 @@ def sentiment_timeline(
     min_speech: float = 1.0,
     max_window: float = 15.0,
     channels: str = "mix",
-    detector: VoiceActivityDetector | None = None,
+    detector: VoiceActivityDetector | CausalDetector | None = None,
     on_error: str = "raise",
     n_jobs: int | None = None,
     verbose: int = 0,
@@ -83,8 +83,8 @@ def sentiment_timeline(
     channels : {"mix", "separate"}, default="mix"
         Whether the channels of a recording are mixed down or scored each by itself, as calls with
         one speaker per channel need it. A ``channel`` in X takes that one.
-    detector : VoiceActivityDetector, optional
-        Of its parameters ``weights``, ``threshold`` and ``hangover`` count.
+    detector : VoiceActivityDetector or CausalDetector, optional
+        Finds utterances; of its parameters ``weights``, ``threshold`` and ``hangover`` count.
     on_error : {"raise", "nan"}, default="raise"
         What to do with a recording that cannot be used: raise an error that names it, or give it
         a single row of NaN, with a warning.
