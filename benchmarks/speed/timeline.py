@@ -3,8 +3,8 @@
     python -m benchmarks.speed.timeline --out results/speed_timeline.json
 
 The call is stereo, 8 kHz, mu-law, with one speaker on each channel who take turns: utterances of
-RAVDESS with pauses of their own room. Small, fitted on the other actors, follows both channels,
-with a score every second and with one at the end of each window only. Writes FILE.json, FILE.md and
+RAVDESS with pauses of their own room. Small, fitted on the other actors as they were recorded and as
+a telephone sends them, follows both channels, with a score every second and every five. Writes FILE.json, FILE.md and
 FILE.png, the time line of the customer's channel and of the other one.
 """
 
@@ -74,13 +74,23 @@ def measure(path, memory):
     -------
     dict
     """
-    from sklearn_speechsent import make_sentiment_pipeline, sentiment_timeline
+    from sklearn_speechsent import (
+        WaveformPerturbation,
+        make_sentiment_pipeline,
+        sentiment_timeline,
+    )
     from sklearn_speechsent.datasets import load_ravdess
 
     corpus = load_ravdess()
     train = ~np.isin(corpus.groups, ACTORS)
-    pipeline = make_sentiment_pipeline(memory=memory, n_jobs=-1)
-    pipeline.fit(np.array(corpus.data, object)[train], corpus.target[train])
+    model = WaveformPerturbation(
+        make_sentiment_pipeline(memory=memory, n_jobs=-1),
+        speeds=(),
+        conditions=["telephone"],
+        predict_speeds=(1.0,),
+    )
+    model.fit(np.array(corpus.data, object)[train], corpus.target[train])
+    pipeline = model.estimator_
     for name in ("mfb", "vad", "cmn", "srext"):
         pipeline.set_params(**{f"{name}__memory": None})
     found = {}
