@@ -3,9 +3,9 @@
     python -m benchmarks.speed.timeline --out results/speed_timeline.json
 
 The call is stereo, 8 kHz, mu-law, with one speaker on each channel who take turns: utterances of
-RAVDESS with pauses of their own room. Small, fitted on the other actors as they were recorded and as
-a telephone sends them, follows both channels, with a score every second and every five. Writes FILE.json, FILE.md and
-FILE.png, the time line of the customer's channel and of the other one.
+RAVDESS with pauses of their own room. Small, fitted on the other actors as they were recorded and
+as a telephone sends them, follows both channels, with a score every second and every five. Writes
+FILE.json, FILE.md and FILE.png, the time lines of both channels.
 """
 
 import os
@@ -136,7 +136,7 @@ def main():
 
 
 def draw(picture, path, timeline):
-    """Draw the time line of the call, and its first minute."""
+    """Draw the time line of the call."""
     from sklearn_speechsent.inference import TimelineDisplay
 
     pyplot()
