@@ -24,6 +24,8 @@ from sklearn_speechsent.vad.segments import without_clicks
 
 #: Rate (Hz) of the signal, and samples of a frame and between frames.
 RATE, LENGTH, SHIFT = 16000, 400, 160
+#: Samples from the first one of a frame to those that it stands for.
+_CENTRED = (LENGTH - SHIFT) // 2
 #: Frames that are scored at a time, and those before and after them that scores are computed from:
 #: 4.16 s of context and 160 ms of look-ahead. Blocks and contexts are multiples of 32, the coarsest
 #: stride of the U-net.
@@ -249,8 +251,7 @@ class Segmenter:
         -------
         int
         """
-        frame = max(0, -(-(sample - _bound(0)) // SHIFT)) if sample > 0 else 0
-        frame = min(frame, self._counts.n - 1)
+        frame = min(max(0, -(-(sample - _CENTRED) // SHIFT)), self._counts.n - 1)
         return int(self._counts[frame : frame + 1][0])
 
     def _next_frames(self) -> NDArray[np.float32]:
@@ -314,4 +315,4 @@ class Segmenter:
 
 def _bound(frame: int) -> int:
     """First sample that a frame stands for; the first frame also stands for what is before."""
-    return SHIFT * frame + (LENGTH - SHIFT) // 2 if frame > 0 else 0
+    return SHIFT * frame + _CENTRED if frame > 0 else 0

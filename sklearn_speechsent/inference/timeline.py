@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from sklearn_speechsent import audio
@@ -303,15 +305,11 @@ def _follow(
         return []
     listener, maker = Listener(detector, rule, bounds), EventMaker(scorer)
     events: list[Event] = []
-    notes: list[str] = []
     with tqdm(desc=str(recording), unit="s", disable=not verbose) as bar:
-        try:
-            for block in audio.read_blocks(recording, RATE, notes):
-                for item in listener.push(block):
-                    events += maker.add(item)
-                bar.update(round(listener.n / RATE) - bar.n)
-        except SilentRecordingError:  # nobody speaks in it
-            pass
+        for block in _blocks(recording):
+            for item in listener.push(block):
+                events += maker.add(item)
+            bar.update(round(listener.n / RATE) - bar.n)
     for item in listener.finish():
         events += maker.add(item)
     events += maker.flush()
@@ -321,6 +319,19 @@ def _follow(
     scores.sort(key=lambda score: score.utterance)
     speakers = None if segments is None else segments["speaker"].tolist()
     return [(speakers and speakers[score.utterance], score) for score in scores]
+
+
+def _blocks(recording: Recording) -> Iterator[NDArray[np.float32]]:
+    """Samples at 16 kHz, also where all of them are zero."""
+    n = 0
+    try:
+        for block in audio.read_blocks(recording, RATE, []):
+            n += len(block)
+            yield block
+    except SilentRecordingError:
+        rest = round(audio.probe(recording, RATE, 0.0) * RATE) - n
+        for first in range(0, rest, io.BLOCK):
+            yield np.zeros(min(io.BLOCK, rest - first), np.float32)
 
 
 def _table(rows: list[_Row], scorer: Scorer) -> pd.DataFrame:
