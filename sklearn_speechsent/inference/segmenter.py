@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn_speechsent.features import MelFilterBank
 from sklearn_speechsent.inference.tail import Tail
 from sklearn_speechsent.nn import SpeechUNet, folded
+from sklearn_speechsent.nn.unet import frame_levels, utterance_levels
 from sklearn_speechsent.pretrained import build_vad, load_vad_weights
 from sklearn_speechsent.utils.silence import DIGITAL_FLOOR, digital_silence
 from sklearn_speechsent.utils.threads import torch_threads
@@ -36,6 +37,8 @@ _UNIT = 16
 REACH = 300
 #: Frames on either side of a block that its median filter sees.
 _MARGIN = 8
+#: Frames before a block that its scores depend on, once the level of the whole context is known.
+_SEEN = 192
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,11 @@ class CausalDetector:
             return np.zeros(BLOCK, np.float32)
         x = torch.from_numpy(frames)[None]
         with torch_threads(1), torch.inference_mode():
-            found = speech_probability(self.network, x, torch.tensor([len(frames)]))[0]
-        return without_clicks(found[near])[_MARGIN:-_MARGIN]
+            level = utterance_levels(*frame_levels(x), torch.tensor([len(frames)]))
+            x = x[:, CONTEXT - _SEEN :]
+            found = speech_probability(self.network, x, torch.tensor([x.shape[1]]), level)[0]
+        found = without_clicks(found[_SEEN - _MARGIN : _SEEN + BLOCK + _MARGIN])
+        return found[_MARGIN:-_MARGIN]
 
 
 @dataclass(frozen=True)

@@ -102,16 +102,16 @@ def test_what_comes_later_changes_nothing(conversation, rng):
 
 
 def test_scores_are_those_of_the_network_in_its_context(conversation):
-    """Inside of a recording: the context of a block through the detector's own network."""
+    """The whole context through the detector's own network, wherever in a recording."""
     samples = conversation.astype(np.float32) / 32768
     detector = CausalDetector.of()
     plain = VoiceActivityDetector().fit([samples])
     frames = plain.frontend_.transform([samples])[0]
-    first = 2 * CONTEXT
-    context = frames[first - CONTEXT : first + BLOCK + LOOK_AHEAD]
-    (scores,) = plain.frame_scores([context])
-    wanted = without_clicks(scores)[CONTEXT : CONTEXT + BLOCK]
-    np.testing.assert_allclose(detector.probabilities(context), wanted, atol=1e-5)
+    for first in range(CONTEXT, len(frames) - BLOCK - LOOK_AHEAD, 6 * BLOCK):
+        context = frames[first - CONTEXT : first + BLOCK + LOOK_AHEAD]
+        (scores,) = plain.frame_scores([context])
+        wanted = without_clicks(scores)[CONTEXT : CONTEXT + BLOCK]
+        np.testing.assert_allclose(detector.probabilities(context), wanted, atol=1e-5)
 
 
 def test_the_shape_is_always_the_same(conversation, monkeypatch):

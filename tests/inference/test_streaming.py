@@ -46,9 +46,9 @@ def test_zeros_say_nothing(pipeline):
 @pytest.mark.parametrize(
     ("samples", "error", "message"),
     [
-        (np.array([0.0, np.nan]), ValueError, "sample 41601 of the stream is nan"),
-        (np.array([0.0, 0.0, -np.inf], np.float32), ValueError, "sample 41602 .* is -inf"),
-        (np.array([1e300]), ValueError, "sample 41600 .* is 1e.300"),
+        (np.array([0.0, np.nan]), ValueError, "sample 51201 of the stream is nan"),
+        (np.array([0.0, 0.0, -np.inf], np.float32), ValueError, "sample 51202 .* is -inf"),
+        (np.array([1e300]), ValueError, "sample 51200 .* is 1e.300"),
         (np.array([300.0]), ValueError, "samples reach 300, and full scale is 1"),
         (np.array([1, 2]), TypeError, "samples are int64, and a stream takes int16"),
         (np.array([1], np.uint8), TypeError, "samples are uint8"),
@@ -174,4 +174,4 @@ def test_a_day_pushed_at_once_is_worked_on_in_pieces(telling):
     stream = StreamingSentiment(Counting().fit(), detector=telling(), step=5.0, window=5.0)
     scores = [e for e in stream.push(told(np.full(90_000, 0.95))) if isinstance(e, Score)]
     assert len(scores) == 179 and len(sizes) > 2
-    assert max(sizes) <= 245 * RATE
+    assert max(sizes) <= 65 * RATE
