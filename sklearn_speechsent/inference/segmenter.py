@@ -151,7 +151,7 @@ class CausalDetector:
         with torch_threads(1), torch.inference_mode():
             level = utterance_levels(*frame_levels(x), torch.tensor([len(frames)]))
             x = x[:, CONTEXT - _SEEN :]
-            found = speech_probability(self.network, x, torch.tensor([x.shape[1]]), level)[0]
+            found = speech_probability(self.network, x, None, level)[0]
         found = without_clicks(found[_SEEN - _MARGIN : _SEEN + BLOCK + _MARGIN])
         return found[_MARGIN:-_MARGIN]
 

@@ -102,12 +102,12 @@ def test_what_comes_later_changes_nothing(conversation, rng):
 
 
 def test_scores_are_those_of_the_network_in_its_context(conversation):
-    """The whole context through the detector's own network, wherever in a recording."""
+    """The whole context through the detector's own network, behind the zeros at the start."""
     samples = conversation.astype(np.float32) / 32768
     detector = CausalDetector.of()
     plain = VoiceActivityDetector().fit([samples])
     frames = plain.frontend_.transform([samples])[0]
-    for first in range(CONTEXT, len(frames) - BLOCK - LOOK_AHEAD, 6 * BLOCK):
+    for first in range(CONTEXT + BLOCK, len(frames) - BLOCK - LOOK_AHEAD, 6 * BLOCK):
         context = frames[first - CONTEXT : first + BLOCK + LOOK_AHEAD]
         (scores,) = plain.frame_scores([context])
         wanted = without_clicks(scores)[CONTEXT : CONTEXT + BLOCK]
