@@ -156,7 +156,7 @@ def sentiment_timeline(
     ['file', 'channel', 'speaker', 'start', 'end', 'level', 'expected', 'p(-1)', 'p(1)', 'speech',
      'final']
     >>> timeline["final"].tolist()
-    [False, True]
+    [False, False, True]
     """
     for name, value, choices in (
         ("channels", channels, ("mix", "separate")),
