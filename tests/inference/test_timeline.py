@@ -156,6 +156,14 @@ def test_jobs_and_bars_change_nothing(pipeline, speech, capsys):
     assert "row 2" in capsys.readouterr().err
 
 
+def test_channels_are_jobs(pipeline, conversation):
+    X = [(RATE, np.stack([conversation[: 4 * RATE], conversation[4 * RATE : 8 * RATE]], axis=1))]
+    alone = sentiment_timeline(pipeline, X, channels="separate")
+    several = sentiment_timeline(pipeline, X, channels="separate", n_jobs=2)
+    pd.testing.assert_frame_equal(alone, several)
+    assert alone["channel"].unique().tolist() == [0, 1]
+
+
 def test_batches_change_nothing(pipeline, conversation, monkeypatch):
     from sklearn_speechsent.inference import scoring
 
@@ -225,7 +233,7 @@ def test_real_regressor(speech):
 def test_levels_of_text(telling, speech):
     names = ["low", "medium", "high"]
     y = pd.Categorical.from_codes(speech.target + 1, names, ordered=True)
-    pipeline = make_sentiment_pipeline().fit(speech.data, y)
+    pipeline = make_sentiment_pipeline(weights=None, vad="passthrough").fit(speech.data, y)
     timeline = sentiment_timeline(pipeline, speech.data[:4], segments=None, step=5.0)
     columns = [f"p({name})" for name in names]
     assert [name for name in timeline.columns if name.startswith("p(")] == columns
@@ -299,5 +307,12 @@ def test_recordings_that_cannot_be_used(loudness, telling, tmp_path):
     assert timeline["file"].tolist() == [str(path) for path in paths]
     assert timeline["expected"].isna().tolist() == [False, True, False]
     assert timeline["final"].all()
+    paths[0].unlink()
+    with pytest.warns(UserWarning, match="Its row is NaN") as caught:
+        timeline = sentiment_timeline(
+            loudness, paths, on_error="nan", channels="separate", n_jobs=2, **options
+        )
+    assert len(caught) == 2 and "no such file" in str(caught[0].message)
+    assert timeline["channel"].isna().tolist() == [True, True, False]
     with pytest.raises(RecordingError, match="NaN and infinity are not sound"):
         sentiment_timeline(loudness, [np.full(RATE, np.nan)], detector=CausalDetector.of())
