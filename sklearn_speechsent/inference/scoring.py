@@ -19,8 +19,8 @@ from sklearn_speechsent.metrics.labels import NUMBERS
 from sklearn_speechsent.utils.estimators import final_step
 from sklearn_speechsent.utils.repeats import without_warnings
 
-#: Samples of a batch of windows: four minutes.
-_BATCH = 240 * RATE
+#: Samples of a batch of windows: a minute.
+_BATCH = 60 * RATE
 
 
 class Scorer:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn_speechsent.features import MelFilterBank
 from sklearn_speechsent.inference.tail import Tail
 from sklearn_speechsent.nn import SpeechUNet, folded
+from sklearn_speechsent.nn.unet import frame_levels, utterance_levels
 from sklearn_speechsent.pretrained import build_vad, load_vad_weights
 from sklearn_speechsent.utils.silence import DIGITAL_FLOOR, digital_silence
 from sklearn_speechsent.utils.threads import torch_threads
@@ -24,6 +25,8 @@ from sklearn_speechsent.vad.segments import without_clicks
 
 #: Rate (Hz) of the signal, and samples of a frame and between frames.
 RATE, LENGTH, SHIFT = 16000, 400, 160
+#: Samples from the first one of a frame to those that it stands for.
+_CENTRED = (LENGTH - SHIFT) // 2
 #: Frames that are scored at a time, and those before and after them that scores are computed from:
 #: 4.16 s of context and 160 ms of look-ahead. Blocks and contexts are multiples of 32, the coarsest
 #: stride of the U-net.
@@ -34,6 +37,8 @@ _UNIT = 16
 REACH = 300
 #: Frames on either side of a block that its median filter sees.
 _MARGIN = 8
+#: Frames before a block that its scores depend on, once the level of the whole context is known.
+_SEEN = 192
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,11 @@ class CausalDetector:
             return np.zeros(BLOCK, np.float32)
         x = torch.from_numpy(frames)[None]
         with torch_threads(1), torch.inference_mode():
-            found = speech_probability(self.network, x, torch.tensor([len(frames)]))[0]
-        return without_clicks(found[near])[_MARGIN:-_MARGIN]
+            level = utterance_levels(*frame_levels(x), torch.tensor([len(frames)]))
+            x = x[:, CONTEXT - _SEEN :]
+            found = speech_probability(self.network, x, None, level)[0]
+        found = without_clicks(found[_SEEN - _MARGIN : _SEEN + BLOCK + _MARGIN])
+        return found[_MARGIN:-_MARGIN]
 
 
 @dataclass(frozen=True)
@@ -249,8 +257,7 @@ class Segmenter:
         -------
         int
         """
-        frame = max(0, -(-(sample - _bound(0)) // SHIFT)) if sample > 0 else 0
-        frame = min(frame, self._counts.n - 1)
+        frame = min(max(0, -(-(sample - _CENTRED) // SHIFT)), self._counts.n - 1)
         return int(self._counts[frame : frame + 1][0])
 
     def _next_frames(self) -> NDArray[np.float32]:
@@ -314,4 +321,4 @@ class Segmenter:
 
 def _bound(frame: int) -> int:
     """First sample that a frame stands for; the first frame also stands for what is before."""
-    return SHIFT * frame + (LENGTH - SHIFT) // 2 if frame > 0 else 0
+    return SHIFT * frame + _CENTRED if frame > 0 else 0

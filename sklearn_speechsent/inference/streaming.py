@@ -82,7 +82,7 @@ class StreamingSentiment:
     ...     events += stream.push(samples[first : first + 320])
     >>> events += stream.finish()
     >>> [type(event).__name__ for event in events]
-    ['SpeechStart', 'Score', 'Score', 'SpeechEnd']
+    ['SpeechStart', 'Score', 'Score', 'Score', 'SpeechEnd']
     """
 
     def __init__(

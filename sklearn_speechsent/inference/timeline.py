@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from sklearn_speechsent import audio
@@ -69,9 +72,9 @@ def sentiment_timeline(
     segments : {"speech"}, None, DataFrame, MultiIndex or path, default="speech"
         Utterances. ``"speech"`` finds them; None takes each recording as one. A DataFrame has the
         columns ``file``, ``start``, ``end`` (seconds; a missing end is that of the recording) and
-        may have ``speaker`` and ``channel``; files are called as in X, or without folder and
-        suffix, and samples in memory by their row. Also audformat's index of segments, and the path
-        of an RTTM file, whose channel 1 is channel 0 here.
+        may have ``speaker`` and, for separate channels, ``channel``; files are called as in X, or
+        without folder and suffix, and samples in memory by their row. Also audformat's index of
+        segments, and the path of an RTTM file, whose channel 1 is channel 0 here.
     window : float, default=5.0
         Seconds of the windows.
     step : float, default=1.0
@@ -154,7 +157,7 @@ def sentiment_timeline(
     ['file', 'channel', 'speaker', 'start', 'end', 'level', 'expected', 'p(-1)', 'p(1)', 'speech',
      'final']
     >>> timeline["final"].tolist()
-    [False, True]
+    [False, False, True]
     """
     for name, value, choices in (
         ("channels", channels, ("mix", "separate")),
@@ -170,24 +173,56 @@ def sentiment_timeline(
     recordings = audio.as_recordings(X)
     for recording in recordings:
         _check_whole(recording)
-    given = segments_of(segments, recordings, separate=channels == "separate")
-    follow = joblib.delayed(_follow_recording)
-    several = joblib.effective_n_jobs(n_jobs) > 1 and len(recordings) > 1
-    tables = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-        follow(
-            scorer,
-            causal,
-            rule,
-            recording,
-            each,
-            separate=channels == "separate",
-            on_error=on_error,
-            n_threads=1 if several else None,
-            verbose=verbose,
-        )
+    separate = channels == "separate"
+    given = segments_of(segments, recordings, separate=separate)
+    attempt = partial(_attempt, catch=on_error == "nan")
+    signals = [
+        attempt(_signals, recording, each, separate)
         for recording, each in zip(recordings, given, strict=True)
+    ]
+    tasks = [signal for found in signals if isinstance(found, list) for signal in found]
+    # Torch's own threads would wait for each other.
+    n_threads = 1 if joblib.effective_n_jobs(n_jobs) > 1 and len(tasks) > 1 else None
+    found = iter(
+        joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
+            joblib.delayed(attempt)(_follow, scorer, causal, rule, signal, n_threads, verbose)
+            for signal in tasks
+        )
     )
-    return _table([row for rows in tables for row in rows], scorer)
+    rows: list[_Row] = []
+    for recording, of_recording in zip(recordings, signals, strict=True):
+        if isinstance(of_recording, list):
+            of_recording = [(signal.channels, next(found)) for signal in of_recording]
+        rows += _rows(scorer, recording, of_recording)
+    return _table(rows, scorer)
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any, catch: bool) -> Any:
+    """Result of a function, or what is wrong with a recording."""
+    try:
+        return function(*arguments)
+    except RecordingError as exception:
+        if not catch:
+            raise
+        return exception
+
+
+def _rows(scorer: Scorer, recording: Recording, found: Any) -> list[_Row]:
+    """Rows of a recording, of whose signals each has scores or a problem, or has one itself."""
+    file = recording.source if isinstance(recording.source, str) else recording.row
+    problems = [found] if isinstance(found, RecordingError) else [each for _, each in found]
+    problems = [each for each in problems if isinstance(each, RecordingError)]
+    if not problems:
+        return [
+            (file, channel, *each)
+            for channels, scores in found
+            for channel in channels
+            for each in scores
+        ]
+    warnings.warn(f"{problems[0]} Its row is NaN.", UserWarning, stacklevel=3)
+    nothing = scorer.summary(np.full(scorer.n_values, np.nan))
+    score = Score(0, 0, 0, 0.0, np.nan, *nothing, speech=np.nan, final=True)
+    return [(file, recording.channel, None, score)]
 
 
 def _check_whole(recording: Recording) -> None:
@@ -198,76 +233,37 @@ def _check_whole(recording: Recording) -> None:
         )
 
 
-def _follow_recording(
-    scorer: Scorer,
-    detector: CausalDetector,
-    rule: WindowRule,
-    recording: Recording,
-    segments: pd.DataFrame | None,
-    *,
-    separate: bool,
-    on_error: str,
-    n_threads: int | None,
-    verbose: int,
-) -> list[_Row]:
-    """Rows of a recording."""
-    rows: list[_Row] = []
-    file = recording.source if isinstance(recording.source, str) else recording.row
-    try:
-        for signal in _signals(recording, segments, separate=separate):
-            with torch_threads(n_threads):
-                found = _follow(scorer, detector, rule, signal, verbose)
-            rows += [(file, channel, *each) for channel in signal.channels for each in found]
-    except RecordingError as exception:
-        if on_error == "raise":
-            raise
-        warnings.warn(f"{exception} Its row is NaN.", UserWarning, stacklevel=2)
-        nothing = scorer.summary(np.full(scorer.n_values, np.nan))
-        score = Score(0, 0, 0, 0.0, np.nan, *nothing, speech=np.nan, final=True)
-        return [(file, recording.channel, None, score)]
-    return rows
-
-
-def _signals(
-    recording: Recording, segments: pd.DataFrame | None, *, separate: bool
-) -> list[_Signal]:
-    """Channels of a recording that are followed each by itself."""
-    n_channels = _n_channels(recording) if separate and recording.channel is None else 1
-    if n_channels == 1:
-        channel = 0 if separate and recording.channel is None else recording.channel
-        taken = replace(recording, channel=channel)
-        given = None if segments is None else _of_channel(segments, channel)
-        return [_Signal(taken, (channel,), given)]
+def _signals(recording: Recording, segments: pd.DataFrame | None, separate: bool) -> list[_Signal]:
+    """Channels of a recording that are followed each by itself, or its mix."""
+    if not separate or recording.channel is not None:
+        channel = recording.channel
+        return [_Signal(recording, (channel,), _of_channel(segments, channel))]
+    n_channels = _n_channels(recording)
     signals = [
-        _Signal(
-            replace(recording, channel=channel),
-            (channel,),
-            None if segments is None else _of_channel(segments, channel),
-        )
-        for channel in range(n_channels)
+        _Signal(replace(recording, channel=k), (k,), _of_channel(segments, k))
+        for k in range(n_channels)
     ]
-    if segments is not None and segments["channel"].notna().any():
-        found = sorted(set(segments["channel"].dropna().astype(int)) - set(range(n_channels)))
-        if found:
-            raise recording.error(
-                f"a segment is of channel {found[0]}, and it has channels 0 to {n_channels - 1}. "
-                "Correct the column 'channel'."
-            )
-    elif _same_channels(recording):
+    named = set() if segments is None else set(segments["channel"].dropna().astype(int))
+    if wrong := sorted(named - set(range(n_channels))):
+        raise recording.error(
+            f"a segment is of channel {wrong[0]}, and it has channels 0 to {n_channels - 1}. "
+            "Correct the column 'channel'."
+        )
+    if n_channels > 1 and not named and _same_channels(recording):
         warnings.warn(
             printable(
                 f"{recording}: all {n_channels} channels are the same, so that one is scored and "
                 "its rows are repeated. Was one speaker per channel expected?"
             ),
             UserWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
         return [replace(signals[0], channels=tuple(range(n_channels)))]
     return signals
 
 
-def _of_channel(segments: pd.DataFrame, channel: int | None) -> pd.DataFrame:
-    if channel is None:
+def _of_channel(segments: pd.DataFrame | None, channel: int | None) -> pd.DataFrame | None:
+    if segments is None or channel is None:
         return segments
     return segments[segments["channel"].isna() | (segments["channel"] == channel)]
 
@@ -294,7 +290,12 @@ def _same_channels(recording: Recording) -> bool:
 
 
 def _follow(
-    scorer: Scorer, detector: CausalDetector, rule: WindowRule, signal: _Signal, verbose: int
+    scorer: Scorer,
+    detector: CausalDetector,
+    rule: WindowRule,
+    signal: _Signal,
+    n_threads: int | None,
+    verbose: int,
 ) -> list[tuple[Any, Score]]:
     """Speakers and scores of a signal, by utterance."""
     recording, segments = signal.recording, signal.segments
@@ -303,24 +304,34 @@ def _follow(
         return []
     listener, maker = Listener(detector, rule, bounds), EventMaker(scorer)
     events: list[Event] = []
-    notes: list[str] = []
-    with tqdm(desc=str(recording), unit="s", disable=not verbose) as bar:
-        try:
-            for block in audio.read_blocks(recording, RATE, notes):
-                for item in listener.push(block):
-                    events += maker.add(item)
-                bar.update(round(listener.n / RATE) - bar.n)
-        except SilentRecordingError:  # nobody speaks in it
-            pass
-    for item in listener.finish():
-        events += maker.add(item)
-    events += maker.flush()
+    bar = tqdm(desc=str(recording), unit="s", disable=not verbose)
+    with bar, torch_threads(n_threads):
+        for block in _blocks(recording):
+            for item in listener.push(block):
+                events += maker.add(item)
+            bar.update(round(listener.n / RATE) - bar.n)
+        for item in listener.finish():
+            events += maker.add(item)
+        events += maker.flush()
     if bounds is not None:
         check_within(bounds, recording, listener.n, RATE, END_TOLERANCE)
     scores = [event for event in events if isinstance(event, Score)]
     scores.sort(key=lambda score: score.utterance)
     speakers = None if segments is None else segments["speaker"].tolist()
     return [(speakers and speakers[score.utterance], score) for score in scores]
+
+
+def _blocks(recording: Recording) -> Iterator[NDArray[np.float32]]:
+    """Samples at 16 kHz, also where all of them are zero."""
+    n = 0
+    try:
+        for block in audio.read_blocks(recording, RATE, []):
+            n += len(block)
+            yield block
+    except SilentRecordingError:
+        rest = round(audio.probe(recording, RATE, 0.0) * RATE) - n
+        for first in range(0, rest, io.BLOCK):
+            yield np.zeros(min(io.BLOCK, rest - first), np.float32)
 
 
 def _table(rows: list[_Row], scorer: Scorer) -> pd.DataFrame:

@@ -96,7 +96,7 @@ def unet_scores(
 
 
 def speech_probability(
-    network: SpeechUNet, x: torch.Tensor, *arguments: torch.Tensor
+    network: SpeechUNet, x: torch.Tensor, *arguments: torch.Tensor | None
 ) -> NDArray[np.float32]:
     """Probability of speech in each frame of a batch; digital silence has none.
 
@@ -105,7 +105,7 @@ def speech_probability(
     network : SpeechUNet
         In eval mode.
     x : Tensor of shape (B, T, n_mels)
-    *arguments : Tensor
+    *arguments : Tensor or None
         Further arguments of the network: lengths, level.
 
     Returns
