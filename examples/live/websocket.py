@@ -16,7 +16,8 @@ import joblib
 import numpy as np
 from websockets.asyncio.server import serve
 
-from sklearn_speechsent import StreamingSentiment, VoiceActivityDetector
+from sklearn_speechsent import StreamingSentiment
+from sklearn_speechsent.inference import CausalDetector
 
 
 def as_json(event):
@@ -36,8 +37,7 @@ def as_json(event):
 
 def handler(pipeline):
     """Function that serves a connection."""
-    noise = np.random.default_rng(0).normal(scale=0.1, size=16000)
-    detector = VoiceActivityDetector().fit([noise])  # its network, shared by all streams
+    detector = CausalDetector.of()  # one for all streams
 
     async def follow(connection):
         rate = int(connection.request.path.strip("/") or 16000)
