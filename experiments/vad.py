@@ -4,7 +4,8 @@
 
 Fourteen clips of the AMI corpus, half a minute each, scored against the corpus's reference of who
 speaks when (reference.rttm), in steps of 10 ms: the U-net that ships with the package, the energy
-detector, and silero-vad at its own defaults, as recorded and under pink noise as strong as the
+detector, and silero-vad at its own defaults, and the U-net as streams have it (causal, with 0.32 s
+of look-ahead), as recorded and under pink noise as strong as the
 speech. "Constant" calls everything speech. Writes a table and the ROC curves of the scores before
 smoothing, and measures speed on one core. Reads nothing but the shipped weights.
 """
@@ -22,6 +23,7 @@ from experiments._harness.pictures import pyplot, save_figure
 from experiments._harness.tables import save, table_of
 from sklearn_speechsent import MelFilterBank, VoiceActivityDetector
 from sklearn_speechsent.datasets import get_data_home
+from sklearn_speechsent.inference.segmenter import BLOCK, SHIFT, CausalDetector, Segmenter
 
 RATE, STEP = 16000, 0.01
 CONDITIONS = ("as recorded", "pink noise, 0 dB")
@@ -83,6 +85,21 @@ class Silero:
         for row, wave in enumerate(waves):
             for span in self.timestamps(torch.from_numpy(wave), self.network):
                 rows.append((row, span["start"] / RATE, span["end"] / RATE))
+        return pd.DataFrame(rows, columns=["file", "start", "end"])
+
+
+class Causal:
+    """Our detector as time lines and streams have it: blocks that look a little ahead."""
+
+    def speech_segments(self, waves):
+        """Segments of all recordings."""
+        detector, rows = CausalDetector.of(), []
+        for row, wave in enumerate(waves):
+            segmenter = Segmenter(detector, keep=len(wave) // SHIFT)
+            pieces = [wave[i : i + BLOCK * SHIFT] for i in range(0, len(wave), BLOCK * SHIFT)]
+            changes = [change for piece in pieces for change in segmenter.push(piece)]
+            bounds = [change.sample / RATE for change in changes + segmenter.finish()]
+            rows += [(row, *bounds[i : i + 2]) for i in range(0, len(bounds), 2)]
         return pd.DataFrame(rows, columns=["file", "start", "end"])
 
 
@@ -163,7 +180,8 @@ def main():
         everything = {"miss": 0.0, "false alarm": 1.0, "accuracy": float(truth.mean())}
         rows.append({"condition": condition, "detector": "constant", **everything})
         curves[condition], points[condition] = {}, {}
-        for name, detector in {**detectors, "silero-vad, its own smoothing": Silero()}.items():
+        smoothed = {"U-net, causal": Causal(), "silero-vad, its own smoothing": Silero()}
+        for name, detector in {**detectors, **smoothed}.items():
             found = score(detector.speech_segments(waves), spoken, waves)
             rows.append({"condition": condition, "detector": name, **found})
             if name in detectors:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from sklearn_speechsent.audio import WaveformPerturbation
     from sklearn_speechsent.features import MelFilterBank, SlidingCMN
     from sklearn_speechsent.frames import UtteranceFrames
+    from sklearn_speechsent.inference import (
+        StreamingSentiment,
+        aggregate_timeline,
+        sentiment_timeline,
+    )
     from sklearn_speechsent.pipeline import make_sentiment_pipeline
     from sklearn_speechsent.sentiment import (
         IntensityRegressor,
@@ -52,10 +57,13 @@ _MODULES = {
     "SpeechEncoder": "speech",
     "SpeechSentimentClassifier": "sentiment",
     "SpeechSentimentRegressor": "sentiment",
+    "StreamingSentiment": "inference",
     "UtteranceFrames": "frames",
     "VoiceActivityDetector": "vad",
     "WaveformPerturbation": "audio",
+    "aggregate_timeline": "inference",
     "make_sentiment_pipeline": "pipeline",
+    "sentiment_timeline": "inference",
 }
 _SUBMODULES = (
     "audio",
@@ -63,6 +71,7 @@ _SUBMODULES = (
     "datasets",
     "features",
     "frames",
+    "inference",
     "metrics",
     "model_selection",
     "nn",
@@ -90,11 +99,14 @@ __all__ = [
     "SpeechEncoder",
     "SpeechSentimentClassifier",
     "SpeechSentimentRegressor",
+    "StreamingSentiment",
     "UtteranceFrames",
     "VoiceActivityDetector",
     "WaveformPerturbation",
     "__version__",
+    "aggregate_timeline",
     "make_sentiment_pipeline",
+    "sentiment_timeline",
 ]
 
 

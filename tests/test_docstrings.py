@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 PACKAGES = (
     "",
     ".features",
+    ".inference",
     ".sentiment",
     ".metrics",
     ".model_selection",

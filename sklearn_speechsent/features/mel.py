@@ -206,6 +206,21 @@ class MelFilterBank(FramesOutputMixin, RecordingTransformer):
         duration = np.where(np.isnan(band_limit), np.nan, frames.lengths * frames.frame_shift)
         return frames.with_metadata(duration=duration, band_limit=band_limit)
 
+    def log_mel(self, samples: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Log-mel frames of samples, for callers that cut a signal into blocks themselves.
+
+        Parameters
+        ----------
+        samples : ndarray of shape (n_samples,)
+            At ``sample_rate``, full scale being [-1, 1]; nothing checks them.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_mels)
+            Empty for fewer samples than a frame has.
+        """
+        return log_mel_energies([samples], **self._arguments())
+
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the mel bins: ``mel00`` and so on.
 

@@ -127,7 +127,9 @@ def keep_normalisation(module: nn.Module) -> None:
             part.eval()
 
 
-def convolve_and_normalise(conv: nn.Conv2d, bn: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
+def convolve_and_normalise(
+    conv: nn.Conv2d, bn: nn.Module, x: Tensor, lengths: Tensor | None
+) -> Tensor:
     """Apply a convolution without bias and its batch normalisation.
 
     Out of training the two are one convolution, which saves passes over the maps.
@@ -141,8 +143,8 @@ def convolve_and_normalise(conv: nn.Conv2d, bn: nn.Module, x: Tensor, lengths: T
         Its batch normalisation, or the identity that `folded` leaves.
     x : Tensor of shape (B, C, F, T)
         Maps, zero in the padding.
-    lengths : Tensor of shape (B,), int64
-        Valid frames of each utterance after the convolution.
+    lengths : Tensor of shape (B,), int64, or None
+        Valid frames of each utterance after the convolution; training needs them.
 
     Returns
     -------

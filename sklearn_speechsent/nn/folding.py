@@ -9,9 +9,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from sklearn_speechsent.nn.blocks import MaskedBatchNorm2d
-from sklearn_speechsent.nn.resnet import SpeakerBlocks
 
-Network = TypeVar("Network", bound=SpeakerBlocks)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def folded(network: Network, dtype: torch.dtype = torch.float32) -> Network:
@@ -19,7 +18,7 @@ def folded(network: Network, dtype: torch.dtype = torch.float32) -> Network:
 
     Parameters
     ----------
-    network : SpeakerBlocks
+    network : SpeakerBlocks, SpeechUNet
         In eval mode.
     dtype : dtype, default=torch.float32
         Type of the convolutions and of the maps between them; pooling and everything after it stay
@@ -28,7 +27,7 @@ def folded(network: Network, dtype: torch.dtype = torch.float32) -> Network:
 
     Returns
     -------
-    SpeakerBlocks
+    SpeakerBlocks, SpeechUNet
         For inference only; its state dict has other keys.
 
     Raises

@@ -30,11 +30,16 @@ class _Convolution(nn.Module):
         )
         self.bn = MaskedBatchNorm2d(channels)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        lengths = strided_lengths(lengths, self.stride)
+    def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        lengths = None if lengths is None else strided_lengths(lengths, self.stride)
         x = convolve_and_normalise(self.conv, self.bn, x, lengths)
         # Zeroed first: the gradient of the ReLU needs its output as it was.
-        return F.relu(zero_padding_(x, lengths), inplace=True), lengths
+        return F.relu(_zeroed(x, lengths), inplace=True), lengths
+
+
+def _zeroed(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Maps that are zero in the padding, if there is any."""
+    return x if lengths is None else zero_padding_(x, lengths)
 
 
 def frame_levels(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,15 +155,16 @@ class SpeechUNet(nn.Module):
             channels = width
         self.head = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, x: Tensor, lengths: Tensor, level: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | None, level: Tensor | None = None) -> Tensor:
         """Score frames.
 
         Parameters
         ----------
         x : Tensor of shape (B, T, n_mels)
             Log-mel frames before any mean normalisation; padding may hold anything.
-        lengths : Tensor of shape (B,), int64
-            Valid frames of each utterance.
+        lengths : Tensor of shape (B,), int64, or None
+            Valid frames of each utterance; None, in eval mode only, where nothing is padded, which
+            saves a third of the time of a short utterance.
         level : Tensor of shape (B,), optional
             `utterance_levels` of the whole utterances, where `x` holds pieces of them.
 
@@ -169,9 +175,11 @@ class SpeechUNet(nn.Module):
         """
         levels, silent = frame_levels(x)
         if level is None:
-            level = utterance_levels(levels, silent, lengths)
-        x = (x - level[:, None, None]).masked_fill(silent[:, :, None], 0.0)
-        x = zero_padding(x.transpose(1, 2), lengths)[:, :, None] * 0.25  # near unit variance
+            valid = x.new_full((len(x),), x.shape[1], dtype=torch.int64)
+            level = utterance_levels(levels, silent, valid if lengths is None else lengths)
+        x = (x - level[:, None, None]).masked_fill(silent[:, :, None], 0.0).transpose(1, 2)
+        x = x if lengths is None else zero_padding(x, lengths)
+        x = x[:, :, None] * 0.25  # near unit variance
         passed = []
         for block in self.down:
             for convolution in cast(nn.ModuleList, block):
@@ -181,5 +189,5 @@ class SpeechUNet(nn.Module):
         for convolution in self.up:
             skipped, lengths = passed.pop()
             x = x.repeat_interleave(2, dim=3)[..., : skipped.shape[3]]
-            x, _ = convolution(torch.cat([zero_padding_(x, lengths), skipped], dim=1), lengths)
-        return zero_padding(self.head(x)[:, 0, 0], lengths)
+            x, _ = convolution(torch.cat([_zeroed(x, lengths), skipped], dim=1), lengths)
+        return _zeroed(self.head(x)[:, 0, 0], lengths)

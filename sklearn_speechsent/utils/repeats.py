@@ -8,6 +8,25 @@ from contextvars import ContextVar
 
 #: Rows that were warned about in this call, by kind; None where warnings may repeat each other.
 _NAMED: ContextVar[dict[Hashable, set[Hashable]] | None] = ContextVar("named", default=None)
+#: Kinds of warnings that are not given.
+_MUTED: ContextVar[frozenset[Hashable]] = ContextVar("muted", default=frozenset())
+
+
+@contextmanager
+def without_warnings(kinds: Iterable[Hashable]) -> Iterator[None]:
+    """Give no warnings of some kinds, in this thread only.
+
+    Examples
+    --------
+    >>> with without_warnings(["silent"]):
+    ...     is_news("silent", [1]), is_news("short", [1])
+    (False, True)
+    """
+    token = _MUTED.set(_MUTED.get() | frozenset(kinds))
+    try:
+        yield
+    finally:
+        _MUTED.reset(token)
 
 
 @contextmanager
@@ -41,8 +60,10 @@ def is_news(kind: Hashable, rows: Iterable[Hashable]) -> bool:
     Returns
     -------
     bool
-        Always True outside of :func:`without_repeats`.
+        Outside of :func:`without_repeats` always True, but for kinds that are muted.
     """
+    if kind in _MUTED.get():
+        return False
     named = _NAMED.get()
     if named is None:
         return True

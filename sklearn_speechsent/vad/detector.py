@@ -348,7 +348,7 @@ class VoiceActivityDetector(FramesTransformer):
     # -- fitting -------------------------------------------------------------------------------
 
     def _fit(self, X: Any, y: Any, masks: Any = None) -> AudioRows:
-        self._limits()
+        self.limits()
         if masks is not None and self.method != "unet":
             raise ValueError(
                 f'method={self.method!r} learns nothing from masks. Use method="unet" or leave '
@@ -434,8 +434,21 @@ class VoiceActivityDetector(FramesTransformer):
             check_frame_settings(self.weights_, frames)
         return rows
 
-    def _limits(self) -> tuple[float, float]:
-        """Threshold and hysteresis in the unit of the scores."""
+    def limits(self) -> tuple[float, float]:
+        """Threshold and hysteresis in the unit of the scores.
+
+        Returns
+        -------
+        threshold : float
+            Score that speech must reach.
+        hysteresis : float
+            How far speech that reached it may fall below it.
+
+        Raises
+        ------
+        ValueError
+            If ``threshold`` is not a probability where scores are.
+        """
         threshold, hysteresis = THRESHOLDS[self.method]
         if self.threshold is None:
             return threshold, hysteresis
@@ -476,7 +489,7 @@ class VoiceActivityDetector(FramesTransformer):
 
         Nothing is speech in those of NaN, which are left as they are.
         """
-        threshold, hysteresis = self._limits()
+        threshold, hysteresis = self.limits()
         hangover = round(self.hangover / rows.frames.frame_shift)
         scored = self._scores(rows)  # holds the sound of all utterances, so that it comes first
         sound, heard = self._sound(rows.frames)
@@ -506,7 +519,7 @@ class VoiceActivityDetector(FramesTransformer):
         settings: dict[str, Any] = {
             "version": _VERSION,
             "method": self.method,
-            "limits": self._limits(),
+            "limits": self.limits(),
             "hangover": float(self.hangover),
             "min_duration": float(self.min_duration),
             "frame": (rows.frames.frame_length, rows.frames.frame_shift),

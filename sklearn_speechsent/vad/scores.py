@@ -87,7 +87,7 @@ def unet_scores(
         batches = whole_batches(frames.lengths, _MAX_UTTERANCES, short, _MAX_FRAMES)
         for batch in batches if len(short) else []:
             inputs, _ = dataset[batch]
-            found = _speech(network, inputs["x"].float(), inputs["lengths"])
+            found = speech_probability(network, inputs["x"].float(), inputs["lengths"])
             for row, values in zip(batch.tolist(), found, strict=True):
                 scores[row] = values[: frames.lengths[row]].copy()
         for row in rows[long].tolist():
@@ -95,8 +95,23 @@ def unet_scores(
     return scores
 
 
-def _speech(network: SpeechUNet, x: torch.Tensor, *arguments: torch.Tensor) -> NDArray[np.float32]:
-    """Probability of speech in each frame of a batch."""
+def speech_probability(
+    network: SpeechUNet, x: torch.Tensor, *arguments: torch.Tensor | None
+) -> NDArray[np.float32]:
+    """Probability of speech in each frame of a batch; digital silence has none.
+
+    Parameters
+    ----------
+    network : SpeechUNet
+        In eval mode.
+    x : Tensor of shape (B, T, n_mels)
+    *arguments : Tensor or None
+        Further arguments of the network: lengths, level.
+
+    Returns
+    -------
+    ndarray of shape (B, T)
+    """
     return network(x, *arguments).sigmoid().masked_fill(digital_silence(x), 0.0).numpy()
 
 
@@ -120,7 +135,7 @@ def _long_scores(network: SpeechUNet, utterance: NDArray[Any]) -> NDArray[np.flo
     scores = np.empty(len(utterance), np.float32)
     for piece, seen in cuts:
         x = batch(seen)
-        speech = _speech(network, x, torch.tensor([x.shape[1]]), level)[0]
+        speech = speech_probability(network, x, torch.tensor([x.shape[1]]), level)[0]
         scores[piece] = speech[piece.start - seen.start :][: piece.stop - piece.start]
     return scores
 

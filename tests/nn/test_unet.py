@@ -1,10 +1,11 @@
 """U-net over time: any length, any loudness, no influence of padding."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from sklearn_speechsent.nn import SpeechUNet, pieces
+from sklearn_speechsent.nn import SpeechUNet, folded, pieces
 from sklearn_speechsent.nn.unet import frame_levels, utterance_levels
 from sklearn_speechsent.pretrained import build_vad, load_vad_weights
 from sklearn_speechsent.vad.fitting import frame_loss
@@ -191,3 +192,16 @@ def test_the_half_width_of_the_shipped_network():
     expected = network(frames, torch.tensor([1000]))[0, 512]
     torch.testing.assert_close(logit(160), expected, rtol=0, atol=1e-5)
     assert (logit(96) - expected).abs() > 1e-4
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_nothing_padded_needs_no_lengths(fold, rng):
+    with torch.random.fork_rng():
+        network = SpeechUNet(16, widths=(4, 8, 8)).eval()
+    network = folded(network) if fold else network
+    x = torch.from_numpy(rng.normal(size=(2, 30, 16)).astype(np.float32))
+    level = torch.tensor([0.5, -0.5])
+    with torch.inference_mode():
+        for given in (None, level):
+            wanted = network(x, torch.tensor([30, 30]), given)
+            torch.testing.assert_close(network(x, None, given), wanted, rtol=0, atol=0)

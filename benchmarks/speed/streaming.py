@@ -1,0 +1,184 @@
+"""A live stream on one core: delay, computing time, streams that a core sustains, memory.
+
+    python -m benchmarks.speed.streaming --out results/speed_streaming.json
+
+Utterances of RAVDESS of about 4 s, each followed by a pause of its own room, are pushed in chunks
+of 20 ms. Delay has two parts. What the definition makes everyone wait for is counted in samples:
+from the end of an utterance (with its hangover) to the last sample that had to come before
+its final score. What is computed is measured: time of a push, of the push in which a final score
+comes, and seconds of audio per second. Pipelines are fitted on every fourth recording of RAVDESS;
+none averages over speeds. Memory is what 50 more streams over one pipeline take, each of which has
+heard 20 s. ``--precisions bfloat16`` is for processors that have it.
+"""
+
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks._memory import MIB, Memory
+from benchmarks._timing import on_cores
+from experiments._harness.command import make_parser
+from experiments._harness.tables import save, table_of
+
+RATE, CHUNK = 16_000, 320
+SYSTEMS = ("small", "medium", "large")
+STEPS = (1.0, 5.0)
+#: Streams whose memory is compared with that of one, and seconds that each of them has heard.
+STREAMS, HEARD = 50, 20
+
+
+def room_of(sound):
+    """Room of a recording: the quietest of its stretches of 100 ms, to and fro.
+
+    Parameters
+    ----------
+    sound : ndarray of shape (n_samples,)
+        At 16 kHz.
+
+    Returns
+    -------
+    ndarray of shape (3200,)
+    """
+    stretches = sound[: len(sound) // 1600 * 1600].reshape(-1, 1600)
+    loudness = np.abs(stretches.astype(float)).mean(axis=1)
+    quietest = stretches[np.where(loudness > 0, loudness, np.inf).argmin()]
+    return np.concatenate([quietest, quietest[::-1]])
+
+
+def audio(n_utterances):
+    """Utterances with pauses of their own room, as one signal of 16-bit samples.
+
+    Parameters
+    ----------
+    n_utterances : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), int16
+    """
+    import soundfile
+
+    from sklearn_speechsent.datasets import load_ravdess
+
+    files = load_ravdess().data
+    parts = []
+    for file in files[:: len(files) // n_utterances][:n_utterances]:
+        sound, _ = soundfile.read(file, dtype="int16")
+        parts += [sound, np.tile(room_of(sound), 8)]
+    return np.concatenate(parts)
+
+
+def fitted(name, precision, memory):
+    """Fitted pipeline that stores nothing."""
+    from sklearn.base import clone
+
+    from sklearn_speechsent import make_sentiment_pipeline
+    from sklearn_speechsent.datasets import load_ravdess
+
+    corpus = load_ravdess()
+    precisions = {"srext__precision": precision}
+    if name == "large":
+        precisions["encoder__precision"] = precision
+    pipeline = make_sentiment_pipeline(name, memory=memory, **precisions)
+    pipeline = clone(pipeline).fit(corpus.data[::4], corpus.target[::4])
+    for key in [key for key in pipeline.get_params() if key.endswith("memory")]:
+        if pipeline.get_params()[key] is not None:
+            pipeline.set_params(**{key: None})
+    return pipeline
+
+
+def measure(name, precision, memory, n_utterances):
+    """Seconds of pushes, samples waited for, and bytes of a stream.
+
+    Parameters
+    ----------
+    name : str
+    precision : {"float32", "bfloat16"}
+    memory : str
+        Folder of the features of the fit.
+    n_utterances : int
+
+    Returns
+    -------
+    dict
+    """
+    import torch
+
+    from sklearn_speechsent import StreamingSentiment
+    from sklearn_speechsent.inference import Score
+
+    torch.set_num_threads(1)
+    pipeline, signal = fitted(name, precision, memory), audio(n_utterances)
+    result = {"seconds": len(signal) / RATE, "steps": {}}
+    for step in STEPS:
+        stream = StreamingSentiment(pipeline, step=step)
+        stream.push(signal[: 10 * RATE]), stream.finish(), stream.reset()
+        pushes, finals, delays = [], [], []
+        started = time.process_time()
+        for first in range(0, len(signal), CHUNK):
+            before = time.perf_counter()
+            events = stream.push(signal[first : first + CHUNK])
+            pushes.append(time.perf_counter() - before)
+            for event in events:
+                if isinstance(event, Score) and event.final:
+                    finals.append(pushes[-1])
+                    delays.append((first + CHUNK - event.end_sample) / RATE)
+        stream.finish()
+        result["steps"][str(step)] = {
+            "pushes": pushes,
+            "finals": finals,
+            "delays": delays,
+            "processor": time.process_time() - started,
+        }
+    heard = signal[: HEARD * RATE]
+    before = Memory.now()
+    streams = [StreamingSentiment(pipeline) for _ in range(STREAMS)]
+    for stream in streams:
+        stream.push(heard)
+    result["bytes"] = (Memory.now() - before) / STREAMS
+    return result
+
+
+def report(results):
+    """Lines of the table."""
+    rows = []
+    for name, result in results.items():
+        for step, found in result["steps"].items():
+            pushes, finals = (1000 * np.array(found[key]) for key in ("pushes", "finals"))
+            rows.append(
+                [
+                    name,
+                    f"{float(step):g} s",
+                    f"{1000 * statistics.median(found['delays']):.0f} ms",
+                    f"{np.median(pushes):.2f} / {np.quantile(pushes, 0.95):.1f} ms",
+                    f"{np.median(finals):.0f} / {np.quantile(finals, 0.95):.0f} ms",
+                    str(len(finals)),
+                    f"{result['seconds'] / found['processor']:.1f}",
+                    f"{result['bytes'] / MIB:.2f} MiB",
+                ]
+            )
+    heads = ["", "step", "waited for", "push, median / 95 %", "final score, median / 95 %"]
+    return table_of([*heads, "scores", "streams per core", "memory of a stream"], rows)
+
+
+def main():
+    """Measure, print and write."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--utterances", type=int, default=40, help="in the stream (40)")
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
+    parser.add_argument("--precisions", nargs="+", default=["float32"], help="(float32)")
+    parser.add_argument("--memory", type=Path, help="features of the fits (FILE.cache)")
+    args = parser.parse_args()
+    memory = str((args.memory or args.out.with_suffix(".cache")).resolve())
+    results = {}
+    for name in args.systems:
+        for precision in args.precisions:
+            found = on_cores(measure, 1, name, precision, memory, args.utterances)
+            results[f"{name}, {precision}"] = found
+            save(args.out, results, report(results))
+
+
+if __name__ == "__main__":
+    main()
