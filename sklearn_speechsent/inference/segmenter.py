@@ -38,7 +38,7 @@ REACH = 300
 #: Frames on either side of a block that its median filter sees.
 _MARGIN = 8
 #: Frames before a block that its scores depend on, once the level of the whole context is known.
-_SEEN = 192
+_SEEN = 160
 
 
 @dataclass(frozen=True)
