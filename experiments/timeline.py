@@ -20,15 +20,15 @@ from joblib import Parallel, delayed
 from experiments._harness.command import add_extraction, make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.intervals import interval
+from experiments._harness.rooms import room_of
 from experiments._harness.sentiment import SCORES
 from experiments._harness.tables import save, table_of
 from sklearn_speechsent import make_sentiment_pipeline, sentiment_timeline
 from sklearn_speechsent.metrics import ordinal_report
 
 RATE = 16_000
-#: Seconds of a pause, from the first to the second; of the stretch of room it is made of; and of
-#: overlap from which an utterance counts.
-PAUSE, STRETCH, OVERLAP = (1.0, 3.0), 0.1, 0.3
+#: Seconds of a pause, from the first to the second, and of overlap from which an utterance counts.
+PAUSE, OVERLAP = (1.0, 3.0), 0.3
 NAMES = ("constant (median)", "files as they are", "found in long recordings")
 
 
@@ -52,11 +52,7 @@ def place(files, rng):
         sound, rate = soundfile.read(file, dtype="float32")
         if rate != RATE:
             raise ValueError(f"{file} has {rate} Hz, and {RATE} are needed.")
-        size = int(STRETCH * RATE)
-        stretches = sound[: len(sound) // size * size].reshape(-1, size)
-        loudness = np.abs(stretches).mean(axis=1)
-        room = stretches[np.where(loudness > 0, loudness, np.inf).argmin()]
-        pause = np.resize(np.concatenate([room, room[::-1]]), int(RATE * rng.uniform(*PAUSE)))
+        pause = np.resize(room_of(sound), int(RATE * rng.uniform(*PAUSE)))
         spans.append((n, n + len(sound)))
         parts += [sound, pause]
         n += len(sound) + len(pause)

@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks._memory import MIB, Memory
 from benchmarks._timing import on_cores
 from experiments._harness.command import make_parser
+from experiments._harness.rooms import room_of
 from experiments._harness.tables import save, table_of
 
 RATE, CHUNK = 16_000, 320
@@ -27,24 +28,6 @@ SYSTEMS = ("small", "medium", "large")
 STEPS = (1.0, 5.0)
 #: Streams whose memory is compared with that of one, and seconds that each of them has heard.
 STREAMS, HEARD = 50, 20
-
-
-def room_of(sound):
-    """Room of a recording: the quietest of its stretches of 100 ms, to and fro.
-
-    Parameters
-    ----------
-    sound : ndarray of shape (n_samples,)
-        At 16 kHz.
-
-    Returns
-    -------
-    ndarray of shape (3200,)
-    """
-    stretches = sound[: len(sound) // 1600 * 1600].reshape(-1, 1600)
-    loudness = np.abs(stretches.astype(float)).mean(axis=1)
-    quietest = stretches[np.where(loudness > 0, loudness, np.inf).argmin()]
-    return np.concatenate([quietest, quietest[::-1]])
 
 
 def audio(n_utterances):

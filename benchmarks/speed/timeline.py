@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._timing import on_cores
-from benchmarks.speed.streaming import room_of
 from experiments._harness.command import make_parser
 from experiments._harness.pictures import pyplot, save_figure
+from experiments._harness.rooms import room_of
 from experiments._harness.tables import save, table_of
 
 #: Actors on the two channels.
