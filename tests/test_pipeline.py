@@ -137,7 +137,8 @@ def test_speaker_blocks_from_scratch_learn(speech):
     ],
 )
 def test_unknown_systems(system):
-    says = re.escape(f"no system {system!r}; known: 'small', 'medium', 'large', '2/2SREx")
+    known = "'small', 'medium', 'large', 'finetuned', '2/2SREx"
+    says = re.escape(f"no system {system!r}; known: {known}")
     with pytest.raises(ValueError, match=says):
         make_sentiment_pipeline(system)
 

@@ -328,7 +328,9 @@ def test_parameters_of_levels_are_an_error(make, system):
 def test_target_is_checked(make):
     with pytest.raises(ValueError, match="target='emotion' must be 'level' or 'intensity'"):
         make_sentiment_pipeline(target="emotion")
-    says = r"is for 'small', 'medium', 'large'; .*R intensities.*C \+ R.*as_regressor\(\)"
+    says = (
+        r"is for 'small', 'medium', 'large', 'finetuned'; .*R intensities.*C \+ R.*as_regressor\(\)"
+    )
     for system in ("1/2SREx-SEResNet-16 + C", "1/2SREx-SEResNet-16 + R"):
         with pytest.raises(ValueError, match=says):
             make_sentiment_pipeline(system, target="intensity")
