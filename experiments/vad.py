@@ -4,7 +4,7 @@
 
 Fourteen clips of the AMI corpus, half a minute each, scored against the corpus's reference of who
 speaks when (reference.rttm), in steps of 10 ms: the U-net that ships with the package, the energy
-detector, and silero-vad at its own defaults, and the U-net as streams have it (causal, with 0.32 s
+detector, and silero-vad at its own defaults, and the U-net as streams have it (causal, with 0.16 s
 of look-ahead), as recorded and under pink noise as strong as the
 speech. "Constant" calls everything speech. Writes a table and the ROC curves of the scores before
 smoothing, and measures speed on one core. Reads nothing but the shipped weights.
