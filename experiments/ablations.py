@@ -281,7 +281,7 @@ def main():
         lines += [f"**{title}**", "", *rows_of(rows)]
     run = {name: getattr(options, name) for name in ("folds", "epochs", "chunk", "precision")}
     save(options.out, {**run, "corpus": corpus.describe(), "tables": tables}, lines)
-    if single and importlib.util.find_spec("matplotlib") is not None:
+    if importlib.util.find_spec("matplotlib") is not None:
         draw(options.out.with_suffix(".png"), single)
 
 

@@ -81,8 +81,10 @@ def draw_losses(path: Path, losses: dict[str, list[list[float]]]) -> None:
     ----------
     path : Path
     losses : dict of str to list of list of float
-        By network, fold and epoch.
+        By network, fold and epoch; without a network nothing is drawn.
     """
+    if not losses:
+        return
     n_columns = min(3, len(losses))
     n_rows = -(-len(losses) // n_columns)
     size = (4 * n_columns, 2.6 * n_rows)

@@ -15,7 +15,8 @@ import numpy as np
 import sklearn_speechsent
 from experiments._harness.files import write_text
 
-#: Parameters that say where, how fast and how verbosely, not what comes out.
+#: Parameters that say where, how fast and how verbosely. What comes out is the same, but for what a
+#: device rounds in another way: a table that was made on one can be read where there is none.
 _IMMATERIAL = ("memory", "n_jobs", "verbose", "callbacks", "resume", "device")
 #: Part of every key: raise it when the same settings give other results, or results hold more.
 _VERSION = 1

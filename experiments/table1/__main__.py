@@ -163,8 +163,7 @@ def prepare(args, stored, shared):
                 for row in document["rows"]
                 if any(row["losses"]) and not row["name"].endswith(TWO_HEADS[1])
             }
-            if losses:
-                draw_losses(path.with_stem(f"{path.stem}_losses"), losses)
+            draw_losses(path.with_stem(f"{path.stem}_losses"), losses)
 
     return Experiment(document, runs, len(folds), runner.fold, add, as_markdown, draw)
 

@@ -52,3 +52,11 @@ def test_end_to_end(corpus, tmp_path):
 def test_speakers_that_are_not_there(corpus, tmp_path, capsys):
     assert finetuned.main(["--out", str(tmp_path / "f.json"), "--speakers", "7"]) == 2
     assert "has no speakers 7 to 7" in capsys.readouterr().err
+
+
+def test_without_weights_all_is_skipped(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetuned, "lacks_weights", lambda *names: "there are none")
+    out = tmp_path / "f.json"
+    assert finetuned.main(["--out", str(out), "--speakers", "1-4", "--folds", "2"]) == 0
+    assert "skipped: as it is, seed 0 (there are none)" in out.with_suffix(".md").read_text()
+    assert not out.with_suffix(".png").exists()
