@@ -31,8 +31,6 @@ _CENTRED = (LENGTH - SHIFT) // 2
 #: 4.16 s of context and 160 ms of look-ahead. Blocks and contexts are multiples of 32, the coarsest
 #: stride of the U-net.
 BLOCK, CONTEXT, LOOK_AHEAD = 32, 416, 16
-#: Mel frames that are computed at a time: always as many, so that they are equal bit by bit.
-_UNIT = 16
 #: Frames before the one that reaches the threshold in which an utterance may begin.
 REACH = 300
 #: Frames on either side of a block that its median filter sees.
@@ -196,7 +194,7 @@ class Segmenter:
             (CONTEXT + BLOCK + LOOK_AHEAD, n_mels), DIGITAL_FLOOR, dtype=np.float32
         )
         self._pending = np.empty(0, np.float32)
-        self._units = self._blocks = 0
+        self._n_frames = self._blocks = 0
         #: Frames of speech before each frame.
         self._counts = Tail(keep + 2 * BLOCK, np.int64)
         self._counts.append(np.zeros(1, np.int64))
@@ -221,8 +219,8 @@ class Segmenter:
         self.n += len(samples)
         self._pending = np.concatenate([self._pending, samples])
         changes: list[Change] = []
-        while len(self._pending) >= (_UNIT - 1) * SHIFT + LENGTH:
-            changes += self._unit(self._next_frames())
+        while len(self._pending) >= self._group_length:
+            changes += self._take_group()
         return changes
 
     def finish(self) -> list[Change]:
@@ -236,11 +234,9 @@ class Segmenter:
         n_blocks = -(-n_frames // BLOCK)
         changes: list[Change] = []
         while self._blocks < n_blocks:
-            need = (_UNIT - 1) * SHIFT + LENGTH
-            self._pending = np.pad(self._pending, (0, max(0, need - len(self._pending))))
-            frames = self._next_frames()
-            frames[max(0, n_frames - (self._units * _UNIT)) :] = DIGITAL_FLOOR
-            changes += self._unit(frames)
+            missing = max(0, self._group_length - len(self._pending))
+            self._pending = np.pad(self._pending, (0, missing))
+            changes += self._take_group(n_frames)
         if self._last is not None:
             changes.append(Change(self._close(self._last), opens=False))
         self.decided = self.n
@@ -260,16 +256,30 @@ class Segmenter:
         frame = min(max(0, -(-(sample - _CENTRED) // SHIFT)), self._counts.n - 1)
         return int(self._counts[frame : frame + 1][0])
 
-    def _next_frames(self) -> NDArray[np.float32]:
-        frames = self._detector.frames(self._pending[: (_UNIT - 1) * SHIFT + LENGTH])
-        self._pending = self._pending[_UNIT * SHIFT :]
-        return frames
+    @property
+    def _group(self) -> int:
+        """Number of the next mel frames, which are the same groups however samples come.
 
-    def _unit(self, frames: NDArray[np.float32]) -> list[Change]:
-        """Take the next mel frames, and decide about a block if all is there that it needs."""
-        self._frames = np.concatenate([self._frames[_UNIT:], frames])
-        self._units += 1
-        if self._units * _UNIT < (self._blocks + 1) * BLOCK + LOOK_AHEAD:
+        First come those that the first block looks ahead to, and then a block at a time.
+        """
+        return BLOCK if self._n_frames else LOOK_AHEAD
+
+    @property
+    def _group_length(self) -> int:
+        return (self._group - 1) * SHIFT + LENGTH
+
+    def _take_group(self, n_frames: int | None = None) -> list[Change]:
+        """Take the next mel frames, of all ``n_frames`` of the signal where it has ended.
+
+        A block is decided as soon as the frames after it are there.
+        """
+        frames = self._detector.frames(self._pending[: self._group_length])
+        if n_frames is not None:
+            frames[max(0, n_frames - self._n_frames) :] = DIGITAL_FLOOR
+        self._pending = self._pending[len(frames) * SHIFT :]
+        self._frames = np.concatenate([self._frames[len(frames) :], frames])
+        self._n_frames += len(frames)
+        if self._n_frames == LOOK_AHEAD:
             return []
         changes = self._decide(self._detector.probabilities(self._frames))
         self._blocks += 1
