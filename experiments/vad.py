@@ -23,7 +23,8 @@ from experiments._harness.pictures import pyplot, save_figure
 from experiments._harness.tables import save, table_of
 from sklearn_speechsent import MelFilterBank, VoiceActivityDetector
 from sklearn_speechsent.datasets import get_data_home
-from sklearn_speechsent.inference.segmenter import BLOCK, SHIFT, CausalDetector, Segmenter
+from sklearn_speechsent.inference.detection import BLOCK, SHIFT, CausalDetector, Detection
+from sklearn_speechsent.inference.segmenter import Segmenter
 
 RATE, STEP = 16000, 0.01
 CONDITIONS = ("as recorded", "pink noise, 0 dB")
@@ -95,7 +96,7 @@ class Causal:
         """Segments of all recordings."""
         detector, rows = CausalDetector.of(), []
         for row, wave in enumerate(waves):
-            segmenter = Segmenter(detector, keep=len(wave) // SHIFT)
+            segmenter = Segmenter(Detection(detector), detector.hangover, len(wave) // SHIFT)
             pieces = [wave[i : i + BLOCK * SHIFT] for i in range(0, len(wave), BLOCK * SHIFT)]
             changes = [change for piece in pieces for change in segmenter.push(piece)]
             bounds = [change.sample / RATE for change in changes + segmenter.finish()]

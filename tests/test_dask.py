@@ -13,13 +13,22 @@ import threading
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import Pipeline
 
-from sklearn_speechsent import FeatureStore, MelFilterBank, SlidingCMN, WaveformPerturbation, audio
+from sklearn_speechsent import (
+    FeatureStore,
+    MelFilterBank,
+    OrdinalClassifier,
+    SlidingCMN,
+    WaveformPerturbation,
+    audio,
+    sentiment_timeline,
+)
 from sklearn_speechsent.cluster import dask_config
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.frames.mapped import FrameFiles
@@ -301,6 +310,18 @@ def test_cross_validation_with_groups(client, speech, store, perturb):
     np.testing.assert_array_equal(found["test_score"], expected["test_score"])
     for one, other in zip(found["estimator"], expected["estimator"], strict=True):
         np.testing.assert_array_equal(one.predict(data), other.predict(data))
+    assert_tidy(store)
+
+
+def test_time_line(client, speech, store):
+    model = (
+        pipeline(None)
+        .set_params(net=OrdinalClassifier(RidgeClassifier()))
+        .fit(speech.data, speech.target)
+    )
+    expected = sentiment_timeline(model, speech.data)
+    found = on_cluster(sentiment_timeline, model, speech.data, memory=store, n_jobs=-1)
+    pd.testing.assert_frame_equal(found, expected)
     assert_tidy(store)
 
 

@@ -9,18 +9,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_speechsent.inference.events import SpeechEnd, SpeechStart
-from sklearn_speechsent.inference.segmenter import (
+from sklearn_speechsent.inference.detection import (
     BLOCK,
     LENGTH,
     LOOK_AHEAD,
     RATE,
-    REACH,
     SHIFT,
     CausalDetector,
-    Change,
-    Segmenter,
+    Detection,
+    KnownDetection,
 )
+from sklearn_speechsent.inference.events import SpeechEnd, SpeechStart
+from sklearn_speechsent.inference.segmenter import REACH, Change, Segmenter
 from sklearn_speechsent.inference.tail import Tail
 from sklearn_speechsent.inference.windows import WindowRule
 
@@ -91,6 +91,8 @@ class Listener:
     utterances : sequence of (int, int or None), optional
         First sample of given utterances and the one after the last, None being the end of the
         signal. By default they are found.
+    marks : ndarray of shape (n_blocks * BLOCK,), optional
+        Of the detector, where they are known.
 
     Attributes
     ----------
@@ -103,12 +105,14 @@ class Listener:
         detector: CausalDetector,
         rule: WindowRule,
         utterances: Sequence[tuple[int, int | None]] | None = None,
+        marks: NDArray[np.uint8] | None = None,
     ) -> None:
         self._rule = rule
         # What a new utterance may reach back, and what is not decided yet.
         lag = (REACH + 2 * detector.hangover + 2 * BLOCK + LOOK_AHEAD) * SHIFT + 2 * _PIECE
         keep = rule.max_window + lag
-        self._segmenter = Segmenter(detector, -(-keep // SHIFT))
+        detection = Detection(detector) if marks is None else KnownDetection(marks)
+        self._segmenter = Segmenter(detection, detector.hangover, -(-keep // SHIFT))
         self._samples = Tail(keep, np.float32)
         self._given: list[tuple[int, int, int | None]] | None = None
         if utterances is not None:

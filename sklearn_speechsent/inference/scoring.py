@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.frames.domain import DomainWarning
 from sklearn_speechsent.frames.no_speech import NoSpeechWarning
+from sklearn_speechsent.inference.detection import RATE, SHIFT
 from sklearn_speechsent.inference.events import Event, Score
 from sklearn_speechsent.inference.listener import Final, Item, Window
-from sklearn_speechsent.inference.segmenter import RATE, SHIFT
 from sklearn_speechsent.inference.windows import WeightedMean
 from sklearn_speechsent.metrics.labels import NUMBERS
 from sklearn_speechsent.utils.estimators import final_step

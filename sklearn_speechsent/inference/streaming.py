@@ -11,10 +11,10 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_speechsent.audio.extent import RATES
+from sklearn_speechsent.inference.detection import RATE, CausalDetector
 from sklearn_speechsent.inference.events import Event
 from sklearn_speechsent.inference.listener import Item, Listener
 from sklearn_speechsent.inference.scoring import EventMaker, Scorer
-from sklearn_speechsent.inference.segmenter import RATE, CausalDetector
 from sklearn_speechsent.inference.windows import WindowRule
 from sklearn_speechsent.vad import VoiceActivityDetector
 

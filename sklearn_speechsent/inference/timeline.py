@@ -19,12 +19,13 @@ from sklearn_speechsent.audio import Recording, RecordingError, SilentRecordingE
 from sklearn_speechsent.audio.channels import ChannelPowers
 from sklearn_speechsent.audio.extent import END_TOLERANCE
 from sklearn_speechsent.audio.names import printable
+from sklearn_speechsent.inference.detection import BLOCK, RATE, CausalDetector, Detection
 from sklearn_speechsent.inference.events import Event, Score
 from sklearn_speechsent.inference.listener import Listener
 from sklearn_speechsent.inference.scoring import EventMaker, Scorer
-from sklearn_speechsent.inference.segmenter import RATE, CausalDetector
 from sklearn_speechsent.inference.segments import check_within, in_samples, segments_of
 from sklearn_speechsent.inference.windows import WindowRule
+from sklearn_speechsent.store import FeatureStore, NullStore, RecordingRows, check_store
 from sklearn_speechsent.utils.threads import torch_threads
 from sklearn_speechsent.vad import VoiceActivityDetector
 
@@ -53,6 +54,7 @@ def sentiment_timeline(
     channels: str = "mix",
     detector: VoiceActivityDetector | CausalDetector | None = None,
     on_error: str = "raise",
+    memory: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> pd.DataFrame:
@@ -91,6 +93,10 @@ def sentiment_timeline(
     on_error : {"raise", "nan"}, default="raise"
         What to do with a recording that cannot be used: raise an error that names it, or give it
         a single row of NaN, with a warning.
+    memory : str, Path, FeatureStore or joblib.Memory, optional
+        Folder in which it is stored where somebody speaks, by content of the recording, so that an
+        interrupted time line resumes, and one with other parameters takes less time. What a
+        pipeline computes of windows is stored in its own ``memory``.
     n_jobs : int, optional
         Recordings and channels at a time, in threads unless :func:`joblib.parallel_config` says
         otherwise; -1 uses all cores.
@@ -132,6 +138,8 @@ def sentiment_timeline(
         "raise".
     TypeError, ValueError
         If a parameter or the segments are not what they can be.
+    StoreError
+        If nothing can be stored in ``memory``.
 
     Warns
     -----
@@ -170,6 +178,8 @@ def sentiment_timeline(
     )
     causal = CausalDetector.of(detector)
     scorer = Scorer(pipeline)
+    store = check_store(memory)
+    store.prepare()
     recordings = audio.as_recordings(X)
     for recording in recordings:
         _check_whole(recording)
@@ -183,12 +193,13 @@ def sentiment_timeline(
     tasks = [signal for found in signals if isinstance(found, list) for signal in found]
     # Torch's own threads would wait for each other.
     n_threads = 1 if joblib.effective_n_jobs(n_jobs) > 1 and len(tasks) > 1 else None
-    found = iter(
-        joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-            joblib.delayed(attempt)(_follow, scorer, causal, rule, signal, n_threads, verbose)
-            for signal in tasks
-        )
+    marks = _marks(tasks, causal, store, n_jobs, verbose)
+    jobs = (
+        joblib.delayed(attempt)(_follow, scorer, causal, rule, signal, known, n_threads, verbose)
+        for signal, known in zip(tasks, marks, strict=True)
     )
+    parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    found = iter(tqdm(parallel(jobs), "scores", len(tasks), unit="channel", disable=not verbose))
     rows: list[_Row] = []
     for recording, of_recording in zip(recordings, signals, strict=True):
         if isinstance(of_recording, list):
@@ -289,27 +300,70 @@ def _same_channels(recording: Recording) -> bool:
     return powers.same()
 
 
+def _marks(
+    signals: list[_Signal],
+    detector: CausalDetector,
+    store: FeatureStore | NullStore,
+    n_jobs: int | None,
+    verbose: int,
+) -> list[NDArray[np.uint8] | Exception]:
+    """Where somebody speaks in each signal, or what is wrong with its recording."""
+    rows = RecordingRows([signal.recording for signal in signals], n_jobs)
+    if not len(rows):
+        return []
+    made, problems = store.compute(
+        "utterances",
+        detector.settings(),
+        rows,
+        partial(_detect, detector=detector, verbose=verbose),
+        frames=False,  # nor would they be marks in half precision
+        n_jobs=n_jobs,
+        verbose=verbose,
+        label="speech",
+    )
+    found = iter([] if made is None else made)
+    return [problems[row] if row in problems else next(found) for row in range(len(rows))]
+
+
+def _detect(
+    recordings: list[Recording], detector: CausalDetector, verbose: int
+) -> Iterator[NDArray[np.uint8] | Exception]:
+    """Marks of each recording; a store needs one frame at least."""
+    for recording in recordings:
+        detection = Detection(detector)
+        found: list[NDArray[np.uint8]] = []
+        try:
+            for block in _blocks(recording, verbose):
+                found += detection.push(block)
+        except RecordingError as problem:
+            yield problem
+        else:
+            found += detection.finish()
+            yield np.concatenate(found or [np.zeros(BLOCK, np.uint8)])
+
+
 def _follow(
     scorer: Scorer,
     detector: CausalDetector,
     rule: WindowRule,
     signal: _Signal,
+    marks: NDArray[np.uint8] | Exception,
     n_threads: int | None,
     verbose: int,
 ) -> list[tuple[Any, Score]]:
     """Speakers and scores of a signal, by utterance."""
+    if isinstance(marks, Exception):
+        raise marks
     recording, segments = signal.recording, signal.segments
     bounds = None if segments is None else in_samples(segments, recording, RATE)
     if bounds is not None and not bounds:
         return []
-    listener, maker = Listener(detector, rule, bounds), EventMaker(scorer)
+    listener, maker = Listener(detector, rule, bounds, marks), EventMaker(scorer)
     events: list[Event] = []
-    bar = tqdm(desc=str(recording), unit="s", disable=not verbose)
-    with bar, torch_threads(n_threads):
-        for block in _blocks(recording):
+    with torch_threads(n_threads):
+        for block in _blocks(recording, verbose):
             for item in listener.push(block):
                 events += maker.add(item)
-            bar.update(round(listener.n / RATE) - bar.n)
         for item in listener.finish():
             events += maker.add(item)
         events += maker.flush()
@@ -321,17 +375,19 @@ def _follow(
     return [(speakers and speakers[score.utterance], score) for score in scores]
 
 
-def _blocks(recording: Recording) -> Iterator[NDArray[np.float32]]:
-    """Samples at 16 kHz, also where all of them are zero."""
+def _blocks(recording: Recording, verbose: int) -> Iterator[NDArray[np.float32]]:
+    """Samples at 16 kHz, also where all of them are zero, with a bar of the seconds."""
     n = 0
-    try:
-        for block in audio.read_blocks(recording, RATE, []):
-            n += len(block)
-            yield block
-    except SilentRecordingError:
-        rest = round(audio.probe(recording, RATE, 0.0) * RATE) - n
-        for first in range(0, rest, io.BLOCK):
-            yield np.zeros(min(io.BLOCK, rest - first), np.float32)
+    with tqdm(desc=str(recording), unit="s", leave=False, disable=not verbose) as bar:
+        try:
+            for block in audio.read_blocks(recording, RATE, []):
+                n += len(block)
+                yield block
+                bar.update(round(n / RATE) - bar.n)
+        except SilentRecordingError:
+            rest = round(audio.probe(recording, RATE, 0.0) * RATE) - n
+            for first in range(0, rest, io.BLOCK):
+                yield np.zeros(min(io.BLOCK, rest - first), np.float32)
 
 
 def _table(rows: list[_Row], scorer: Scorer) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_speechsent.inference.segmenter import LENGTH, RATE
+from sklearn_speechsent.inference.detection import LENGTH, RATE
 
 
 @dataclass(frozen=True)

@@ -196,10 +196,12 @@ def compute_missing(
 
 def _task_size(n_missing: int, n_jobs: int | None, where: dict[str, str]) -> int:
     backend, _ = get_active_backend(**where)
-    if getattr(backend, "supports_sharedmem", False):
-        return int(np.clip(n_missing // _TASKS, _SMALLEST, _LARGEST[0]))
     n_workers = joblib.effective_n_jobs(n_jobs)
-    return int(np.clip(n_missing // (_TASKS_PER_WORKER * n_workers), _SMALLEST, _LARGEST[1]))
+    share = -(-n_missing // n_workers)  # of few rows, which may be hours long
+    if getattr(backend, "supports_sharedmem", False):
+        return min(share, int(np.clip(n_missing // _TASKS, _SMALLEST, _LARGEST[0])))
+    size = np.clip(n_missing // (_TASKS_PER_WORKER * n_workers), _SMALLEST, _LARGEST[1])
+    return min(share, int(size))
 
 
 def _where(threads: bool) -> dict[str, str]:

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from sklearn_speechsent.inference import CausalDetector
-from sklearn_speechsent.inference.segmenter import BLOCK, CONTEXT, LENGTH, SHIFT
+from sklearn_speechsent.inference.detection import BLOCK, CONTEXT, LENGTH, SHIFT
 
 RATE = 16000
 
@@ -17,6 +17,9 @@ class TellingDetector(CausalDetector):
 
     def probabilities(self, frames):
         return frames[CONTEXT : CONTEXT + BLOCK, 0]
+
+    def settings(self):
+        return {"limits": (self.threshold, self.low)}
 
 
 class Loudness(ClassifierMixin, BaseEstimator):

@@ -8,14 +8,8 @@ from followed import RATE, chunks, told
 
 from sklearn_speechsent import VoiceActivityDetector
 from sklearn_speechsent.inference import CausalDetector
-from sklearn_speechsent.inference.segmenter import (
-    BLOCK,
-    CONTEXT,
-    LOOK_AHEAD,
-    REACH,
-    SHIFT,
-    Segmenter,
-)
+from sklearn_speechsent.inference.detection import BLOCK, CONTEXT, LOOK_AHEAD, SHIFT, Detection
+from sklearn_speechsent.inference.segmenter import REACH, Segmenter
 from sklearn_speechsent.inference.tail import Tail
 from sklearn_speechsent.nn import SpeechUNet
 from sklearn_speechsent.pretrained import save_vad_weights
@@ -23,7 +17,7 @@ from sklearn_speechsent.vad.segments import without_clicks
 
 
 def segmented(detector, samples, pieces=None):
-    segmenter = Segmenter(detector, keep=10_000)
+    segmenter = Segmenter(Detection(detector), detector.hangover, keep=10_000)
     changes = []
     for piece in pieces or (samples[i : i + 4000] for i in range(0, len(samples), 4000)):
         changes += segmenter.push(piece)

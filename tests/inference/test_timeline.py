@@ -10,12 +10,16 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_speechsent import (
+    FeatureStore,
     OrdinalClassifier,
+    VoiceActivityDetector,
     make_sentiment_pipeline,
     sentiment_timeline,
 )
 from sklearn_speechsent.audio import RecordingError
 from sklearn_speechsent.inference import CausalDetector
+from sklearn_speechsent.inference.detection import Detection
+from sklearn_speechsent.store import StoreError
 
 PROBABILITIES = ["p(-1)", "p(0)", "p(1)"]
 
@@ -154,6 +158,45 @@ def test_jobs_and_bars_change_nothing(pipeline, speech, capsys):
     several = sentiment_timeline(pipeline, X, n_jobs=2, verbose=1)
     pd.testing.assert_frame_equal(alone, several)
     assert "row 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+def test_an_interrupted_time_line_resumes(pipeline, speech, tmp_path, monkeypatch, dtype):
+    X, store = list(speech.data[:4]), FeatureStore(tmp_path / "store", dtype=dtype)
+    plain = sentiment_timeline(pipeline, X)
+    followed, finish = [], Detection.finish
+
+    def stopped(self):
+        followed.append(self)
+        if len(followed) == 3:
+            raise KeyboardInterrupt
+        return finish(self)
+
+    monkeypatch.setattr(Detection, "finish", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        sentiment_timeline(pipeline, X, memory=store)
+    pd.testing.assert_frame_equal(sentiment_timeline(pipeline, X, memory=store), plain)
+    assert len(followed) == 5  # the third again, and the fourth
+    louder = VoiceActivityDetector(threshold=0.99)
+    sentiment_timeline(pipeline, X[:1], memory=store, detector=louder)
+    longer = VoiceActivityDetector(hangover=0.5)
+    sentiment_timeline(pipeline, X[:1], memory=store, detector=longer, window=3.0)
+    assert len(followed) == 6  # the limits are part of the key, and the rules are not
+
+
+def test_bad_recordings_are_not_stored(telling, loudness, tmp_path):
+    good = told(np.repeat([0.1, 0.95, 0.1], [50, 150, 50]))
+    options = {"step": 5.0, "detector": telling(), "memory": tmp_path / "store"}
+    X = [good, np.full(RATE, np.nan), good[:100]]
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="row 1.*Its row is NaN"):
+            timeline = sentiment_timeline(loudness, X, on_error="nan", **options)
+        assert timeline["file"].tolist() == [0, 1]
+    with pytest.raises(RecordingError, match="row 1"):
+        sentiment_timeline(loudness, X, **options)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        sentiment_timeline(loudness, X[:1], **{**options, "memory": tmp_path / "file"})
 
 
 def test_channels_are_jobs(pipeline, conversation):
