@@ -98,8 +98,8 @@ def sentiment_timeline(
         interrupted time line resumes, and one with other parameters takes less time. What a
         pipeline computes of windows is stored in its own ``memory``.
     n_jobs : int, optional
-        Recordings and channels at a time, in threads unless :func:`joblib.parallel_config` says
-        otherwise; -1 uses all cores.
+        Recordings and channels at a time, in processes unless :func:`joblib.parallel_config` says
+        otherwise: the networks are too small for threads. -1 uses all cores.
     verbose : int, default=0
         Whether to show progress bars.
 
@@ -191,14 +191,14 @@ def sentiment_timeline(
         for recording, each in zip(recordings, given, strict=True)
     ]
     tasks = [signal for found in signals if isinstance(found, list) for signal in found]
-    # Torch's own threads would wait for each other.
-    n_threads = 1 if joblib.effective_n_jobs(n_jobs) > 1 and len(tasks) > 1 else None
+    n_jobs = min(joblib.effective_n_jobs(n_jobs), max(len(tasks), 1))
+    n_threads = 1 if n_jobs > 1 else None  # torch's own would wait for each other
     marks = _marks(tasks, causal, store, n_jobs, verbose)
     jobs = (
         joblib.delayed(attempt)(_follow, scorer, causal, rule, signal, known, n_threads, verbose)
         for signal, known in zip(tasks, marks, strict=True)
     )
-    parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
     found = iter(tqdm(parallel(jobs), "scores", len(tasks), unit="channel", disable=not verbose))
     rows: list[_Row] = []
     for recording, of_recording in zip(recordings, signals, strict=True):
@@ -304,7 +304,7 @@ def _marks(
     signals: list[_Signal],
     detector: CausalDetector,
     store: FeatureStore | NullStore,
-    n_jobs: int | None,
+    n_jobs: int,
     verbose: int,
 ) -> list[NDArray[np.uint8] | Exception]:
     """Where somebody speaks in each signal, or what is wrong with its recording."""
@@ -318,6 +318,7 @@ def _marks(
         partial(_detect, detector=detector, verbose=verbose),
         frames=False,  # nor would they be marks in half precision
         n_jobs=n_jobs,
+        prefer="processes",
         verbose=verbose,
         label="speech",
     )

@@ -46,8 +46,9 @@ def compute_all(
     n_jobs: int | None = None,
     verbose: int = 0,
     label: str = "",
+    prefer: str = "threads",
 ) -> Iterator[NDArray[Any] | Exception]:
-    """Compute all rows on threads, in order, with a progress bar, and store nothing.
+    """Compute all rows in order, with a progress bar, and store nothing.
 
     Parameters
     ----------
@@ -58,11 +59,14 @@ def compute_all(
     function : callable
         Gives the frames of each item of a batch, or an exception that says why there are none.
     n_jobs : int, optional
-        Threads: decoding, resampling, Fourier transforms and torch release the interpreter lock.
+        Workers, unless ``joblib.parallel_config`` names another backend.
     verbose : int, default=0
         Whether to show a progress bar.
     label : str
         Its label.
+    prefer : {"threads", "processes"}, default="threads"
+        Kind of workers. Decoding, resampling, Fourier transforms and large operations of torch
+        release the interpreter lock; many small ones take turns with it.
 
     Yields
     ------
@@ -77,7 +81,7 @@ def compute_all(
         else:
             size = max(1, min(_UNSTORED, n // (4 * n_workers)))
             blocks = (list(range(first, min(first + size, n))) for first in range(0, n, size))
-            parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+            parallel = joblib.Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")
             results = parallel(joblib.delayed(_list)(function, take(rows)) for rows in blocks)
         for block in results:
             for result in block:
@@ -98,6 +102,7 @@ def compute_missing(
     n_jobs: int | None = None,
     verbose: int = 0,
     label: str = "",
+    prefer: str = "threads",
     threads: bool = False,
 ) -> dict[bytes, Exception]:
     """Compute and store the rows that a step cache lacks.
@@ -112,11 +117,13 @@ def compute_missing(
     function : callable
         Gives the frames of each item of a batch, or an exception that says why there are none.
     n_jobs : int, optional
-        Threads, unless ``joblib.parallel_config`` names another backend.
+        Workers, unless ``joblib.parallel_config`` names another backend.
     verbose : int, default=0
         Whether to show a progress bar.
     label : str
         Its label.
+    prefer : {"threads", "processes"}, default="threads"
+        Kind of workers, see :func:`compute_all`.
     threads : bool, default=False
         Whether to use threads of this process whatever backend is configured.
 
@@ -154,7 +161,7 @@ def compute_missing(
         leases = Leases(cache.folder)
     except OSError as exception:
         raise StoreError.about(cache.folder, exception, len(missing)) from exception
-    where = _where(threads)
+    where = _where(threads, prefer)
     size = _task_size(len(missing), n_jobs, where)
     bar = tqdm(
         total=len(rows),
@@ -204,8 +211,8 @@ def _task_size(n_missing: int, n_jobs: int | None, where: dict[str, str]) -> int
     return min(share, int(size))
 
 
-def _where(threads: bool) -> dict[str, str]:
-    """Arguments of ``joblib.Parallel``: threads, unless the user has configured a backend.
+def _where(threads: bool, prefer: str) -> dict[str, str]:
+    """Arguments of ``joblib.Parallel``: what is preferred, unless a backend is configured.
 
     Within a task of a Dask cluster always threads: a task that waits for leased keys holds a place
     on the cluster, and if computing them needed another place, all tasks might wait for each other.
@@ -220,7 +227,7 @@ def _where(threads: bool) -> dict[str, str]:
             pass
         else:
             return {"require": "sharedmem"}
-    return {"prefer": "threads"}
+    return {"prefer": prefer}
 
 
 def _blocks(

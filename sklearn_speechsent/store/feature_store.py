@@ -239,7 +239,8 @@ class FeatureStore:
         lengths : ndarray of int of shape (n,), optional
             Number of frames of each result, where that is known beforehand.
         **progress : dict
-            ``n_jobs``, ``verbose`` and ``label`` of the progress bar.
+            ``n_jobs``, ``prefer``, ``verbose`` and ``label``, see
+            :func:`~sklearn_speechsent.store.compute.compute_missing`.
 
         Returns
         -------
