@@ -199,7 +199,8 @@ def sentiment_timeline(
         for signal, known in zip(tasks, marks, strict=True)
     )
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    found = iter(tqdm(parallel(jobs), "scores", len(tasks), unit="channel", disable=not verbose))
+    bar = tqdm(parallel(jobs), "scores", len(tasks), unit="channel", disable=not verbose)
+    found = iter(list(bar))
     rows: list[_Row] = []
     for recording, of_recording in zip(recordings, signals, strict=True):
         if isinstance(of_recording, list):
