@@ -9,6 +9,11 @@ its final score. What is computed is measured: time of a push, of the push in wh
 comes, and seconds of audio per second. Pipelines are fitted on every fourth recording of RAVDESS;
 none averages over speeds. Memory is what 50 more streams over one pipeline take, each of which has
 heard 20 s. ``--precisions bfloat16`` is for processors that have it.
+
+    python -m benchmarks.speed.streaming --out results/speed_long_stream.json --hours 8
+
+pushes so many hours through one stream of small instead: in each hour as many utterances, and
+between them the noise of the room. Time and memory by hour.
 """
 
 import pickle
@@ -17,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from benchmarks._memory import MIB, Memory
 from benchmarks._timing import on_cores
@@ -121,6 +127,65 @@ def measure(name, precision, memory, n_utterances):
     return result
 
 
+def endure(hours, memory, n_utterances):
+    """Seconds of a push and bytes of the process after each hour of one stream.
+
+    Parameters
+    ----------
+    hours : int
+    memory : str
+        Folder of the features of the fit.
+    n_utterances : int
+        In each hour.
+
+    Returns
+    -------
+    list of dict
+    """
+    import torch
+
+    from sklearn_speechsent import StreamingSentiment
+    from sklearn_speechsent.inference import Score
+
+    torch.set_num_threads(1)
+    stream = StreamingSentiment(fitted("small", "float32", memory), step=STEPS[-1])
+    signal, found = audio(n_utterances), []
+    n_chunks = 3600 * RATE // CHUNK
+    noise = np.resize(signal[-RATE // 10 :], 3600 * RATE - len(signal))
+    signal = np.concatenate([signal, noise])
+    for hour in tqdm(range(hours), unit="h"):
+        pushes, scores = np.empty(n_chunks), 0
+        for k in range(n_chunks):
+            before = time.perf_counter()
+            events = stream.push(signal[k * CHUNK : (k + 1) * CHUNK])
+            pushes[k] = time.perf_counter() - before
+            scores += sum(isinstance(event, Score) and event.final for event in events)
+        found.append(
+            {
+                "hour": hour + 1,
+                "median": float(np.median(pushes)),
+                "late": float(np.quantile(pushes, 0.95)),
+                "scores": scores,
+                "bytes": Memory.now(),
+            }
+        )
+    return found
+
+
+def report_hours(found):
+    """Lines of the table of a long stream."""
+    rows = [
+        [
+            str(each["hour"]),
+            f"{1000 * each['median']:.2f} / {1000 * each['late']:.1f} ms",
+            str(each["scores"]),
+            f"{each['bytes'] / MIB:.1f} MiB",
+        ]
+        for each in found
+    ]
+    return table_of(["hour", "push, median / 95 %", "final scores", "memory of the process"], rows)
+
+
 def report(results):
     """Lines of the table."""
     rows = []
@@ -150,8 +215,13 @@ def main():
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
     parser.add_argument("--precisions", nargs="+", default=["float32"], help="(float32)")
     parser.add_argument("--memory", type=Path, help="features of the fits (FILE.cache)")
+    parser.add_argument("--hours", type=int, help="of one stream of small, instead of the rest")
     args = parser.parse_args()
     memory = str((args.memory or args.out.with_suffix(".cache")).resolve())
+    if args.hours:
+        found = on_cores(endure, 1, args.hours, memory, args.utterances)
+        save(args.out, found, report_hours(found))
+        return
     results = {}
     for name in args.systems:
         for precision in args.precisions:
