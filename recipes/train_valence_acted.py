@@ -257,7 +257,16 @@ def write(model, card, folder):
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         bundle = Path(temporary, "bundle")
-        save_model(model, bundle, card=card, weights="reference", dtype="float16")
+        save_model(
+            model,
+            bundle,
+            card=card,
+            weights="reference",
+            dtype="float16",
+            corpus="RAVDESS",
+            licence="CC BY-NC-SA 4.0",
+            measures=card.figures,
+        )
         size = sum(file.stat().st_size for file in bundle.iterdir())
         if size > _LARGEST:
             raise SystemExit(f"The bundle has {size} bytes, and {_LARGEST} at most are wanted.")

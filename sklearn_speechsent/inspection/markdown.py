@@ -14,6 +14,8 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()#!|~$])")
 _LINKS = re.compile(r"(?i)(?<=www)\.|:(?=//)|@")
 #: What a browser may take for the beginning of a tag, a comment or an entity.
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
+#: Schemes that run in a browser, or hold a page.
+_SCHEME = re.compile(r"(?i)\b((?:java|vb)script|data(?=\s*:\s*\w+/))(\s*):")
 _LONGEST = 80
 
 
@@ -46,6 +48,7 @@ def literal(value: Any) -> str:
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 1]}…"
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _SCHEME.sub(r"\1\2&#58;", text)
     text = _LINKS.sub(lambda match: f"&#{ord(match[0])};", text)
     return _MARKUP.sub(r"\\\1", text.replace("&#", "\0")).replace("\0", "&#")
 
@@ -66,7 +69,8 @@ def prose(text: str) -> str:
     >>> prose("*Rows* with p < .05 <script>")
     '*Rows* with p < .05 &lt;script>'
     """
-    return _TAG.sub("&lt;", _clean(str(text), keep="\n").strip())
+    text = _TAG.sub("&lt;", _clean(str(text), keep="\n").strip())
+    return _SCHEME.sub(r"\1\2&#58;", text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

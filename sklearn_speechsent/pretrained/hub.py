@@ -280,9 +280,9 @@ def hub_errors(name: str, revision: str | None, failed: str, remedy: str) -> Ite
             "Face hub. Check the spelling; for a private model, log in first: hf auth login."
         ) from exception
     except Exception as exception:  # those of its HTTP client have no common class
-        first_line = next(iter(str(exception).splitlines()), "")
+        first_line = next(iter(str(exception).splitlines()), "")[:200].rstrip(". ")
         raise ConnectionError(
-            f"{failed}: {type(exception).__name__}: {first_line[:200]} {remedy}"
+            f"{failed}: {type(exception).__name__}: {first_line}. {remedy}"
         ) from exception
 
 
