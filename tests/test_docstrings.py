@@ -10,7 +10,9 @@ from sklearn.base import BaseEstimator
 PACKAGES = (
     "",
     ".features",
+    ".deploy",
     ".inference",
+    ".inspection",
     ".sentiment",
     ".metrics",
     ".model_selection",
