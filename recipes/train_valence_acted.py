@@ -37,8 +37,8 @@ from sklearn_speechsent.metrics import ordinal_report
 from sklearn_speechsent.utils.files import atomic_write
 
 LEVELS = (-2, -1, 0, 1, 2)
-#: Chosen on actors 1 to 12 alone, see docs/results/valence_acted.md.
-N_COMPONENTS = 192
+#: As many as fit into the size below, see docs/results/valence_acted.md.
+N_COMPONENTS = 320
 #: A man and a woman whom the model that is written has not heard.
 HELD_OUT = (23, 24)
 #: Every how manieth test recording is degraded, in each condition.
@@ -93,12 +93,12 @@ TEXTS = {
 }
 
 
-def make_model(memory=None, n_jobs=1):
+def make_model(n_components=N_COMPONENTS, memory=None, n_jobs=1):
     """Not fitted."""
     pipeline = make_sentiment_pipeline(
         "small",
         levels=LEVELS,
-        n_components=N_COMPONENTS,
+        n_components=n_components,
         on_error="nan",
         memory=memory,
         n_jobs=n_jobs,
@@ -238,7 +238,7 @@ def limits(model, corpus, shipped):
     )
 
 
-def training_data(corpus, shipped):
+def training_data(corpus, shipped, n_components):
     """Text about what the model was fitted on."""
     counts = Counter(corpus.y[shipped].tolist())
     listed = ", ".join(f"{level}: {counts[level]}" for level in LEVELS)
@@ -247,7 +247,7 @@ def training_data(corpus, shipped):
         f"in English, surprise left out; recordings by level: {listed}. Each also at speed 0.9, "
         "over a telephone, in pink noise, in babble and in a room, at other gains "
         "(`WaveformPerturbation`). Answers are averaged over the speeds 0.9, 1 and 1.1. The model "
-        f"stores {N_COMPONENTS} principal components of its support recordings, no audio. Made by "
+        f"stores {n_components} principal components of its support recordings, no audio. Made by "
         "`python -m recipes.train_valence_acted`."
     )
 
@@ -281,11 +281,15 @@ def main(argv=None):
     parser: argparse.ArgumentParser = make_parser(__doc__, out=None)
     parser.add_argument("--run", type=Path, required=True, help="folder to resume from")
     parser.add_argument("--out", type=Path, default=Path("models/valence-acted"))
+    parser.add_argument(
+        "--components", type=int, default=N_COMPONENTS, help=f"principal ones ({N_COMPONENTS})"
+    )
     parser.add_argument("--memory", type=Path, help="folder of features (in --run)")
     parser.add_argument("--jobs", type=int, default=1, help="threads, -1 for all (1)")
     options = parser.parse_args(argv)
     corpus, sex = load_corpus("ravdess"), load_ravdess().frame["sex"].to_numpy()
-    model = make_model(options.memory or options.run / "features", options.jobs)
+    memory = options.memory or options.run / "features"
+    model = make_model(options.components, memory, options.jobs)
     shipped = ~np.isin(corpus.groups, HELD_OUT)
     with warnings.catch_warnings():
         # Recordings differ from those of fit on purpose.
@@ -294,13 +298,13 @@ def main(argv=None):
         card = make_card(corpus, sex, *found)
         model.fit(corpus.X[shipped].reset_index(drop=True), corpus.y[shipped])
         card = card.fill(
-            training_data=training_data(corpus, shipped),
+            training_data=training_data(corpus, shipped, options.components),
             limitations=limits(model, corpus, shipped),
         )
+        print(card, flush=True)
         size = write(model, card, options.out)
         X = corpus.X[~shipped].reset_index(drop=True)
         expected, loaded = model.predict(X), load_model(options.out).predict(X)
-    print(card)
     print(f"{options.out}: {size / 1e6:.2f} MB; {(expected != loaded).sum()} of {len(X)} levels of")
     print("held-out actors differ from those before rounding to half precision.")
 
