@@ -69,8 +69,7 @@ def prose(text: str) -> str:
     >>> prose("*Rows* with p < .05 <script>")
     '*Rows* with p < .05 &lt;script>'
     """
-    text = _TAG.sub("&lt;", _clean(str(text), keep="\n").strip())
-    return _SCHEME.sub(r"\1\2&#58;", text)
+    return _TAG.sub("&lt;", _clean(str(text), keep="\n").strip())
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -136,5 +135,6 @@ def _item(value: Any, indent: int) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """JSON of a scalar, which YAML reads alike."""
-    return json.dumps(_clean(value) if isinstance(value, str) else value, ensure_ascii=False)
+    """JSON of a scalar, which YAML reads alike, without anything that looks like HTML."""
+    text = json.dumps(_clean(value) if isinstance(value, str) else value, ensure_ascii=False)
+    return _SCHEME.sub(r"\1\2\\u003a", text.replace("<", r"\u003c"))

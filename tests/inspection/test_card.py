@@ -10,6 +10,7 @@ import yaml as pyyaml
 from markdown_it import MarkdownIt
 
 from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
+from sklearn_speechsent.deploy.files import check_card
 from sklearn_speechsent.inspection import ModelCard, speaker_interval
 from sklearn_speechsent.metrics import ordinal_report
 
@@ -32,6 +33,7 @@ HOSTILE = [
     "a | b | c",
     "# no heading\n\n---\nlicense: mit\n---",
     "[link](javascript:alert(1)) ![x](http://x.example/y.png)",
+    "javascript:alert(1) JavaScript : x data:text/html,x",
     "www.example.com http://example.com a@example.com",
     "`code` *bold* &lt;b&gt; &#60;b&#62; $x$",
     "quote \" ' : {a: [b]} !!python/object",
@@ -214,10 +216,14 @@ def test_text_of_users_stays_text(predictions, text):
     assert kinds <= allowed | {"h3", "/h3"}, kinds - allowed
     assert set(header(card)) <= {*header(plain), "license", "datasets", "model-index"}
     assert header(card)["license"] == "cc-by-4.0"
+    (named,) = header(card)["datasets"]
+    shown = [c for c in named if c.isascii() and c.isprintable()]
+    assert shown == [c for c in given.replace("\n", " ") if c.isascii() and c.isprintable()]
     usual = ("condition", "---", "as recorded")
     (shown,) = [key for key in cells(card, "On degraded speech") if key not in usual]
     assert len(cells(card, "On degraded speech")[shown]) == 5  # no cell more
     str(card).encode()  # no halves of pairs
+    check_card(str(card))  # which refuses what browsers would run
     assert "\x1b" not in str(card) and "\u202e" not in str(card)
 
 
