@@ -253,7 +253,7 @@ def write_json(value: Any) -> bytes:
 
 
 def check_card(text: str) -> None:
-    """Refuse a card that is more than Markdown, which pages that show it would run.
+    r"""Refuse a card that is more than Markdown, which pages that show it would run.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def check_card(text: str) -> None:
 
     Examples
     --------
-    >>> check_card("# A model\\n\\nSee <https://example.org>; p < .05.")
+    >>> check_card("# A model\n\nSee <https://example.org>; p < .05.")
     >>> check_card("<script>alert(1)</script>")
     Traceback (most recent call last):
         ...

@@ -23,6 +23,8 @@ _STORED = {
     "bool": (torch.bool,),
 }
 _NAME = re.compile(r"[\w-]{1,100}", re.ASCII)
+#: Values of a row of a table.
+_MOST_FEATURES = 2**20
 #: Whole numbers, texts and lists beyond these are no parameters.
 _LARGEST, _LONGEST_TEXT, _LONGEST_LIST, _DEEPEST = 2**32, 2000, 1000, 6
 
@@ -327,7 +329,7 @@ class Size(Rule):
 
     def read(self, found: Any, place: Place, reader: Any) -> Any:
         """The size of arrays that were read before or come later."""
-        size = whole(1, 2**31).read(found, place, reader)
+        size = whole(1, _MOST_FEATURES).read(found, place, reader)
         if place.dims.setdefault(self.name, size) != size:
             raise place.refuse(f"{size}, but arrays have {place.dims[self.name]}.")
         return size
