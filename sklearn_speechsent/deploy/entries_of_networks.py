@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sklearn_speechsent.deploy.entries_of_sentiment import check_levels
-from sklearn_speechsent.deploy.entry import MACHINE, Entry, plain, set_state
+from sklearn_speechsent.deploy.entry import Entry, plain, set_state
 from sklearn_speechsent.deploy.networks import Record, Tensors, WeightsName
 from sklearn_speechsent.deploy.values import (
     Array,
@@ -94,7 +94,7 @@ def _network(kind: type) -> Entry:
         },
         "callbacks criterion iterator_train iterator_valid dataset train_split compile resume "
         "predict_nonlinearity use_caching torch_load_kwargs callbacks__ iterator_train__ "
-        f"iterator_valid__ dataset__ {MACHINE}",
+        "iterator_valid__ dataset__ n_jobs verbose device",
         "levels_ prior_ratio_",
         ("spec_augment", "optimizer"),
         get=_get_net,

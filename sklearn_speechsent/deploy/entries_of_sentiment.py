@@ -21,6 +21,7 @@ from sklearn_speechsent.deploy.values import (
     Plain,
     Rule,
     Several,
+    Size,
     Steps,
 )
 from sklearn_speechsent.sentiment import (
@@ -111,7 +112,7 @@ SENTIMENT_STEPS = [
     Entry(
         SupportKernel,
         plain("kernel gamma degree coef0"),
-        {"rows_": Array("r n"), "gamma_": Number(0)},
+        {"n_features_in_": Size("n"), "rows_": Array("r n"), "gamma_": Number(0)},
     ),
     Entry(
         KernelClassifier,

@@ -25,6 +25,7 @@ from sklearn_speechsent.deploy.values import (
     Number,
     Place,
     Rule,
+    Scalar,
     Seed,
     Size,
     Steps,
@@ -70,9 +71,7 @@ def _widths(step: Any) -> tuple[int | None, int | None]:
 
 
 def _put_linear(model: Any, values: dict[str, Any], place: Place) -> None:
-    intercept = values.pop("intercept_")
     set_state(model, values, place)
-    model.intercept_ = intercept if intercept.ndim else intercept[()]  # a number of its type
     if hasattr(model, "classes_"):
         n = len(model.classes_)
         if n < 2 or len(model.coef_) != (1 if n == 2 else n):
@@ -94,7 +93,7 @@ def _put_constant(model: DummyClassifier, values: dict[str, Any], place: Place) 
 
 
 _SVM = "C kernel degree gamma coef0 shrinking tol max_iter"
-_LINEAR = {**OF_TABLES, "coef_": Array("n"), "intercept_": Array("")}
+_LINEAR = {**OF_TABLES, "coef_": Array("n"), "intercept_": Scalar()}
 TABLE_STEPS = [
     Entry(Pipeline, {"steps": Steps()}, {}, "memory verbose transform_input", put=put_pipeline),
     _scaler(

@@ -311,6 +311,25 @@ class Array(Rule):
                 raise place.refuse(f"shape {shape} does not fit: {name} is {known} elsewhere.")
 
 
+class Scalar(Array):
+    """Finite number that is of a type of NumPy, which decides the type of sums, or of none."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def write(self, value: Any, place: Place, writer: Any) -> Any:
+        """Number, or array without dimensions."""
+        if type(value) in (int, float):
+            return Number().write(value, place, writer)
+        return super().write(value, place, writer)
+
+    def read(self, found: Any, place: Place, reader: Any) -> Any:
+        """Number, or number of NumPy."""
+        if isinstance(found, dict):
+            return np.asarray(super().read(found, place, reader))[()]
+        return Number().read(found, place, reader)
+
+
 @dataclass
 class Size(Rule):
     """Whole number that is a size of arrays, such as ``n_features_in_``.

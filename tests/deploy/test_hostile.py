@@ -212,7 +212,10 @@ ATTACKS = {
     "a class of scikit-learn": (tree(**{"class": "HistGradientBoostingClassifier"}), "may hold"),
     "a builtin": (tree(**{"class": "eval"}), "may hold"),
     "a class that is no text": (tree(**{"class": ["Pipeline"]}), "may hold"),
-    "an unknown parameter": (tree("params", evil=1), "parameters .*evil.* are not those of Ordinal"),
+    "an unknown parameter": (
+        tree("params", evil=1),
+        "parameters .*evil.* are not those",
+    ),
     "a parameter of a machine": (tree("params", n_jobs=10**6), "n_jobs"),
     "a path to write to": (tree("params", memory="/tmp/evil"), "memory"),
     "a parameter of another type": (tree("params", C="10"), "'C' parameter"),
@@ -237,18 +240,18 @@ ATTACKS = {
     ),
     "an attribute more": (tree("state", __class__="x"), "the state of OrdinalClassifier is"),
     "no state": (tree(state=None), "the state of OrdinalClassifier is"),
-    "no kernel": (tree("state", shared=None), "KernelClassifier|fails|used"),
+    "no kernel": (tree("state", shared=None), "arrays that nothing uses"),
     "a threshold of another class": (tree(*FIRST, **{"class": "Ridge"}), "not those of Ridge"),
     "state of what is not fitted": (
         tree(*FIRST, "params", "machine", state={"support_": [0]}),
         "has no state",
     ),
-    "libsvm": (tree(*FIRST, **{"class": "SVC", "params": {}, "state": {}}), "nothing uses|used"),
+    "libsvm": (tree(*FIRST, **{"class": "SVC", "params": {}, "state": {}}), "sums of it"),
     "estimators in estimators": (nested, "too deep"),
     "a step twice": (
-        lambda bundle, tmp_path: bundle.change(
-            PIPELINE, lambda v: at(v, *SHARED).append(at(v, *SHARED)[0])
-        ).path,
+        lambda bundle, tmp_path: (
+            bundle.change(PIPELINE, lambda v: at(v, *SHARED).append(at(v, *SHARED)[0])).path
+        ),
         "not different names|read before",
     ),
     # Arrays.
@@ -302,7 +305,10 @@ ATTACKS = {
     "a format that is no number": (manifest(format=True), "states no format"),
     "a field more": (manifest(evil=1), "does not have its fields.*evil"),
     "a manifest of another kind": (raw(MANIFEST, lambda c: b"[]"), "states no format"),
-    "an altered checksum": (manifest(files={}), "checksum is another one"),
+    "no checksums": (
+        raw(MANIFEST, lambda c: c.replace(b'"sha256": "', b'"sha256": "0')),
+        "checksum is another one",
+    ),
     "an altered file": (unsealed(PIPELINE, lambda c: c + b" "), "checksum is another one"),
     "altered arrays": (unsealed(ARRAYS, lambda c: c[:-1] + b"\0\1"), "checksum is another one"),
     "no outputs": (manifest(examples={}), "no outputs"),
@@ -332,7 +338,7 @@ ATTACKS = {
         lambda bundle, tmp_path: ((bundle.path / ARRAYS).unlink(), bundle.path)[1],
         "cannot be read: No such file",
     ),
-    "compressed": (zipped(compress=zipfile.ZIP_DEFLATED), "compressed or encrypted"),
+    "compressed": (zipped(compress=zipfile.ZIP_DEFLATED), "promises|compressed"),
     "a zip bomb": (bomb, "promises more bytes"),
     "entries that overlap": (overlapping, "cannot be read as a zip"),
     "a link in a zip file": (zipped(external_attr=(stat.S_IFLNK | 0o777) << 16), "is a link"),
@@ -366,10 +372,12 @@ def test_attacks(bundle, tmp_path, monkeypatch, name):
     path = attack(bundle, tmp_path)
     before = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*"))
     events = []
-    watched = ("os.system", "subprocess.Popen", "os.exec", "exec", "pickle.find_class", "os.remove")
+    watched = ("os.system", "subprocess.Popen", "os.exec", "pickle.find_class", "os.remove")
 
     def audit(event, args):
-        if events is not None and event in watched:
+        # Modules of files, which are imported on first use, are fine.
+        code = event == "exec" and args[0].co_filename == "<string>"
+        if event in watched or code:
             events.append(event)
         if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
             events.append(f"{event} {args[0]}")
@@ -443,7 +451,12 @@ def test_a_card_with_html_is_not_saved(tiny, tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["p < .05 and 3 <4", "<https://example.org>", "![x](data:image/png;base64,AAAA)", "| a |\n|---|"],
+    [
+        "p < .05 and 3 <4",
+        "<https://example.org>",
+        "![x](data:image/png;base64,AAAA)",
+        "| a |\n|---|",
+    ],
 )
 def test_markdown_is_fine(tiny, tmp_path, text):
     path = save_model(tiny, tmp_path / "a", card=text)
