@@ -42,7 +42,7 @@ from sklearn_speechsent.deploy.files import (
 from sklearn_speechsent.deploy.licences import strictest
 from sklearn_speechsent.deploy.ready import find_ready
 from sklearn_speechsent.deploy.tree import Reader, Writer
-from sklearn_speechsent.deploy.values import Arrays, Place, Plain
+from sklearn_speechsent.deploy.values import Arrays, Place
 
 #: Version of the format: raised when what was written before can no longer be read.
 FORMAT = 1
@@ -168,7 +168,7 @@ def save_model(
         "weights": [origins[key] for key in sorted(origins)],
         "licence": strictest([*licences, *filter(None, [licence])]),
         "corpus": corpus,
-        "measures": Plain().write(dict(measures or {}), Place("measures"), None),
+        "measures": _plain_measures(measures or {}),
         "examples": {
             "n": N_EXAMPLES,
             "seed": SEED,
@@ -279,6 +279,17 @@ def _checked_manifest(contents: Mapping[str, bytes], source: Path) -> dict[str, 
             "the bundle again."
         )
     return manifest
+
+
+def _plain_measures(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """Measures as JSON has them."""
+
+    def plain(value: Any) -> Any:
+        if hasattr(value, "tolist"):  # numbers and arrays of NumPy
+            return value.tolist()
+        raise TypeError(f"measures hold a {type(value).__name__}, which JSON cannot hold.")
+
+    return json.loads(json.dumps(dict(measures), default=plain, allow_nan=False))
 
 
 def _digest(content: bytes) -> dict[str, Any]:

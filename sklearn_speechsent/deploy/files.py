@@ -59,7 +59,7 @@ def read_files(path: Path) -> dict[str, bytes]:
         If a file is missing, too large, a link or stored in another way than bundles are.
     """
     if path.is_dir():
-        return {name: _read_member(path / name, limit) for name, limit in LIMITS.items()}
+        return {name: _read_member(path / name) for name in LIMITS}
     if not path.exists():
         raise FileNotFoundError(
             f"There is no bundle at {path}. Pass the folder or the zip file that save_model wrote."
@@ -75,7 +75,7 @@ def read_files(path: Path) -> dict[str, bytes]:
         raise BundleError(f"{path} cannot be read as a zip file: {error}. Get it again.") from error
 
 
-def _read_member(path: Path, limit: int) -> bytes:
+def _read_member(path: Path) -> bytes:
     """Content of a file of a folder, which must not lead elsewhere."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_BINARY", 0)
@@ -92,7 +92,8 @@ def _read_member(path: Path, limit: int) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise BundleError(f"{path} is not a file.")
         _check_size(path.name, status.st_size)
-        return file.read(limit)
+        # Not without a size, should it grow; nor up to the limit, which would be set aside.
+        return file.read(status.st_size)
 
 
 def _check_size(name: str, size: int) -> None:
@@ -253,7 +254,7 @@ def write_json(value: Any) -> bytes:
 
 
 def check_card(text: str) -> None:
-    """Refuse a card that is more than Markdown, which pages that show it would run.
+    r"""Refuse a card that is more than Markdown, which pages that show it would run.
 
     Parameters
     ----------
@@ -265,7 +266,7 @@ def check_card(text: str) -> None:
 
     Examples
     --------
-    >>> check_card("# A model\\n\\nSee <https://example.org>; p < .05.")
+    >>> check_card("# A model\n\nSee <https://example.org>; p < .05.")
     >>> check_card("<script>alert(1)</script>")
     Traceback (most recent call last):
         ...

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_speechsent.deploy.entry import Entry
 from sklearn_speechsent.deploy.errors import BundleError
-from sklearn_speechsent.deploy.table import TABLE, Entry
+from sklearn_speechsent.deploy.table import TABLE
 from sklearn_speechsent.deploy.values import Arrays, Place
 from sklearn_speechsent.sentiment.kernel_machine import without_libsvm
 from sklearn_speechsent.sentiment.net import NET_CONSTRAINTS, SpeechSentimentNet
@@ -20,6 +21,8 @@ from sklearn_speechsent.utils.sklearn_compat import BaseSearchCV, validate_param
 
 #: Estimators inside of estimators, at most.
 _DEEPEST = 12
+#: Those that multiply what is computed.
+_NOT_IN_ITSELF = {"WaveformPerturbation"}
 _PICKLE = "joblib.dump saves it, in a file that runs code when it is loaded."
 
 
@@ -118,7 +121,13 @@ class Writer:
                 continue
             if value is default:
                 continue
-            found = rule.write(value, place.below(name), self)
+            try:
+                found = rule.write(value, place.below(name), self)
+            except BundleError:
+                if not name.startswith(entry.training):
+                    raise
+                left.append(name)
+                continue
             if default is Parameter.empty or repr(value) != repr(default):
                 written[name] = found
         if left:
@@ -165,7 +174,7 @@ class Reader:
 
     tensors: Mapping[str, torch.Tensor]
     used: set[str] = field(default_factory=set)
-    depth: int = 0
+    classes: list[str] = field(default_factory=list)
 
     def tensor(self, place: Place) -> torch.Tensor:
         """Tensor at a place."""
@@ -202,17 +211,15 @@ class Reader:
             If weights of the registry are not there.
         """
         place = replace(place, dims={})
-        self.depth += 1
+        outer = len(self.classes)
         try:
-            if self.depth > _DEEPEST:
-                raise place.refuse("estimators are too deep in each other.")
             return self._estimator(found, place)
         except (BundleError, FileNotFoundError):
             raise
         except (ValueError, TypeError, RuntimeError, OverflowError, KeyError) as error:
             raise place.refuse(f"{type(error).__name__}: {error}") from error
         finally:
-            self.depth -= 1
+            del self.classes[outer:]
 
     def _estimator(self, found: Any, place: Place) -> Any:
         if not isinstance(found, dict) or set(found) != {"class", "params", "state"}:
@@ -221,6 +228,9 @@ class Reader:
         entry = TABLE.get(name) if isinstance(name, str) else None
         if entry is None:
             raise place.refuse(f"class {name!r:.60} is not one that a bundle may hold.")
+        if len(self.classes) == _DEEPEST or name in set(self.classes) & _NOT_IN_ITSELF:
+            raise place.refuse(f"{name} is too deep in other estimators.")
+        self.classes.append(name)
         if not isinstance(params, dict) or (unknown := set(params) - set(entry.params)):
             listed = sorted(unknown)[:3] if isinstance(params, dict) else params
             raise place.refuse(f"parameters {listed!r:.80} are not those of {name}.")

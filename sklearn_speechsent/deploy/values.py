@@ -23,6 +23,8 @@ _STORED = {
     "bool": (torch.bool,),
 }
 _NAME = re.compile(r"[\w-]{1,100}", re.ASCII)
+#: Values of a row of a table.
+_MOST_FEATURES = 2**20
 #: Whole numbers, texts and lists beyond these are no parameters.
 _LARGEST, _LONGEST_TEXT, _LONGEST_LIST, _DEEPEST = 2**32, 2000, 1000, 6
 
@@ -309,6 +311,25 @@ class Array(Rule):
                 raise place.refuse(f"shape {shape} does not fit: {name} is {known} elsewhere.")
 
 
+class Scalar(Array):
+    """Finite number that is of a type of NumPy, which decides the type of sums, or of none."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def write(self, value: Any, place: Place, writer: Any) -> Any:
+        """Number, or array without dimensions."""
+        if type(value) in (int, float):
+            return Number().write(value, place, writer)
+        return super().write(value, place, writer)
+
+    def read(self, found: Any, place: Place, reader: Any) -> Any:
+        """Number, or number of NumPy."""
+        if isinstance(found, dict):
+            return np.asarray(super().read(found, place, reader))[()]
+        return Number().read(found, place, reader)
+
+
 @dataclass
 class Size(Rule):
     """Whole number that is a size of arrays, such as ``n_features_in_``.
@@ -327,7 +348,7 @@ class Size(Rule):
 
     def read(self, found: Any, place: Place, reader: Any) -> Any:
         """The size of arrays that were read before or come later."""
-        size = whole(1, 2**31).read(found, place, reader)
+        size = whole(1, _MOST_FEATURES).read(found, place, reader)
         if place.dims.setdefault(self.name, size) != size:
             raise place.refuse(f"{size}, but arrays have {place.dims[self.name]}.")
         return size

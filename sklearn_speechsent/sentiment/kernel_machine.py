@@ -37,6 +37,7 @@ class SupportKernel(TransformerMixin, BaseEstimator):
     rows_ : ndarray of shape (n, n_features)
         The training set, or what :meth:`keep` has left of it.
     gamma_ : float
+    n_features_in_ : int
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -74,6 +75,7 @@ class SupportKernel(TransformerMixin, BaseEstimator):
         self
         """
         self.rows_ = np.asarray(X)
+        self.n_features_in_ = self.rows_.shape[1]
         self.gamma_ = self.gamma
         if isinstance(self.gamma, str):
             variance = self.rows_.var(dtype=np.float64) if self.gamma == "scale" else 1.0
@@ -312,5 +314,6 @@ def without_libsvm(estimator: Any) -> Any:
     lossless = np.array_equal(single, svm.support_vectors_)
     kernel.rows_, kernel.gamma_ = single if lossless else svm.support_vectors_, svm._gamma
     kind = KernelClassifier if type(svm) is SVC else KernelRegressor
+    kernel.n_features_in_ = svm.n_features_in_
     machine = kind(clone(svm).set_params(kernel="precomputed"))._take(svm, svm.dual_coef_[0])
     return Pipeline([*first, ("supportkernel", kernel), (name, machine)])
