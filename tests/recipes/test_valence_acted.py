@@ -36,7 +36,8 @@ def test_answers_are_counted_by_level():
         def predict(self, recordings):
             return np.array([np.nan, -1, -1, 2][: len(recordings)])
 
-    table = recipe.answers(Model(), {"notes": ["a"] * 4, "nothing": []})
+    counts = recipe.answers(Model(), {"notes": ["a"] * 4, "nothing": []})
+    table = recipe.answer_table(counts)
     assert table.splitlines()[2] == "| notes | 4 | 1 | 0 | 2 | 0 | 0 | 1 |"
     assert "nothing" not in table
 
