@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from changed_bundle import Bundle
 
 from sklearn_speechsent import load_model, make_sentiment_pipeline, save_model
 from sklearn_speechsent.deploy import BundleError
@@ -106,7 +107,6 @@ def test_half_precision(small, speech, tmp_path):
 
 def damage(path, step, *keys, value):
     """Change what a bundle says of the weights of a step, and its checksums."""
-    from conftest import Bundle
 
     def change(tree):
         place = tree["params"]["steps"][step][1]["state"]
@@ -145,8 +145,6 @@ def test_what_is_not_believed(named, keys, value, message):
 
 
 def test_tensors_that_are_not_those_of_the_network(small, tmp_path):
-    from conftest import Bundle
-
     name = "model.steps.srext.network_/conv1.weight"
     for change, message in [
         (lambda t: t.update({name: t[name][:1].clone()}), "has shape"),
