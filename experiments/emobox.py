@@ -26,13 +26,13 @@ from sklearn.svm import SVC
 import sklearn_speechsent
 from experiments._harness.command import choose, make_parser
 from experiments._harness.experiment import Experiment, add_run_options, remarks, run_experiment
-from experiments._harness.intervals import interval
 from experiments._harness.pictures import pyplot, save_figure
 from experiments._harness.results import key_of
 from experiments._harness.systems import WESPEAKER, WHISPER, lacks_weights
 from experiments._harness.tables import table_of
 from sklearn_speechsent import SpeechEncoder, WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.audio import as_recordings
+from sklearn_speechsent.inspection import speaker_interval
 from sklearn_speechsent.utils.files import get_data_home
 from sklearn_speechsent.utils.sklearn_compat import BaseHeterogeneousEnsemble
 
@@ -303,7 +303,7 @@ def score(frame, results):
 
     return {
         "ua": float(np.mean(folds)),
-        "interval": interval(frame["actor"], ua),
+        "interval": speaker_interval(frame["actor"], ua),
         "folds": [float(value) for value in folds],
         "parameters": results[0]["parameters"],
     }

@@ -26,7 +26,6 @@ from experiments._harness.command import choose, make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.egemaps import EGeMAPS, lacks_opensmile
 from experiments._harness.experiment import Experiment, add_run_options, remarks, run_experiment
-from experiments._harness.intervals import interval
 from experiments._harness.pictures import pyplot, save_figure
 from experiments._harness.results import key_of
 from experiments._harness.systems import WESPEAKER, WHISPER, lacks_weights
@@ -34,6 +33,7 @@ from experiments._harness.tables import table_of
 from sklearn_speechsent import OrdinalClassifier, WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.audio import as_recordings
 from sklearn_speechsent.audio.conditions import Voices, draw_copy
+from sklearn_speechsent.inspection import speaker_interval
 from sklearn_speechsent.metrics import ordinal_report
 
 #: The recordings as they are, with which all other conditions are compared.
@@ -210,9 +210,9 @@ def score(protocol, results):
         change = error - errors[CLEAN]
         scores[name] = {
             **ordinal_report(y, predicted, levels=protocol.corpus.levels),
-            "mae_interval": interval(groups, lambda chosen, e=error: e[chosen].mean()),
+            "mae_interval": speaker_interval(groups, lambda chosen, e=error: e[chosen].mean()),
             "change": float(change.mean()),
-            "change_interval": interval(groups, lambda chosen, c=change: c[chosen].mean()),
+            "change_interval": speaker_interval(groups, lambda chosen, c=change: c[chosen].mean()),
             "unanswered": sum(p is None for p, _ in pairs),
         }
     return scores

@@ -19,11 +19,11 @@ from joblib import Parallel, delayed
 
 from experiments._harness.command import add_extraction, make_parser
 from experiments._harness.corpus import load_corpus
-from experiments._harness.intervals import interval
 from experiments._harness.rooms import room_of
 from experiments._harness.sentiment import SCORES
 from experiments._harness.tables import save, table_of
 from sklearn_speechsent import make_sentiment_pipeline, sentiment_timeline
+from sklearn_speechsent.inspection import speaker_interval
 from sklearn_speechsent.metrics import ordinal_report
 
 RATE = 16_000
@@ -129,7 +129,7 @@ def main():
     for name, values in predicted.items():
         report = ordinal_report(y[chosen], values[chosen], levels=corpus.levels)
         error = np.abs(values - y)[chosen]
-        low, high = interval(groups[chosen], partial(_mean, error))
+        low, high = speaker_interval(groups[chosen], partial(_mean, error))
         scores[name] = {**report, "mae_interval": [low, high]}
         figures = [f"{report[score]:.3f}" for score in SCORES]
         rows.append([name, *figures, f"{low:.3f} – {high:.3f}"])

@@ -15,6 +15,7 @@ from sklearn_speechsent._version import __version__
 
 if TYPE_CHECKING:
     from sklearn_speechsent.audio import WaveformPerturbation
+    from sklearn_speechsent.deploy import load_model, save_model
     from sklearn_speechsent.features import MelFilterBank, SlidingCMN
     from sklearn_speechsent.frames import UtteranceFrames
     from sklearn_speechsent.inference import (
@@ -62,16 +63,20 @@ _MODULES = {
     "VoiceActivityDetector": "vad",
     "WaveformPerturbation": "audio",
     "aggregate_timeline": "inference",
+    "load_model": "deploy",
     "make_sentiment_pipeline": "pipeline",
+    "save_model": "deploy",
     "sentiment_timeline": "inference",
 }
 _SUBMODULES = (
     "audio",
     "cluster",
     "datasets",
+    "deploy",
     "features",
     "frames",
     "inference",
+    "inspection",
     "metrics",
     "model_selection",
     "nn",
@@ -105,7 +110,9 @@ __all__ = [
     "WaveformPerturbation",
     "__version__",
     "aggregate_timeline",
+    "load_model",
     "make_sentiment_pipeline",
+    "save_model",
     "sentiment_timeline",
 ]
 

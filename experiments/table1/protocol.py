@@ -12,10 +12,10 @@ from scipy.special import logit
 from sklearn.pipeline import Pipeline
 
 from experiments._harness.corpus import Corpus
-from experiments._harness.intervals import interval
 from experiments._harness.results import Results, epoch_seconds, key_of
 from experiments.table1.rows import Row, Settings, row_of
 from sklearn_speechsent.audio import as_recordings
+from sklearn_speechsent.inspection import speaker_interval
 from sklearn_speechsent.metrics import ordinal_report
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -153,7 +153,7 @@ class Runner:
                 {
                     "name": row.name + name,
                     **ordinal_report(y, pooled, levels=self.corpus.levels),
-                    "mae_interval": interval(
+                    "mae_interval": speaker_interval(
                         self.corpus.groups, lambda rows, error=error: error[rows].mean()
                     ),
                     "predictions": [round(float(value), 4) for value in pooled],

@@ -46,7 +46,7 @@ class Scorer:
         check_is_fitted(pipeline)
         self._pipeline = pipeline
         self._warned = False
-        self.levels = _levels(pipeline) if hasattr(pipeline, "predict_proba") else None
+        self.levels = fitted_levels(pipeline) if hasattr(pipeline, "predict_proba") else None
 
     @property
     def n_values(self) -> int:
@@ -207,10 +207,20 @@ class EventMaker:
         )
 
 
-def _levels(pipeline: Any) -> NDArray[Any]:
-    """Levels in ordinal order, as the last step of a fitted pipeline has learned them."""
+def fitted_levels(pipeline: Any) -> NDArray[Any]:
+    """Levels in ordinal order, as the last step of a fitted pipeline has learned them.
+
+    Parameters
+    ----------
+    pipeline : estimator
+        Fitted, with ``predict_proba``.
+
+    Returns
+    -------
+    ndarray of shape (n_levels,)
+    """
     last = final_step(pipeline)[1]
     for name in ("best_estimator_", "estimator_"):  # of a search, of training on copies
         if hasattr(last, name):
-            return _levels(getattr(last, name))
+            return fitted_levels(getattr(last, name))
     return np.asarray(getattr(last, "levels_", last.classes_))

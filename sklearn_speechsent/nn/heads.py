@@ -110,7 +110,8 @@ class OrdinalHead(nn.Module):
                 f"prior must have shape ({self.n_levels},), one number per level, "
                 f"got {tuple(prior.shape)}."
             )
-        if not (prior.isfinite().all() and (prior >= 0).all() and prior.sum() > 0):
+        good = prior.isfinite().all() & (prior >= 0).all() & (prior.sum() > 0)
+        if not prior.is_meta and not good:  # a network of shapes alone has no values
             raise ValueError(f"prior must be non-negative, finite and not all 0, got {prior}.")
         prior = (prior / prior.sum()).clamp(min=_PRIOR_FLOOR)
         with torch.no_grad():

@@ -219,8 +219,7 @@ def build(
         If the tensors are not those of the architecture. Nothing of that size was built then.
     """
     network = empty_network(network_class, architecture)
-    check_tensors(network, state, source, strict=True)
-    network.to_empty(device="cpu").load_state_dict(state)
+    load_into(network, state, source, strict=True)
     return network.eval()
 
 
@@ -236,7 +235,7 @@ def load_into(
     Parameters
     ----------
     module : Module
-        All of its tensors are replaced.
+        All of its tensors are replaced. An empty one is moved to the processor.
     state : mapping of str to Tensor
         Tensors under the module's key names; those that the module does not have are ignored, so
         that lower blocks take their part of a whole network.
@@ -266,6 +265,8 @@ def load_into(
     Pass weights of this architecture.
     """
     check_tensors(module, state, source, strict=strict)
+    if any(tensor.is_meta for tensor in module.state_dict().values()):
+        module.to_empty(device="cpu")
     module.load_state_dict({key: state[key] for key in module.state_dict()})
 
 

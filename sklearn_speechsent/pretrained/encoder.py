@@ -206,7 +206,7 @@ def build_encoder(weights: EncoderWeights, n_blocks: int | None = None) -> Whisp
     n_blocks = there if n_blocks is None else n_blocks
     check_layer(weights.name, n_blocks, there)
     network = empty_network(WhisperEncoder, {**weights.architecture, "n_blocks": n_blocks})
-    load_into(network.to_empty(device="cpu"), weights.state, weights.name)
+    load_into(network, weights.state, weights.name)
     return network.eval()
 
 

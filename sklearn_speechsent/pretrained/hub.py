@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -224,10 +225,45 @@ def _of_hub(name: str, revision: str | None, file: str) -> Path | None:
     found = try_to_load_from_cache(name, file, revision=revision)
     if found is not None:
         return Path(found) if isinstance(found, str) else None
+    at = "" if revision is None else f" --revision {revision}"
+    remedy = (
+        f"Where there is a network, run: hf download {name}{at} --include '*config.json' --include "
+        "'model*.safetensors*'. Copy the folder whose path it prints, and pass the copy as model."
+    )
+    failed = (
+        f"{file} of {name} is not in the cache of the Hugging Face hub, and could not be downloaded"
+    )
+    with hub_errors(name, revision, failed, remedy):
+        try:
+            return Path(hf_hub_download(name, file, revision=revision))
+        except errors.RemoteEntryNotFoundError:
+            return None
+
+
+@contextmanager
+def hub_errors(name: str, revision: str | None, failed: str, remedy: str) -> Iterator[None]:
+    """Turn errors of the hub into ones that say what to do.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    revision : str or None
+    failed, remedy : str
+        What could not be done if the hub cannot be reached, as a clause, and what to do, as a
+        sentence.
+
+    Raises
+    ------
+    ValueError
+        If the hub has no such model or revision or does not give it to this user.
+    ConnectionError
+        If anything else goes wrong on the way to the hub.
+    """
+    from huggingface_hub import errors
+
     try:
-        return Path(hf_hub_download(name, file, revision=revision))
-    except errors.RemoteEntryNotFoundError:
-        return None
+        yield
     except errors.GatedRepoError as exception:
         raise ValueError(
             f"{name} is a gated model. Accept its licence at https://huggingface.co/{name}, then "
@@ -244,13 +280,9 @@ def _of_hub(name: str, revision: str | None, file: str) -> Path | None:
             "Face hub. Check the spelling; for a private model, log in first: hf auth login."
         ) from exception
     except Exception as exception:  # those of its HTTP client have no common class
-        first_line = next(iter(str(exception).splitlines()), "")
-        at = "" if revision is None else f" --revision {revision}"
+        first_line = next(iter(str(exception).splitlines()), "")[:200].rstrip(". ")
         raise ConnectionError(
-            f"{file} of {name} is not in the cache of the Hugging Face hub, and could not be "
-            f"downloaded: {type(exception).__name__}: {first_line[:200]} Where there is a network, "
-            f"run: hf download {name}{at} --include '*config.json' --include 'model*.safetensors*'."
-            " Copy the folder whose path it prints, and pass the copy as model."
+            f"{failed}: {type(exception).__name__}: {first_line}. {remedy}"
         ) from exception
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.svm import SVR
 
 from sklearn_speechsent.metrics.labels import as_labels
+from sklearn_speechsent.sentiment.kernel_machine import without_libsvm
 from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.tables import TableEstimator
 from sklearn_speechsent.utils.callbacks import reports_fit
@@ -103,7 +104,8 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
     Attributes
     ----------
     estimator_ : regressor
-        Fitted clone of ``estimator``.
+        Fitted clone of ``estimator``. Without one, a Pipeline that ends in the kernel with the rows
+        that support it and a weighted sum of it, in NumPy.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -181,9 +183,10 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
         y = read_intensities(y)
         X, y, fit_params = self._training_data(X, y, sample_weight, fit_params)
         estimator = self._estimator(X, y)
-        if self.estimator is not None:
-            estimator = clone(estimator)
-        self.estimator_ = estimator.fit(X, y, **fit_params)
+        if self.estimator is None:
+            self.estimator_ = without_libsvm(estimator.fit(X, y, **fit_params))
+        else:
+            self.estimator_ = clone(estimator).fit(X, y, **fit_params)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:

@@ -6,6 +6,8 @@ import inspect
 import multiprocessing
 import os
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -29,7 +31,8 @@ from sklearn_speechsent.metrics.levels import (
 from sklearn_speechsent.metrics.scale import read_labels
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
-from sklearn_speechsent.pretrained import load_weights
+from sklearn_speechsent.pretrained import SpeakerWeights, load_weights
+from sklearn_speechsent.pretrained.architecture import build
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels, warn_merged
 from sklearn_speechsent.sentiment.nan_rows import rows_to_fit, rows_without_prediction
 from sklearn_speechsent.sentiment.pretrained_parts import (
@@ -131,6 +134,9 @@ def hold_out(
 
 class SpeechSentimentNet(UtteranceNet):
     """Training and inference on utterances; the subclasses say what is predicted."""
+
+    #: Without their tensors, which the network holds.
+    weights_: SpeakerWeights | None = None
 
     def __init__(
         self,
@@ -353,6 +359,9 @@ class SpeechSentimentNet(UtteranceNet):
                 f"average_epochs={self.average_epochs} replaces them by a mean: use one of the two."
             )
         self._check_device_sharing()
+        if reset:
+            weights = None if self.weights is None else load_weights(self.weights)
+            self.weights_ = None if weights is None else replace(weights, state={})
         frames = self._check_utterances(X, reset=reset)
         y, scale = self._read_labels(y, levels, len(frames), reset=reset)
         good = rows_to_fit(frames, on_error=self.on_error)
@@ -424,8 +433,8 @@ class SpeechSentimentNet(UtteranceNet):
 
     def _check_frame_settings(self, frames: UtteranceFrames) -> None:
         """Frames must be like those that the pre-trained blocks were trained on, if any."""
-        if self.weights is not None:
-            check_input(load_weights(self.weights), self.get_params_for("module"), frames)
+        if self.weights_ is not None:
+            check_input(self.weights_, self.get_params_for("module"), frames)
 
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if "ordinal" in self._heads():
@@ -448,6 +457,15 @@ class SpeechSentimentNet(UtteranceNet):
 
     def initialize_module(self) -> SpeechSentimentNet:
         """Build the module for the data at hand, with pre-trained blocks if asked for."""
+        weights = None if self.weights is None else load_weights(self.weights)
+        kwargs = self._module_arguments(weights)
+        self.module_ = self.initialized_instance(self.module, kwargs)
+        if weights is not None:
+            load_parts(self.module_, weights, kwargs)
+        return self
+
+    def _module_arguments(self, weights: SpeakerWeights | None) -> dict[str, Any]:
+        """Arguments of the module: what was asked for, and what data and weights determine."""
         kwargs = self.get_params_for("module")
         if hasattr(self, "frame_shape_"):
             channels = self.frame_shape_[0] if len(self.frame_shape_) == 2 else 1
@@ -459,18 +477,37 @@ class SpeechSentimentNet(UtteranceNet):
             kwargs.setdefault("n_levels", len(self.levels_))
         kwargs.setdefault("heads", self._heads())
         kwargs.setdefault("ordinal", self.ordinal)
-        if (self.weights is not None or _PARTS & kwargs.keys()) and not self._takes_blocks():
+        if (weights is not None or _PARTS & kwargs.keys()) and not self._takes_blocks():
             raise ValueError(
                 f"module={self.module.__name__} has no speaker blocks: leave out weights, "
                 "module__n_frozen_blocks, module__n_tuned_blocks and module__stext_init, or use "
                 "SentimentNetwork."
             )
-        weights = None if self.weights is None else load_weights(self.weights)
-        kwargs.update(determined_parameters(weights, kwargs))
-        self.module_ = self.initialized_instance(self.module, kwargs)
-        if weights is not None:
-            load_parts(self.module_, weights, kwargs)
-        return self
+        return kwargs | determined_parameters(weights, kwargs)
+
+    def restore(self, state: Mapping[str, torch.Tensor], source: str) -> None:
+        """Become fitted with the tensors of a trained network, as from a pickle.
+
+        All fitted attributes that say what the network was trained on are there already.
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor
+        source : str
+            Where the tensors come from; named in messages.
+
+        Raises
+        ------
+        ValueError
+            If they are not those of the network.
+        """
+        network = build(self.module, self._module_arguments(self.weights_), state, source)
+        self._initialize_virtual_params()
+        with self._current_init_context("module"):
+            self.module_ = network
+        self._initialize_criterion()
+        self._initialize_history()
+        self.initialized_ = True
 
     def _takes_blocks(self) -> bool:
         """Whether the module can have speaker blocks."""

@@ -144,6 +144,8 @@ domain_ : dict of str to (float, float)
     Lowest and highest ``band_limit`` (Hz), ``duration`` (s) and share of ``speech`` of the
     recordings in ``fit``. Predictions for others give a
     :class:`~sklearn_speechsent.frames.DomainWarning`.
+weights_ : SpeakerWeights or None
+    Name, architecture and frame settings of the pre-trained weights, without their tensors.
 prior_ratio_ : ndarray of shape (n_levels,)
     Natural divided by sampled frequency of each level; only with an ordinal head.
 """

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.levels import level_index, nan_where
 from sklearn_speechsent.metrics.scale import read_labels
+from sklearn_speechsent.sentiment.kernel_machine import KernelClassifier, without_libsvm
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels
 from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.shared_kernel import split_at_kernel
@@ -123,10 +124,11 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
 
     Support vector classifiers with a kernel that is not linear (:class:`~sklearn.svm.SVC` alone, or
     after scalers and :class:`~sklearn.decomposition.PCA` in a Pipeline) compute it once for all
-    thresholds, in ``fit`` and in ``predict``: ``estimators_`` are then Pipelines that end in an
-    ``SVC`` of precomputed kernels. Decisions are the same; the kernel takes eight bytes of memory
-    for each pair of rows. Above 16,384 rows (2 GiB), for sparse rows, and if ``fit`` is given
-    anything but ``X`` and ``y``, each classifier computes its own.
+    thresholds, in ``fit`` and in ``predict``: ``estimators_`` are then Pipelines that end in the
+    kernel with the rows that support a threshold and a weighted sum of it, in NumPy. Decisions are
+    the same; in ``fit`` the kernel takes eight bytes of memory for each pair of rows. Above 16,384
+    rows (2 GiB), for sparse rows, and if ``fit`` is given anything but ``X`` and ``y``, each
+    classifier computes its own. The default estimator predicts in NumPy in either case.
 
     References
     ----------
@@ -220,7 +222,11 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
             for k in range(len(levels) - 1)
         )
         if self._shared_ is not None:
+            # Constant thresholds have no support.
+            self._shared_[-1].keep([last for last in fitted if type(last) is KernelClassifier])
             fitted = [Pipeline([*self._shared_.steps, (name, last)]) for last in fitted]
+        elif self.estimator is None:
+            fitted = [without_libsvm(each) for each in fitted]
         self.estimators_ = fitted
         self.levels_, self.classes_ = levels, np.sort(levels)
         return self

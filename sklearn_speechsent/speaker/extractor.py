@@ -244,7 +244,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
             )
         with torch.device("meta"):  # without drawing weights, which are replaced
             network = SpeakerBlocks(n_blocks=self.n_blocks, n_frozen_blocks=self.n_blocks, **layout)
-        load_into(network.to_empty(device="cpu"), weights.state, weights.name)
+        load_into(network, weights.state, weights.name)
         return network.eval()
 
     def _rows(self, X: Any, y: Any = None, *, reset: bool) -> FrameRows:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -93,6 +94,52 @@ def atomic_write(path: Path, *content: bytes | memoryview) -> None:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def replace_folder(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Write a folder of files completely or not at all, in the place of one that may be there.
+
+    Parameters
+    ----------
+    path : Path
+        Nothing, or a folder without folders in it, which is removed.
+    contents : mapping of str to bytes
+        By name.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there before is there then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     replace_folder(Path(folder, "a"), {"b.txt": b"one"})
+    ...     replace_folder(Path(folder, "a"), {"c.txt": b"two"})
+    ...     [file.name for file in Path(folder, "a").iterdir()]
+    ['c.txt']
+    """
+    part, old = (path.parent / f".{path.name}.{uuid4().hex}{PART}" for _ in range(2))
+    part.mkdir()
+    try:
+        for name, content in contents.items():
+            with (part / name).open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if path.exists():
+            path.rename(old)
+        try:
+            part.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_parts(path: Path) -> None:

@@ -13,12 +13,12 @@ from experiments._harness.experiment import (
     run_experiment,
 )
 from experiments._harness.files import write_text
-from experiments._harness.intervals import interval
 from experiments._harness.pictures import draw_confusion
 from experiments._harness.results import Results, key_of
 from experiments._harness.tables import duration, save, table_of
 from sklearn_speechsent import MelFilterBank, OrdinalVotingClassifier
 from sklearn_speechsent.features import FrameStatistics
+from sklearn_speechsent.inspection import speaker_interval
 
 
 def test_files_are_there_in_full_or_not_at_all(tmp_path, monkeypatch):
@@ -89,9 +89,9 @@ def test_a_picture_is_drawn(tmp_path):
 def test_interval_is_over_speakers():
     """Rows of one speaker add nothing: twenty copies of each give the same interval."""
     error = np.random.default_rng(1).normal(size=24)
-    once = interval(np.arange(24), lambda rows: error[rows].mean())
+    once = speaker_interval(np.arange(24), lambda rows: error[rows].mean())
     copied, groups = np.repeat(error, 20), np.repeat(np.arange(24), 20)
-    assert interval(groups, lambda rows: copied[rows].mean()) == pytest.approx(once)
+    assert speaker_interval(groups, lambda rows: copied[rows].mean()) == pytest.approx(once)
     # As the formula for a mean has it, within the error of the draws.
     half = 1.96 * error.std() / np.sqrt(24)
     assert once == pytest.approx([error.mean() - half, error.mean() + half], abs=0.15 * half)
