@@ -65,12 +65,14 @@ def make_environment(folder: Path, packages: list[str]) -> str:
     return python
 
 
-def make_bundles(names: list[str], X: Any, y: Any, test: Any, folder: Path) -> dict[str, Any]:
+def make_bundles(
+    names: list[str], precisions: list[str], X: Any, y: Any, test: Any, folder: Path
+) -> dict[str, Any]:
     """Fit and save systems; probabilities and levels of test recordings by name and precision.
 
     Parameters
     ----------
-    names : list of str
+    names, precisions : list of str
     X, y : array-like
         Training recordings and their levels.
     test : array-like
@@ -82,12 +84,14 @@ def make_bundles(names: list[str], X: Any, y: Any, test: Any, folder: Path) -> d
     """
     expected = {}
     for name in names:
-        params = {"max_epochs": 1, "random_state": 0} if name == "finetuned" else {}
-        for precision in LIMITS:
-            precisions = {"srext__precision": precision}
+        params: dict[str, Any] = {}
+        if name == "finetuned":
+            params = {"max_epochs": 1, "random_state": 0}
+        for precision in precisions:
+            params["srext__precision"] = precision
             if name == "large":
-                precisions["encoder__precision"] = precision
-            model = make_sentiment_pipeline(name, memory=folder / "store", **params, **precisions)
+                params["encoder__precision"] = precision
+            model = make_sentiment_pipeline(name, memory=folder / "store", **params)
             model.fit(X, y)
             save_model(model, folder / f"{name}-{precision}.zip")
             expected[f"{name}-{precision}"] = model.predict_proba(test), model.predict(test)
@@ -123,6 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare, print, write; return 1 if something differs by more than it may."""
     parser = make_parser(__doc__)
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="separated by commas")
+    parser.add_argument("--precisions", default=",".join(LIMITS), help="separated by commas")
     parser.add_argument("--packages", nargs="+", default=["scikit-learn==1.8.*", "torch==2.13.*"])
     parser.add_argument("--python", help="of an environment that is there")
     parser.add_argument("--every", type=int, default=3, help="train on every k-th recording (3)")
@@ -135,7 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
         warnings.simplefilter("ignore")
         folder = Path(place)
         X, y = np.asarray(corpus.data)[train], np.asarray(corpus.target)[train]
-        expected = make_bundles(choose(options.systems, SYSTEMS), X, y, data, folder)
+        precisions = choose(options.precisions, tuple(LIMITS), "precision")
+        expected = make_bundles(choose(options.systems, SYSTEMS), precisions, X, y, data, folder)
         python = options.python or make_environment(folder / "other", options.packages)
         argument = json.dumps([list(expected), data, place])
         command = [python, "-c", CODE, argument]

@@ -155,7 +155,7 @@ def save_model(
     }
     # What is saved is what was rounded, and computes with NumPy.
     saved = _model(contents)
-    licences = [entry["licence"] for entry in writer.weights if "licence" in entry]
+    licences = [entry.get("licence", "not stated") for entry in writer.weights]
     origins = {json.dumps(entry, sort_keys=True): entry for entry in writer.weights}
     levels = getattr(saved, "classes_", None)
     rough = dtype is not None or b'"bfloat16"' in contents[PIPELINE]

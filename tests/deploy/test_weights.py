@@ -11,7 +11,7 @@ from changed_bundle import Bundle
 from sklearn_speechsent import load_model, make_sentiment_pipeline, save_model
 from sklearn_speechsent.deploy import BundleError
 from sklearn_speechsent.deploy.licences import strictest
-from sklearn_speechsent.pretrained import REGISTRY
+from sklearn_speechsent.pretrained import REGISTRY, load_weights, save_weights
 
 SREXT, VAD = 4, 1
 
@@ -79,6 +79,26 @@ def test_origin_and_licence(small, tmp_path):
     assert entry["licence"] == "CC BY 4.0" and "LibriSpeech" in entry["attribution"]
     card = (path / "README.md").read_text()
     assert "CC BY-NC-SA 4.0" in card and "speechsent-seresnet" in card
+
+
+def test_weights_of_no_known_licence_decide(speech, tmp_path):
+    weights = load_weights("speechsent-seresnet")
+    path = save_weights(
+        tmp_path / "own.safetensors",
+        weights.state,
+        architecture=weights.architecture,
+        frame_settings=weights.frame_settings,
+    )
+    model = make_sentiment_pipeline(weights=path).fit(speech.data[:6], speech.target[:6])
+    saved = save_model(model, tmp_path / "a", licence="CC BY-NC 4.0", weights="reference")
+    manifest = json.loads((saved / "manifest.json").read_text())
+    assert manifest["licence"] == "not stated"
+    assert "own.safetensors" in {entry["name"] for entry in manifest["weights"]}
+    assert str(tmp_path).encode() not in b"".join(f.read_bytes() for f in saved.iterdir())
+    path.unlink()
+    np.testing.assert_array_equal(
+        load_model(saved).predict_proba(speech.data[:2]), model.predict_proba(speech.data[:2])
+    )
 
 
 @pytest.mark.parametrize(
