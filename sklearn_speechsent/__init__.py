@@ -15,6 +15,7 @@ from sklearn_speechsent._version import __version__
 
 if TYPE_CHECKING:
     from sklearn_speechsent.audio import WaveformPerturbation
+    from sklearn_speechsent.deploy import export_onnx
     from sklearn_speechsent.features import MelFilterBank, SlidingCMN
     from sklearn_speechsent.frames import UtteranceFrames
     from sklearn_speechsent.inference import (
@@ -62,6 +63,7 @@ _MODULES = {
     "VoiceActivityDetector": "vad",
     "WaveformPerturbation": "audio",
     "aggregate_timeline": "inference",
+    "export_onnx": "deploy",
     "make_sentiment_pipeline": "pipeline",
     "sentiment_timeline": "inference",
 }
@@ -69,6 +71,7 @@ _SUBMODULES = (
     "audio",
     "cluster",
     "datasets",
+    "deploy",
     "features",
     "frames",
     "inference",
@@ -77,6 +80,7 @@ _SUBMODULES = (
     "nn",
     "pipeline",
     "pretrained",
+    "runtime",
     "sentiment",
     "speaker",
     "speech",
@@ -105,6 +109,7 @@ __all__ = [
     "WaveformPerturbation",
     "__version__",
     "aggregate_timeline",
+    "export_onnx",
     "make_sentiment_pipeline",
     "sentiment_timeline",
 ]

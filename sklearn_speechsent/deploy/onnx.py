@@ -32,9 +32,7 @@ _FORMAT = 1
 _KINDS = ("waveform", "frames")
 
 
-def export_onnx(
-    pipeline: Any, path: str | os.PathLike[str], *, kind: str = "waveform"
-) -> Path:
+def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "waveform") -> Path:
     """Write a fitted pipeline as one ONNX graph, from the samples of a recording to its sentiment.
 
     The graph needs onnxruntime 1.17 or later, or onnxruntime-web, and nothing of this package; its
@@ -158,7 +156,7 @@ def _input(model: Any) -> tuple[int, int, int]:
     if isinstance(first, MelFilterBank):
         return first.sample_rate, first.design().frame[0], first.n_mels
     if isinstance(first, SpeechEncoder):
-        return SAMPLE_RATE, LENGTH, first.network_.n_mels
+        return SAMPLE_RATE, LENGTH, 0
     raise ValueError(
         f"A graph begins with recordings, and {type(first).__name__} does not take them. Export "
         "the whole Pipeline, whose first step is MelFilterBank or SpeechEncoder."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import torch
 
@@ -59,12 +61,13 @@ def _probabilities(graph: Graph, network: SpeechUNet, frames: Value) -> Value:
         return graph.Conv(x, weight, convolution.bias, pads=pads, strides=stride)
 
     passed = []
-    for block in network.down:
-        for part in block:  # type: ignore[union-attr]
+    down, up = cast(Any, network.down), cast(Any, network.up)
+    for block in down:
+        for part in block:
             x = graph.Relu(convolve(x, part.conv))
         passed.append(x)
     passed.pop()
-    for part in network.up:
+    for part in up:
         skipped = passed.pop()
         twice = graph.Concat(*[graph.Unsqueeze(x, [3])] * 2, axis=3).reshape(0, 0, -1)
         x = graph.Concat(twice.part(0, skipped.size(2), axis=2), skipped, axis=1)
@@ -87,7 +90,9 @@ def _runs(graph: Graph, scores: Value, threshold: float, hysteresis: float) -> V
     begins = above.cast(np.int64) * (1 - before)
     run = graph.CumSum(begins, np.int64(0))
     none = graph.Expand(np.zeros(1, np.float32), scores.size() + 1)
-    reached = graph.ScatterElements(none, run, (scores > threshold).cast(np.float32), reduction="max")
+    reached = graph.ScatterElements(
+        none, run, (scores > threshold).cast(np.float32), reduction="max"
+    )
     return above & (reached.take(run) > 0.5)
 
 
@@ -97,7 +102,7 @@ def _holds_speech(
     """Whether somebody speaks, see :func:`~sklearn_speechsent.vad.presence.holds_speech`."""
 
     def raised() -> list[Value]:
-        lowered = frames.take(lowered_bands(network.architecture["n_mels"]), axis=1)
+        lowered = frames.take(lowered_bands(cast(int, network.architecture["n_mels"])), axis=1)
         again = _without_clicks(graph, _probabilities(graph, network, lowered))
         return [graph.Max(scores, again)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import nn
 
@@ -81,7 +83,8 @@ def _layers(graph: Graph, network: WhisperEncoder, frames: Value, layers: list[i
     x = graph.Squeeze(x, [0]).transpose(1, 0)
     x = x + graph.constant(network.positional_embedding).part(0, x.size())
     found = {0: x}
-    for number, block in enumerate(network.blocks[: max(layers)], start=1):
+    blocks: Any = network.blocks[: max(layers)]
+    for number, block in enumerate(blocks, start=1):
         x = x + _attention(graph, block.attn, _norm(graph, block.attn_ln, x))
         inner = linear(graph, block.mlp[0], _norm(graph, block.mlp_ln, x))
         x = x + linear(graph, block.mlp[2], _gelu(graph, inner))
@@ -97,7 +100,7 @@ def _norm(graph: Graph, norm: nn.LayerNorm, x: Value) -> Value:
     return graph.LayerNormalization(x, norm.weight, norm.bias, axis=-1, epsilon=norm.eps)
 
 
-def _attention(graph: Graph, attention: nn.Module, x: Value) -> Value:
+def _attention(graph: Graph, attention: Any, x: Value) -> Value:
     """Every position looks at all positions."""
     width = attention.joined.out_features // 3
     joined = linear(graph, attention.joined, x).reshape(-1, 3, width // _HEAD, _HEAD)

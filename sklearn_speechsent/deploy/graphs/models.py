@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,14 +90,13 @@ def _network(model: Any, utterance: Utterance) -> Value:
 def _vote(model: Any, utterance: Utterance, given: bool) -> tuple[Value, Value]:
     graph = utterance.graph
     ordinal = type(model) is OrdinalVotingClassifier
-    total, valid = None, utterance.valid
+    total, valid = graph.constant(0.0), utterance.valid
     for weight, member in zip(_weights(model), model.estimators_, strict=True):
         output, holds = model_output(member, utterance, given=given)
         if ordinal:
             sure = graph.Min(graph.Max(output, np.float64(SURE)), np.float64(1 - SURE))
             output = graph.Log(sure / (1.0 - sure))
-        output = output * float(weight)
-        total, valid = output if total is None else total + output, valid & holds
+        total, valid = total + output * float(weight), valid & holds
     return graph.Sigmoid(total) if ordinal else total, valid
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from sklearn_speechsent.deploy.graphs.builder import Graph, Value, as_float
 from sklearn_speechsent.features.frozen import GATED_WHOLE, PIECE
-from sklearn_speechsent.nn import SpeakerBlocks, folded
+from sklearn_speechsent.nn import SpeakerBlocks, SqueezeExcitation, folded
 
 #: From the mean of each channel, shape (1, C), to that which squeeze-excitation takes for it.
 Squeeze = Callable[[Value], Value]
@@ -53,7 +53,8 @@ def speaker_blocks(
     x = graph.Unsqueeze(frames.transpose(1, 0), [0, 1])
     x = graph.Relu(convolved(graph, network.conv1, x))
     for number in range(network.n_blocks):
-        for block in network.get_submodule(f"layer{number + 1}"):  # type: ignore[union-attr]
+        layer: Any = network.get_submodule(f"layer{number + 1}")
+        for block in layer:
             x = residual(graph, block, x, squeeze)
     return x
 
@@ -112,7 +113,9 @@ def speaker_maps(graph: Graph, network: SpeakerBlocks, frames: Value) -> Value:
         return speaker_blocks(graph, network, frames)
     long = frames.size() > GATED_WHOLE
     channels = [
-        module.excite.out_features for module in network.modules() if hasattr(module, "excite")
+        module.excite.out_features
+        for module in network.modules()
+        if isinstance(module, SqueezeExcitation)
     ]
     nothing = [graph.constant(np.zeros((1, n), np.float32)) for n in channels]
     given = graph.either(

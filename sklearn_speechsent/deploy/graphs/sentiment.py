@@ -54,7 +54,10 @@ def network_output(
         If the network is another one.
     """
     if type(network) is SentimentNetwork:
-        maps, n_frequencies = _residual_maps(graph, folded(network), x), network.stext.out_frequencies
+        maps, n_frequencies = (
+            _residual_maps(graph, folded(network), x),
+            network.stext.out_frequencies,
+        )
     elif type(network) is EncoderNetwork:
         maps, n_frequencies = _layer_maps(graph, network, x), 1
     else:

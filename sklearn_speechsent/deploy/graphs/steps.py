@@ -134,7 +134,7 @@ def _cmn(step: SlidingCMN, given: Utterance) -> Utterance:
     if given.log_mel:
         heard = given.audible()
         x, valid = frames.chosen(given.graph, x, heard), valid & frames.some(heard)
-    width = step.window and max(1, round(step.window / given.frame[1]))
+    width = None if step.window is None else max(1, round(step.window / given.frame[1]))
     made = frames.without_means(given.graph, x, width)
     return replace(given, x=made, valid=valid, log_mel=False)
 

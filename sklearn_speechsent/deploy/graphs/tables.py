@@ -72,7 +72,9 @@ class TableGraph:
         """
         estimator = without_libsvm(estimator)
         x = self._row
-        steps = [step for _, step in estimator.steps] if type(estimator) is Pipeline else [estimator]
+        steps = (
+            [step for _, step in estimator.steps] if type(estimator) is Pipeline else [estimator]
+        )
         for step in steps:
             if step is None or step == "passthrough":
                 continue
@@ -96,9 +98,9 @@ class TableGraph:
         if type(step) is DummyClassifier:  # all labels of training on one side of the threshold
             return self.graph.constant([[np.inf if step.constant else -np.inf]])
         raise ValueError(
-            f"{type(step).__name__} cannot be exported to ONNX. StandardScaler, PCA, support vector "
-            "machines and linear models can: use one of these as estimator=, or leave it out for "
-            "the default."
+            f"{type(step).__name__} cannot be exported to ONNX. StandardScaler, PCA, support "
+            "vector machines and linear models can: use one of these as estimator=, or leave it "
+            "out for the default."
         )
 
     def _transposed(self, matrix: Any) -> Value:
