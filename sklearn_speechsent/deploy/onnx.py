@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -122,7 +123,11 @@ def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "wav
         "speeds": json.dumps(speeds),
         "versions": json.dumps({"sklearn_speechsent": __version__, "onnx": version("onnx")}),
     }
-    proto = graph.model(sentiment(graph, output, valid, values), metadata)
+    outputs = sentiment(graph, output, valid, values)
+    sizes = dict.fromkeys(outputs, 1)
+    if values is not None:
+        sizes["probabilities"] = len(values)
+    proto = graph.model(outputs, sizes, metadata)
     atomic_write(path, proto.SerializeToString(deterministic=True))
     return path
 
@@ -165,4 +170,5 @@ def _input(model: Any) -> tuple[int, int, int]:
 
 def _levels(model: Any) -> Any:
     """Levels in ordinal order, None for intensities."""
-    return getattr(final_step(model)[1], "levels_", None)
+    last = final_step(model)[1]
+    return last.levels_ if is_classifier(last) and hasattr(last, "levels_") else None

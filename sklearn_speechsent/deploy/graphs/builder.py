@@ -133,7 +133,7 @@ class Graph:
     >>> from sklearn_speechsent.deploy.graphs.builder import Graph
     >>> graph = Graph()
     >>> x = graph.input("x", "float32", ["n"])
-    >>> model = graph.model({"y": graph.Relu(x * 2.0 + 1.0)}, {})
+    >>> model = graph.model({"y": graph.Relu(x * 2.0 + 1.0)})
     >>> [node.op_type for node in model.graph.node]
     ['Mul', 'Add', 'Relu', 'Identity']
     """
@@ -346,14 +346,21 @@ class Graph:
 
     # -- model ---------------------------------------------------------------------------------
 
-    def model(self, outputs: dict[str, Value], metadata: dict[str, str]) -> onnx.ModelProto:
+    def model(
+        self,
+        outputs: dict[str, Value],
+        sizes: dict[str, int] | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> onnx.ModelProto:
         """Complete model, which is checked.
 
         Parameters
         ----------
         outputs : dict of str to Value
             Of one axis each.
-        metadata : dict of str to str
+        sizes : dict of str to int, optional
+            Of outputs of a fixed size.
+        metadata : dict of str to str, optional
 
         Returns
         -------
@@ -362,9 +369,8 @@ class Graph:
         infos = []
         for name, value in outputs.items():
             self._nodes.append(helper.make_node("Identity", [value.name], [name], name))
-            infos.append(
-                helper.make_tensor_value_info(name, _element_type(value.dtype), [f"n_{name}"])
-            )
+            size = (sizes or {}).get(name, f"n_{name}")
+            infos.append(helper.make_tensor_value_info(name, _element_type(value.dtype), [size]))
         graph = helper.make_graph(
             self._nodes, "sentiment", self._inputs, infos, [*self._initializers.values()]
         )
@@ -375,7 +381,7 @@ class Graph:
             producer_name="sklearn_speechsent",
             producer_version=__version__,
         )
-        helper.set_model_props(model, metadata)
+        helper.set_model_props(model, metadata or {})
         onnx.checker.check_model(model, full_check=True)
         return model
 

@@ -146,7 +146,7 @@ def _described(graph: Graph, decoder: Any, maps: Value, n_frequencies: int) -> V
 
 def _generalised_mean(graph: Graph, gem: Any, maps: Value) -> Value:
     """See :class:`~sklearn_speechsent.nn.GeM`."""
-    p = float(gem.p.clamp(1.0, 10.0))
+    p = float(gem.p.detach().clamp(1.0, 10.0))
     powers = graph.Log(graph.Max(maps, np.float32(1e-6))) * p
     axes = (3,) if gem.keep_frequency else (2, 3)
     count = reduce(lambda n, axis: n * maps.size(axis), axes, graph.constant([1]))

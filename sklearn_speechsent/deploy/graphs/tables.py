@@ -51,7 +51,8 @@ class TableGraph:
     def __init__(self, graph: Graph, row: Value) -> None:
         self.graph = graph
         self._row = row.cast(np.float64)
-        self._made: dict[tuple[int, str], Value] = {}
+        # With the steps themselves, so that no other object gets their identity.
+        self._made: dict[tuple[int, str], tuple[Any, Value]] = {}
 
     def output(self, estimator: Any) -> Value:
         """Signed distance, or predicted number.
@@ -80,8 +81,8 @@ class TableGraph:
                 continue
             key = (id(step), x.name)
             if key not in self._made:
-                self._made[key] = self._step(step, x)
-            x = self._made[key]
+                self._made[key] = step, self._step(step, x)
+            x = self._made[key][1]
         return x
 
     def _step(self, step: Any, x: Value) -> Value:

@@ -1,0 +1,37 @@
+"""Running parts of graphs."""
+
+import numpy as np
+import onnxruntime
+
+from sklearn_speechsent.deploy.graphs.builder import Graph
+
+
+def session_of(model):
+    """Session of a model, its path or its bytes, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def computed(make, *arrays):
+    """What a part of a graph gives for arrays.
+
+    ``make`` takes a graph and a value per array, and gives a value or several.
+    """
+    graph = Graph()
+    names = [f"x{number}" for number in range(len(arrays))]
+    values = [
+        graph.input(name, array.dtype, [f"{name}_{axis}" for axis in range(array.ndim)])
+        for name, array in zip(names, arrays, strict=True)
+    ]
+    made = make(graph, *values)
+    single = not isinstance(made, (list, tuple))
+    outputs = {}
+    for number, value in enumerate([made] if single else made):
+        outputs[f"y{number}"] = value.reshape(-1)
+        outputs[f"shape{number}"] = graph.apply("Shape", value)
+    session = session_of(graph.model(outputs).SerializeToString())
+    feeds = dict(zip(names, map(np.ascontiguousarray, arrays), strict=True))
+    found = session.run([*outputs], feeds)
+    shaped = [y.reshape(shape) for y, shape in zip(found[::2], found[1::2], strict=True)]
+    return shaped[0] if single else shaped
