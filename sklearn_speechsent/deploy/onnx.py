@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -36,7 +37,7 @@ _KINDS = ("waveform", "frames")
 def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "waveform") -> Path:
     """Write a fitted pipeline as one ONNX graph, from the samples of a recording to its sentiment.
 
-    The graph needs onnxruntime 1.17 or later, or onnxruntime-web, and nothing of this package; its
+    The graph needs onnxruntime 1.19 or later, or onnxruntime-web, and nothing of this package; its
     operator set is 18. :class:`sklearn_speechsent.runtime.OnnxSentiment` runs it on files and
     streams. Probabilities are those of ``predict_proba`` up to 1e-4.
 
@@ -72,7 +73,8 @@ def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "wav
     order. All are NaN where nobody speaks, or a recording is digital silence.
 
     Metadata: ``format``, ``kind``, ``sample_rate``, ``shortest`` (samples), ``levels`` (JSON, null
-    for intensities), ``speeds`` (JSON), and ``versions`` (JSON) of the packages that made it.
+    for intensities), ``speeds`` (JSON), ``weights`` (JSON; names of the pre-trained networks in the
+    graph, whose licences go with it), and ``versions`` (JSON) of the packages that made it.
 
     A :class:`~sklearn_speechsent.WaveformPerturbation` averages over ``predict_speeds``. The graph
     computes one speed; who runs it, as ``OnnxSentiment`` does, resamples, calls it once per speed
@@ -121,6 +123,7 @@ def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "wav
         "shortest": str(shortest),
         "levels": json.dumps(None if levels is None else levels.tolist()),
         "speeds": json.dumps(speeds),
+        "weights": json.dumps(_weights(model)),
         "versions": json.dumps({"sklearn_speechsent": __version__, "onnx": version("onnx")}),
     }
     outputs = sentiment(graph, output, valid, values)
@@ -166,6 +169,22 @@ def _input(model: Any) -> tuple[int, int, int]:
         f"A graph begins with recordings, and {type(first).__name__} does not take them. Export "
         "the whole Pipeline, whose first step is MelFilterBank or SpeechEncoder."
     )
+
+
+def _weights(model: Any) -> list[str]:
+    """Names of the pre-trained networks of a model."""
+    if isinstance(model, VotingEstimator):
+        return sorted({name for member in model.estimators_ for name in _weights(member)})
+    if isinstance(model, Pipeline):
+        return sorted({name for _, step in model.steps for name in _weights(step)})
+    model = model.estimator if isinstance(model, FrozenEstimator) else model
+    model = getattr(model, "embedder_", model)
+    if hasattr(model, "weights_"):
+        return [str(model.weights_.name)]
+    given = getattr(model, "weights", None)
+    if given is None:
+        return []
+    return [os.fspath(given) if isinstance(given, str | os.PathLike) else type(given).__name__]
 
 
 def _levels(model: Any) -> Any:

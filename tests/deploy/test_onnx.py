@@ -181,6 +181,7 @@ def test_the_file_says_what_it_is_and_has_the_same_bytes_again(fitted, tmp_path)
     assert json.loads(found["levels"]) == [-1, 0, 1]
     assert (found["sample_rate"], found["shortest"], found["kind"]) == ("16000", "400", "waveform")
     assert json.loads(found["speeds"]) == [1.0]
+    assert json.loads(found["weights"]) == ["speechsent-seresnet", "speechsent-unet-vad"]
     assert set(json.loads(found["versions"])) == {"sklearn_speechsent", "onnx"}
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -78,7 +78,7 @@ def _thresholds(model: OrdinalClassifier, tables: TableGraph) -> Value:
 
 def _network(model: Any, utterance: Utterance) -> Value:
     graph = utterance.graph
-    network = model.module_
+    network = model._network
     head = "ordinal" if type(model) is SpeechSentimentClassifier else "regression"
     output = network_output(graph, network, utterance.x, utterance.embedding, head)
     if head == "ordinal" and model.prior_correction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import reduce
 from typing import Any
 
@@ -36,7 +37,6 @@ def network_output(
     ----------
     graph : Graph
     network : SentimentNetwork or EncoderNetwork
-        In eval mode.
     x : Value
         Frames (T, D), maps (1, C, F, T), or layers of an encoder (T, L, W).
     embedding : Value of shape (1, embedding_size), optional
@@ -53,11 +53,10 @@ def network_output(
     ValueError
         If the network is another one.
     """
+    network = copy.deepcopy(network).eval()
     if type(network) is SentimentNetwork:
-        maps, n_frequencies = (
-            _residual_maps(graph, folded(network), x),
-            network.stext.out_frequencies,
-        )
+        maps = _residual_maps(graph, folded(network), x)
+        n_frequencies = network.stext.out_frequencies
     elif type(network) is EncoderNetwork:
         maps, n_frequencies = _layer_maps(graph, network, x), 1
     else:
@@ -67,8 +66,8 @@ def network_output(
         )
     described = [_described(graph, network.decoders[head], maps, n_frequencies)]
     if network.spe is not None and embedding is not None:
-        unit = embedding / graph.Max(_norm(graph, embedding), np.float32(1e-12))
-        described.append(linear(graph, network.spe, unit * network.embedding_size**0.5))
+        speaker = unit(graph, embedding) * network.embedding_size**0.5
+        described.append(linear(graph, network.spe, speaker))
     h = graph.Concat(*described, axis=1)
     last: Any = network.heads[head]
     if head == "regression":
@@ -76,13 +75,9 @@ def network_output(
     return _cumulative(graph, last, h)
 
 
-def _norm(graph: Graph, x: Value) -> Value:
-    return graph.Sqrt((x * x).reduce("Sum", 1))
-
-
 def unit(graph: Graph, embedding: Value) -> Value:
     """Embedding of unit length, of shape (1, n)."""
-    return embedding / _norm(graph, embedding)
+    return embedding / graph.Sqrt((embedding * embedding).reduce("Sum", 1))
 
 
 # -- what the decoders see -------------------------------------------------------------------------
