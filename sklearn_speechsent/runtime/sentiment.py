@@ -70,7 +70,7 @@ class OnnxSentiment:
         Seconds of the windows of provisional scores of a stream.
     step : float, optional
         Seconds between provisional scores; without it there are none.
-    max_duration : float, default=600.0
+    max_duration : float, default=300.0
         Longer recordings and streams, in seconds, are an error: memory grows with them, by up to
         350 MiB per minute.
 
@@ -120,7 +120,7 @@ class OnnxSentiment:
         on_error: str = "raise",
         window: float = 5.0,
         step: float | None = None,
-        max_duration: float = 600.0,
+        max_duration: float = 300.0,
     ) -> None:
         if on_error not in ("raise", "nan"):
             raise ValueError(f"on_error={on_error!r} must be 'raise' or 'nan'.")

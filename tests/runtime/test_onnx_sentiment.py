@@ -117,7 +117,7 @@ def written(folder, name, content):
         (lambda folder: (16000, np.array(["a", "b"])), "must be numbers of shape"),
         (lambda folder: (16000, np.ones(399, np.int16)), "399 samples at 16000 Hz, fewer than a"),
         (lambda folder: (48000, np.ones(1100, np.int16)), "fewer than a frame of 400"),
-        (lambda folder: (8000, np.zeros(8000 * 601, np.int8)), "lasts 601 s, more than max_dur"),
+        (lambda folder: (8000, np.zeros(8000 * 301, np.int8)), "lasts 301 s, more than max_dur"),
         (
             lambda folder: (16000, np.array([[1, -1]]) * np.sin(np.arange(9000.0))[:, None]),
             "2 channels cancel",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -183,10 +184,9 @@ class Graph:
         -------
         Value
         """
-        if hasattr(content, "detach"):
-            content = content.detach().cpu().contiguous().float().numpy()
+        content = as_float(content) if hasattr(content, "detach") else content
         array = np.array(content, dtype, order="C")
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (array.dtype.str, array.shape, sha256(array).digest())
         if key not in self._initializers:
             self._initializers[key] = numpy_helper.from_array(array, self._name("constant"))
         return Value(self, self._initializers[key].name, array.dtype)
