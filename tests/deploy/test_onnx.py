@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
 from sklearn_speechsent import (
+    IntensityVotingRegressor,
     MelFilterBank,
     OrdinalClassifier,
     OrdinalVotingClassifier,
@@ -27,6 +28,7 @@ from sklearn_speechsent import (
     make_sentiment_pipeline,
 )
 from sklearn_speechsent.deploy.graphs.builder import OPSET
+from sklearn_speechsent.runtime import OnnxSentiment
 from tests.graphs import session_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn_speechsent.frames.DomainWarning")
@@ -166,8 +168,11 @@ def test_votes_searches_and_both_faces_of_a_network(fitted, speech, sounds, tmp_
         np.testing.assert_allclose(found["probabilities"], model.predict_proba(X)[0], atol=2e-5)
     two = fitted("2/2")
     face = Pipeline([*two.steps[:-1], ("net", two[-1].as_regressor())])
-    found = outputs_of(session_of(export_onnx(face, tmp_path / "a.onnx")), sounds["whole"])
-    np.testing.assert_allclose(found["expected"], face.predict(X), atol=2e-5)
+    members = [("number", fitted("intensity")), ("left out", "drop"), ("face", fitted("scratch"))]
+    mean = IntensityVotingRegressor(members, weights=[3, 5, 1]).fit(*data)
+    for model in (face, mean):
+        found = outputs_of(session_of(export_onnx(model, tmp_path / "a.onnx")), sounds["whole"])
+        np.testing.assert_allclose(found["expected"], model.predict(X), atol=2e-5)
 
 
 def test_the_file_says_what_it_is_and_has_the_same_bytes_again(fitted, tmp_path):
@@ -213,6 +218,19 @@ def test_what_has_no_graph_is_an_error_that_says_what_to_do(speech, tmp_path, pi
     with pytest.raises(ValueError, match=message):
         export_onnx(pipeline, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_vote_has_one_rate(fitted, speech, tmp_path):
+    slow = make_sentiment_pipeline(weights=None, vad="passthrough", mfb__sample_rate=8000)
+    members = [("small", fitted("energies")), ("slow", slow)]
+    vote = OrdinalVotingClassifier(members).fit(speech.data[:6], speech.target[:6])
+    with pytest.raises(ValueError, match=r"take recordings at \[8000, 16000\] Hz"):
+        export_onnx(vote, tmp_path / "model.onnx")
+    slow = vote.estimators_[1]
+    path = export_onnx(slow, tmp_path / "model.onnx")
+    assert (metadata(path)["sample_rate"], metadata(path)["shortest"]) == ("8000", "200")
+    found = OnnxSentiment(path).predict_proba(speech.data[6:8])
+    np.testing.assert_allclose(found, slow.predict_proba(speech.data[6:8]), atol=2e-5)
 
 
 def test_other_errors(fitted, tmp_path):

@@ -186,7 +186,7 @@ class Graph:
         """
         content = as_float(content) if hasattr(content, "detach") else content
         array = np.array(content, dtype, order="C")
-        key = (array.dtype.str, array.shape, sha256(array).digest())
+        key = (array.dtype.str, array.shape, sha256(array.tobytes()).digest())
         if key not in self._initializers:
             self._initializers[key] = numpy_helper.from_array(array, self._name("constant"))
         return Value(self, self._initializers[key].name, array.dtype)
