@@ -16,12 +16,14 @@ _LOUDEST = 4.0
 _CANCELLED = 0.02
 
 
-def read_file(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.float32]]:
+def read_file(path: str | os.PathLike[str], max_duration: float) -> tuple[int, NDArray[np.float32]]:
     """Rate, and samples of one channel, of an audio file.
 
     Parameters
     ----------
     path : str or path-like
+    max_duration : float
+        Seconds that are read at most, and one sample more.
 
     Returns
     -------
@@ -39,7 +41,9 @@ def read_file(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.float32]]:
     if not os.path.isfile(path):
         raise ValueError("it is not a file. Pass the files in it.")
     try:
-        samples, rate = soundfile.read(path, dtype="float32")
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            samples = file.read(int(max_duration * rate) + 1, dtype="float32")
     except (soundfile.SoundFileError, TypeError, OSError) as exception:
         # soundfile asks for more arguments (TypeError) where a suffix means: no header.
         stem, _ = os.path.splitext(os.path.basename(path))

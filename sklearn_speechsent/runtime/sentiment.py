@@ -224,7 +224,7 @@ class OnnxSentiment:
                     rate, samples = recording
                     samples = whole(samples)
                 else:
-                    rate, samples = read_file(recording)
+                    rate, samples = read_file(recording, self._max_duration)
                 found.append(self._score(samples, rate))
             except ValueError as exception:
                 if self._on_error == "raise":
@@ -244,8 +244,7 @@ class OnnxSentiment:
         """Level, expected level (or intensity) and probabilities of an utterance."""
         if len(samples) > self._max_duration * rate:
             raise ValueError(
-                f"it lasts {len(samples) / rate:.4g} s, more than max_duration="
-                f"{self._max_duration:g} s. Cut it into utterances."
+                f"it lasts more than max_duration={self._max_duration:g} s. Cut it into utterances."
             )
         made = [self._run(resampled(samples, rate * s, self.sample_rate)) for s in self.speeds]
         outputs = {name: np.mean([each[name] for each in made], axis=0) for name in made[0]}

@@ -95,6 +95,24 @@ def test_speeds(speech, tmp_path):
     np.testing.assert_array_equal(scorer.predict(X), model.predict(X))
 
 
+def cut_off(folder, file):
+    """A FLAC of which the second half is missing."""
+    path = folder / "cut.flac"
+    soundfile.write(path, soundfile.read(file)[0], 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def test_files_that_are_cut_off_or_long(scorer, speech, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"row 0 \('.*cut.flac'\): it cannot be .* Get the whole file"
+    ):
+        scorer.predict([cut_off(tmp_path, speech.data[9])])
+    soundfile.write(tmp_path / "long.flac", np.zeros(8000 * 302), 8000)
+    with pytest.raises(ValueError, match=r"long.flac'\): it lasts more than max_duration=300 s"):
+        scorer.predict([tmp_path / "long.flac"])
+
+
 def written(folder, name, content):
     path = folder / name
     path.write_bytes(content)
@@ -117,7 +135,7 @@ def written(folder, name, content):
         (lambda folder: (16000, np.array(["a", "b"])), "must be numbers of shape"),
         (lambda folder: (16000, np.ones(399, np.int16)), "399 samples at 16000 Hz, fewer than a"),
         (lambda folder: (48000, np.ones(1100, np.int16)), "fewer than a frame of 400"),
-        (lambda folder: (8000, np.zeros(8000 * 301, np.int8)), "lasts 301 s, more than max_dur"),
+        (lambda folder: (8000, np.zeros(8000 * 301, np.int8)), "lasts more than max_duration=300"),
         (
             lambda folder: (16000, np.array([[1, -1]]) * np.sin(np.arange(9000.0))[:, None]),
             "2 channels cancel",
