@@ -4,6 +4,10 @@ import numpy as np
 import onnxruntime
 
 from sklearn_speechsent.deploy.graphs.builder import Graph
+from sklearn_speechsent.pretrained.encoder import EncoderWeights
+from sklearn_speechsent.speech.models import LoadedModel
+from sklearn_speechsent.speech.whisper import WhisperFunction
+from tests.encoders import random_encoder
 
 
 def session_of(model):
@@ -35,3 +39,10 @@ def computed(make, *arrays):
     found = session.run([*outputs], feeds)
     shaped = [y.reshape(shape) for y, shape in zip(found[::2], found[1::2], strict=True)]
     return shaped[0] if single else shaped
+
+
+def load_random_encoder(monkeypatch):
+    """Let every SpeechEncoder be a small Whisper of random weights, which sees 2 s at a time."""
+    weights = EncoderWeights(name="random", state={}, architecture={}, sha256="0")
+    model = LoadedModel(random_encoder().prepare(), weights, WhisperFunction)
+    monkeypatch.setattr("sklearn_speechsent.speech.encoder.load_model", lambda *args: model)

@@ -26,8 +26,7 @@ from sklearn_speechsent.nn.heads import ORDINAL_HEADS
 from sklearn_speechsent.speech import SpeechEncoder
 from sklearn_speechsent.speech.log_mel import whisper_log_mel
 from sklearn_speechsent.vad.segments import smooth, without_clicks
-from tests.encoders import random_encoder
-from tests.graphs import computed
+from tests.graphs import computed, load_random_encoder
 
 
 def randomised(kind, *args, seed=0, **kwargs):
@@ -198,16 +197,10 @@ def test_speaker_blocks(rng, monkeypatch, se_ratio, n_frames):
 @pytest.mark.parametrize("normalize", [None, "level"])
 def test_whisper_in_pieces(rng, monkeypatch, n, normalize):
     """A piece is 2 s here."""
-    network = random_encoder().prepare()
     samples = (0.1 * rng.standard_normal(n)).astype(np.float32)
     samples[:100] = 0.0 if n > 400 else samples[:100]
     step = SpeechEncoder(layers=(0, 3), statistics=("mean", "std", "thirds"), normalize=normalize)
-    loaded = SpeechEncoder.__module__ + ".load_model"
-    from sklearn_speechsent.pretrained.encoder import EncoderWeights
-    from sklearn_speechsent.speech.models import LoadedModel, WhisperFunction
-
-    weights = EncoderWeights(name="random", state={}, architecture={}, sha256="0")
-    monkeypatch.setattr(loaded, lambda *args: LoadedModel(network, weights, WhisperFunction))
+    load_random_encoder(monkeypatch)
     expected = step.fit([samples]).transform([samples])
     found = computed(lambda graph, x: encoder_output(graph, x, step), samples)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())

@@ -22,14 +22,17 @@ from sklearn_speechsent import (
     OrdinalVotingClassifier,
     SlidingCMN,
     SpeakerFeatureExtractor,
+    SpeechEncoder,
+    SpeechSentimentClassifier,
     VoiceActivityDetector,
     WaveformPerturbation,
     export_onnx,
     make_sentiment_pipeline,
 )
 from sklearn_speechsent.deploy.graphs.builder import OPSET
+from sklearn_speechsent.nn import EncoderNetwork
 from sklearn_speechsent.runtime import OnnxSentiment
-from tests.graphs import session_of
+from tests.graphs import load_random_encoder, session_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn_speechsent.frames.DomainWarning")
 
@@ -218,6 +221,19 @@ def test_what_has_no_graph_is_an_error_that_says_what_to_do(speech, tmp_path, pi
     with pytest.raises(ValueError, match=message):
         export_onnx(pipeline, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_network_on_layers_of_an_encoder(speech, sounds, monkeypatch, tmp_path):
+    load_random_encoder(monkeypatch)
+    net = SpeechSentimentClassifier(module=EncoderNetwork, max_epochs=1, random_state=0)
+    pipeline = Pipeline([("encoder", SpeechEncoder(layers=(1, 3), pooling=None)), ("net", net)])
+    pipeline.fit(speech.data[:8], speech.target[:8])
+    session = session_of(export_onnx(pipeline, tmp_path / "model.onnx"))
+    for samples in (sounds["half a second"], sounds["silence inside"]):
+        found = outputs_of(session, samples)["probabilities"]
+        np.testing.assert_allclose(found, pipeline.predict_proba([samples])[0], atol=1e-4)
+    with pytest.raises(ValueError, match='kind="frames" needs MelFilterBank as the first step'):
+        export_onnx(pipeline, tmp_path / "model.onnx", kind="frames")
 
 
 def test_a_vote_has_one_rate(fitted, speech, tmp_path):
