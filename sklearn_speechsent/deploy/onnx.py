@@ -143,6 +143,11 @@ def _without_wrappers(model: Any) -> tuple[Any, list[float]]:
             speeds = [a * float(b) for a in speeds for b in model.predict_speeds]
             model = model.estimator_
         elif isinstance(model, BaseSearchCV):
+            if not hasattr(model, "best_estimator_"):
+                raise ValueError(
+                    f"{type(model).__name__}(refit={model.refit}) has no fitted pipeline. Search "
+                    "with refit=True, or export a pipeline that was fitted with best_params_."
+                )
             model = model.best_estimator_
         else:
             return model, speeds

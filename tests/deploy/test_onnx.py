@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
@@ -165,6 +166,8 @@ def test_votes_searches_and_both_faces_of_a_network(fitted, speech, sounds, tmp_
     data = speech.data[:8], speech.target[:8]
     vote = OrdinalVotingClassifier(members, weights=[1, 2]).fit(*data)
     search = GridSearchCV(fitted("energies"), {"net__C": [1.0, 3.0]}, cv=2).fit(*data)
+    with pytest.raises(ValueError, match=r"GridSearchCV\(refit=False\) has no fitted pipeline"):
+        export_onnx(clone(search).set_params(refit=False).fit(*data), tmp_path / "a.onnx")
     X = [(16000, sounds["whole"])]
     for model in (vote, search):
         found = outputs_of(session_of(export_onnx(model, tmp_path / "a.onnx")), sounds["whole"])
