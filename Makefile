@@ -12,7 +12,7 @@ endif
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test check suite gpu table1 lint clean
+.PHONY: demo test check suite gpu table1 runtime lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -38,6 +38,13 @@ gpu: $(STAMP)
 table1: $(STAMP)
 	$(BIN)/python -m experiments.table1 --corpus ravdess --out results/table1.json \
 		--rows small,medium,large,mfb,egemaps,embedding
+
+# The commands of docker/Dockerfile.runtime, into a folder, whose size in MB is printed.
+runtime:
+	rm -rf build/runtime
+	PYTHON=$(PYTHON) sh docker/install_runtime.sh --quiet --target build/runtime
+	cd build && PYTHONPATH=runtime $(PYTHON) -S -c "import sklearn_speechsent.runtime"
+	du -sm build/runtime
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

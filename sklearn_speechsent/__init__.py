@@ -15,7 +15,7 @@ from sklearn_speechsent._version import __version__
 
 if TYPE_CHECKING:
     from sklearn_speechsent.audio import WaveformPerturbation
-    from sklearn_speechsent.deploy import load_model, save_model
+    from sklearn_speechsent.deploy import export_onnx, load_model, save_model
     from sklearn_speechsent.features import MelFilterBank, SlidingCMN
     from sklearn_speechsent.frames import UtteranceFrames
     from sklearn_speechsent.inference import (
@@ -63,6 +63,7 @@ _MODULES = {
     "VoiceActivityDetector": "vad",
     "WaveformPerturbation": "audio",
     "aggregate_timeline": "inference",
+    "export_onnx": "deploy",
     "load_model": "deploy",
     "make_sentiment_pipeline": "pipeline",
     "save_model": "deploy",
@@ -82,6 +83,7 @@ _SUBMODULES = (
     "nn",
     "pipeline",
     "pretrained",
+    "runtime",
     "sentiment",
     "speaker",
     "speech",
@@ -110,6 +112,7 @@ __all__ = [
     "WaveformPerturbation",
     "__version__",
     "aggregate_timeline",
+    "export_onnx",
     "load_model",
     "make_sentiment_pipeline",
     "save_model",

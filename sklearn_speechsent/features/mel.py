@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
 from sklearn_speechsent.audio import Recording
-from sklearn_speechsent.features._kaldi import log_mel_energies
+from sklearn_speechsent.features._kaldi import (
+    LOG_FLOOR,
+    log_mel_energies,
+    mel_banks,
+    window_function,
+)
 from sklearn_speechsent.features.band_limit import band_limits
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, FramesOutputMixin, bin_names
 from sklearn_speechsent.features.recordings import RecordingTransformer
@@ -42,6 +47,32 @@ def _extract(
             yield np.full((1, arguments["n_mels"]), np.nan, arguments["dtype"])
         except audio.RecordingError as exception:
             yield exception
+
+
+class LogMelDesign(NamedTuple):
+    """Numbers that log-mel frames are made with, for other implementations.
+
+    Parameters
+    ----------
+    frame : tuple of int
+        Length and shift in samples.
+    window : ndarray of shape (frame_length,)
+        Times the scale of the samples.
+    n_fft : int
+    preemphasis : float
+        Applied within a frame, whose mean was removed; the first sample is its own predecessor.
+    banks : ndarray of shape (n_mels, n_fft // 2 + 1)
+        Weights of the bins of the power spectrum.
+    floor : float
+        Of energies.
+    """
+
+    frame: tuple[int, int]
+    window: NDArray[np.float64]
+    n_fft: int
+    preemphasis: float
+    banks: NDArray[np.float32]
+    floor: float
 
 
 class MelFilterBank(FramesOutputMixin, RecordingTransformer):
@@ -220,6 +251,25 @@ class MelFilterBank(FramesOutputMixin, RecordingTransformer):
             Empty for fewer samples than a frame has.
         """
         return log_mel_energies([samples], **self._arguments())
+
+    def design(self) -> LogMelDesign:
+        """Numbers that the frames are made with.
+
+        Returns
+        -------
+        LogMelDesign
+        """
+        given = self._arguments()
+        length, rate = given["frame_length"], given["sample_rate"]
+        n_fft = 1 << (length - 1).bit_length()
+        return LogMelDesign(
+            frame=(length, given["frame_shift"]),
+            window=window_function(given["window"], length) * given["scale"],
+            n_fft=n_fft,
+            preemphasis=given["preemphasis"],
+            banks=mel_banks(given["n_mels"], n_fft, rate, given["low_freq"], given["high_freq"]),
+            floor=LOG_FLOOR,
+        )
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the mel bins: ``mel00`` and so on.

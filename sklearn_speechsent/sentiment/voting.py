@@ -27,7 +27,7 @@ from sklearn_speechsent.utils.sklearn_compat import (
 )
 
 #: A member that is surer counts as this sure: its word would be final otherwise.
-_SURE = 1e-9
+SURE = 1e-9
 
 
 class VotingEstimator(EstimatorMixin, BaseHeterogeneousEnsemble):
@@ -235,7 +235,7 @@ class OrdinalVotingClassifier(ClassifierMixin, VotingEstimator):
 
         def log_odds(member: Any) -> NDArray[np.float64]:
             above = 1 - np.cumsum(member.predict_proba(X)[:, ordinal], axis=1)[:, :-1]
-            return logit(np.clip(above, _SURE, 1 - _SURE))
+            return logit(np.clip(above, SURE, 1 - SURE))
 
         return self._average(log_odds)
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 #: Rate in Hz, samples of a frame, and samples from one frame to the next.
 SAMPLE_RATE, LENGTH, SHIFT = 16000, 400, 160
 #: Energies below are raised to it.
-_FLOOR = 1e-10
+FLOOR = 1e-10
 #: Decades below the maximum of the recording to which energies are raised.
-_RANGE = 8.0
+RANGE = 8.0
 #: Frames that are computed at a time.
 _BLOCK = 512
 #: Above it, Slaney's mel scale is logarithmic: in Hz, and in mel.
@@ -97,7 +97,7 @@ def whisper_log_mel(
     for samples in _pieces(_mirrored(blocks)):
         spectra = torch.fft.rfft(torch.from_numpy(samples).unfold(0, LENGTH, SHIFT) * window)
         power = torch.view_as_real(spectra).square_().sum(-1)
-        energies = (power @ filters).clamp_(min=_FLOOR).log10_().numpy()
+        energies = (power @ filters).clamp_(min=FLOOR).log10_().numpy()
         if n + len(energies) > len(frames):
             # In place: the frames of a long recording are never there twice.
             frames.resize((n + max(len(energies), n // 8), n_mels), refcheck=False)
@@ -105,7 +105,7 @@ def whisper_log_mel(
         n += len(energies)
     frames.resize((n - 1, n_mels), refcheck=False)
     if n > 1:
-        np.maximum(frames, frames.max() - np.float32(_RANGE), out=frames)
+        np.maximum(frames, frames.max() - np.float32(RANGE), out=frames)
     frames += 4.0
     frames /= 4.0
     return frames

@@ -12,13 +12,13 @@ from sklearn_speechsent.vad.segments import without_clicks
 
 #: Probabilities that speech reaches somewhere, and that leave no doubt; share of the bands by which
 #: a voice that is shouted is lowered to where the network knows voices.
-_REACHED, _SURE, _LOWERED = 0.5, 0.9, 0.075
+REACHED, SURE, LOWERED = 0.5, 0.9, 0.075
 #: Frames over which spectra are averaged, and nepers by which those of speech differ from each
 #: other, in the mean over the bands. With 10 dB of pink noise recordings of RAVDESS and LibriSpeech
 #: have 0.67 and more; noise, hum and tones have 0.3 and less.
-_AVERAGED, _MOVED = 9, 0.45
+AVERAGED, MOVED = 9, 0.45
 #: Frames of an utterance that are looked at, evenly spaced: enough, and little memory.
-_LOOKED_AT = 3000
+LOOKED_AT = 3000
 
 
 def holds_speech(
@@ -55,10 +55,10 @@ def holds_speech(
     stand still. Shouted voices lie above those that it was trained on: what does not reach 0.9 is
     scored again, lowered by some bands, and the higher probability counts.
     """
-    limit = min(_REACHED, threshold)
+    limit = min(REACHED, threshold)
     heard = [without_clicks(values) if len(values) else values for values in scores]
     doubtful = np.array(
-        [len(v) > 0 and np.isfinite(v).all() and not (v >= _SURE).any() for v in heard], dtype=bool
+        [len(v) > 0 and np.isfinite(v).all() and not (v >= SURE).any() for v in heard], dtype=bool
     ).nonzero()[0]
     if len(doubtful):
         lowered = _lowered(frames[doubtful])
@@ -73,10 +73,23 @@ def holds_speech(
     )
 
 
+def lowered_bands(n_bands: int) -> NDArray[np.int64]:
+    """Bands of a spectrum that is shifted down, the highest one repeated.
+
+    Parameters
+    ----------
+    n_bands : int
+
+    Returns
+    -------
+    ndarray of int of shape (n_bands,)
+    """
+    return np.minimum(np.arange(n_bands) + max(1, round(LOWERED * n_bands)), n_bands - 1)
+
+
 def _lowered(frames: UtteranceFrames) -> UtteranceFrames:
     """Frames whose spectra are shifted down, the highest band repeated."""
-    n_bands = frames.frame_shape[0]
-    bands = np.minimum(np.arange(n_bands) + max(1, round(_LOWERED * n_bands)), n_bands - 1)
+    bands = lowered_bands(frames.frame_shape[0])
     return frames.with_frames([utterance[:, bands] for utterance in frames])
 
 
@@ -85,8 +98,8 @@ def _moves(utterance: NDArray[np.floating], speech: NDArray[np.bool_]) -> bool:
     found = np.flatnonzero(speech)
     if not len(found):
         return False
-    found = found[:: -(-len(found) // _LOOKED_AT)]
-    around = found[:, None] + np.arange(_AVERAGED) - _AVERAGED // 2
+    found = found[:: -(-len(found) // LOOKED_AT)]
+    around = found[:, None] + np.arange(AVERAGED) - AVERAGED // 2
     spectra = utterance[around.clip(0, len(utterance) - 1)].mean(axis=1, dtype=np.float32)
     spectra -= spectra.mean(axis=1, keepdims=True)
-    return bool(spectra.std(axis=0, dtype=np.float64).mean() >= _MOVED)
+    return bool(spectra.std(axis=0, dtype=np.float64).mean() >= MOVED)

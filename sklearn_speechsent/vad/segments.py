@@ -13,7 +13,7 @@ from sklearn_speechsent import audio
 from sklearn_speechsent.frames.container import UtteranceFrames
 
 #: Frames over which scores are median-filtered: clicks shorter than half of it vanish.
-_MEDIAN = 11
+MEDIAN = 11
 
 
 def without_clicks(scores: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -27,7 +27,7 @@ def without_clicks(scores: NDArray[np.floating]) -> NDArray[np.floating]:
     -------
     ndarray of shape (n_frames,)
     """
-    return ndimage.median_filter(scores, size=_MEDIAN, mode="nearest")
+    return ndimage.median_filter(scores, size=MEDIAN, mode="nearest")
 
 
 def smooth(

@@ -1,0 +1,1 @@
+"""Parity of exported models with the pipelines that they were made of."""

@@ -1,0 +1,1 @@
+"""Graphs of ONNX that compute what the steps of a pipeline do."""
