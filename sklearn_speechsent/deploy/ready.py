@@ -37,7 +37,7 @@ def find_ready(name: str | os.PathLike[str]) -> Path | None:
     for place in places:
         if place.is_dir():
             return place
-    recipe = f"python -m recipes.train_{name!s}".replace("-", "_")
+    recipe = "python -m recipes.train_" + os.fspath(name).replace("-", "_")
     raise FileNotFoundError(
         f"The ready model {name!r} has a licence of its own (CC BY-NC-SA 4.0), so that it is not "
         f"installed with the package, and it is not in {places[0]}. Copy the folder models/{name} "

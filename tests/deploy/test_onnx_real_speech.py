@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sklearn_speechsent import export_onnx, make_sentiment_pipeline
+from sklearn_speechsent import export_onnx, load_model, make_sentiment_pipeline
 from sklearn_speechsent.datasets import load_ravdess
 from sklearn_speechsent.runtime import OnnxSentiment
 from tests.deploy.test_onnx import outputs_of
@@ -49,3 +49,12 @@ def test_files_of_another_rate_and_two_channels(data_home, tmp_path):
         scorer.predict_proba(files), pipeline.predict_proba(files), atol=2e-5
     )
     np.testing.assert_array_equal(scorer.predict(files), pipeline.predict(files))
+
+
+def test_the_ready_model_is_exported_from_its_bundle(data_home, tmp_path):
+    corpus = load_ravdess()
+    model = load_model("valence-acted")
+    scorer = OnnxSentiment(export_onnx(model, tmp_path / "model.onnx"))
+    files = corpus.data[-3:]
+    np.testing.assert_allclose(scorer.predict_proba(files), model.predict_proba(files), atol=1e-4)
+    np.testing.assert_array_equal(scorer.predict(files), model.predict(files))
