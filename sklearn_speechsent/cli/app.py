@@ -79,7 +79,7 @@ def main() -> None:
     """Run the command, and turn errors that a user can mend into one message."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False) or 0
     except typer.Exit as exit_:
         code = exit_.exit_code
     except BrokenPipeError:

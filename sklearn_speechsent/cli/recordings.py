@@ -122,7 +122,11 @@ def _of_table(path: Path) -> list[dict[str, Any]]:
     if path.suffix.lower() == ".parquet":
         frame = pd.read_parquet(path)
     else:
-        frame = pd.read_csv(path, sep=None, engine="python", dtype={"file": str})
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            head = file.readline()
+        separator = max(",;\t|", key=head.count)  # a comma where there is none
+        named = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+        frame = pd.read_csv(path, sep=separator, dtype={"file": str}, **named)
     frame.columns = frame.columns.str.strip()
     if "file" not in frame.columns:
         raise ValueError(
