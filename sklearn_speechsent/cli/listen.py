@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +13,6 @@ import typer
 from sklearn_speechsent.cli import options
 from sklearn_speechsent.cli.models import load
 from sklearn_speechsent.cli.options import Format
-from sklearn_speechsent.cli.output import plain, written
 
 #: Seconds of standard input that are read at a time.
 _CHUNK = 0.1
@@ -52,14 +51,14 @@ def listen(
         try:
             for samples in chunks:
                 for event in stream.push(samples):
-                    show(event, stream)
+                    show(event)
         except KeyboardInterrupt:
             pass
         for event in stream.finish():
-            show(event, stream)
+            show(event)
 
 
-def _show(event: Any, stream: Any) -> None:
+def _show(event: Any) -> None:
     """One line for people."""
     kind = type(event).__name__
     if kind != "Score":
@@ -77,14 +76,10 @@ def _said(event: Any) -> str:
     return f"{level}expected {event.expected:+.2f}"
 
 
-def _show_json(event: Any, stream: Any) -> None:
-    with written(["event", *asdict(event)], Format.jsonl, None) as write:
-        values = {name: _plain(value) for name, value in asdict(event).items()}
-        write([{"event": type(event).__name__, **values}])
+def _show_json(event: Any) -> None:
+    from sklearn_speechsent.inference.events import event_as_dict
 
-
-def _plain(value: Any) -> Any:
-    return [plain(each) for each in value] if isinstance(value, tuple) else plain(value)
+    print(json.dumps(event_as_dict(event), ensure_ascii=False), flush=True)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def test_listen_to_standard_input(bundle, speech):
     result = run("listen", "-", "-m", bundle, "--rate", rate, "-f", "jsonl", stdin=content)
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.returncode == 0
-    kinds = [event["event"] for event in events]
+    kinds = [event["type"] for event in events]
     assert kinds[0] == "SpeechStart" and kinds[-1] == "SpeechEnd" and "Score" in kinds
     whole = run("listen", "-", "-m", bundle, "--rate", rate, stdin=content[:-1])
     assert "speech begins" in whole.stdout.decode()
