@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import Any
 
 #: Samples count from the beginning of the signal at 16 kHz, seconds likewise.
@@ -84,3 +85,30 @@ class SpeechEnd:
 
 
 Event = SpeechStart | Score | SpeechEnd
+
+
+def event_as_dict(event: Event) -> dict[str, Any]:
+    """Event as JSON has it: its type and its fields, null for NaN.
+
+    Parameters
+    ----------
+    event : SpeechStart, Score or SpeechEnd
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> from sklearn_speechsent.inference.events import SpeechStart, event_as_dict
+    >>> event_as_dict(SpeechStart(0, 1600, 0.1))
+    {'type': 'SpeechStart', 'utterance': 0, 'sample': 1600, 'time': 0.1}
+    """
+    fields = {name: _finite(value) for name, value in asdict(event).items()}
+    return {"type": type(event).__name__, **fields}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

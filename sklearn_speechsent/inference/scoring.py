@@ -54,6 +54,12 @@ class Scorer:
         return 1 if self.levels is None else len(self.levels)
 
     @property
+    def columns(self) -> list[str]:
+        """Names of :meth:`row`."""
+        levels = [] if self.levels is None else self.levels.tolist()
+        return ["level", "expected", *(f"p({level})" for level in levels)]
+
+    @property
     def has_text(self) -> bool:
         """Whether levels are text."""
         return self.levels is not None and self.levels.dtype.kind not in NUMBERS
@@ -76,7 +82,25 @@ class Scorer:
         DomainWarning
             With the first windows only.
         """
-        X = [(RATE, window) for window in samples]
+        return self.of([(RATE, window) for window in samples])
+
+    def of(self, X: Any) -> NDArray[np.floating]:
+        """The same for whatever the pipeline takes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n,)
+            Recordings.
+
+        Returns
+        -------
+        ndarray of shape (n, n_values)
+
+        Warns
+        -----
+        DomainWarning
+            With the first recordings only.
+        """
         muted = [NoSpeechWarning, "no prediction", *[DomainWarning] * self._warned]
         with without_warnings(muted):
             self._warned = True
@@ -102,6 +126,20 @@ class Scorer:
         if self.levels is None:
             return np.nan, float(values[0]), ()
         return (*level_and_mean(values, self.levels), tuple(values.tolist()))
+
+    def row(self, values: NDArray[np.floating]) -> dict[str, Any]:
+        """What follows from the values of a window or an utterance, by column.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_values,)
+
+        Returns
+        -------
+        dict
+        """
+        level, expected, probabilities = self.summary(values)
+        return dict(zip(self.columns, (level, expected, *probabilities), strict=True))
 
 
 def level_and_mean(proba: NDArray[np.floating], levels: NDArray[Any]) -> tuple[Any, float]:
