@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,8 +71,9 @@ def evaluate(
         dataset=manifest.name,
     )
     out.mkdir(parents=True, exist_ok=True)
-    text = card.save(out).read_text(encoding="utf-8")
-    (out / "report.html").write_text(page(text, out), encoding="utf-8")
+    card.save(out)
+    title, picture = f"{system} on {manifest.name}", (out / "confusion.png").read_bytes()
+    (out / "report.html").write_text(page(title, card.measured, picture), encoding="utf-8")
     _save_rows(out / "predictions.csv", corpus, predicted, proba, fold_of)
     scores = {name: plain(value) for name, value in card.figures.items()}
     (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
@@ -124,7 +126,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: auto; padding: 1rem; }}
 table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
 th, td {{ padding: .3rem .8rem; border-bottom: 1px solid #8886; text-align: left; }}
 td {{ font-variant-numeric: tabular-nums; }}
@@ -134,15 +136,16 @@ img {{ max-width: 100%; background: white; }}
 """
 
 
-def page(text: str, folder: Path) -> str:
-    """Card as one page of HTML, with its pictures inside.
+def page(title: str, sections: Mapping[str, str], picture: bytes) -> str:
+    """One page of HTML that needs no other file.
 
     Parameters
     ----------
-    text : str
-        Markdown after a header between lines of ``---``.
-    folder : Path
-        Of its pictures.
+    title : str
+    sections : mapping of str to str
+        Markdown by heading.
+    picture : bytes
+        PNG of the confusion of levels.
 
     Returns
     -------
@@ -150,17 +153,13 @@ def page(text: str, folder: Path) -> str:
     """
     import base64
     import html
-    import re
 
     from markdown_it import MarkdownIt
 
-    body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
-    rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(body)
-
-    def inside(found: re.Match[str]) -> str:
-        content = base64.b64encode((folder / Path(found[1]).name).read_bytes()).decode()
-        return f'src="data:image/png;base64,{content}"'
-
-    rendered = re.sub(r'src="([\w-]+\.png)"', inside, rendered)
-    title = re.search(r"^# (.*)$", body, flags=re.MULTILINE)
-    return _PAGE.format(title=html.escape(title[1] if title else "Evaluation"), body=rendered)
+    render = MarkdownIt("commonmark", {"html": False}).enable("table").render
+    title, content = html.escape(title), base64.b64encode(picture).decode()
+    parts = [f"<h1>{title}</h1>\n"]
+    for heading, text in sections.items():
+        parts.append(render(f"## {heading}\n\n{text}"))
+    parts.append(f'<img alt="Confusion of levels" src="data:image/png;base64,{content}">\n')
+    return _PAGE.format(title=title, body="".join(parts))
