@@ -164,7 +164,7 @@ element("record").addEventListener("click", () => {
 
 async function record() {
   page.last = record;
-  if (page.model.token_required && !page.token) return fail(new ServiceError("", "", 401));
+  if (page.model.token_required && !page.token) return fail(new ServiceError("no_token", ""));
   let microphone;
   let stream;
   try {
@@ -239,7 +239,7 @@ function finishShown(blocks, rate) {
   shown.open = null;
   if (blocks.length && shown.duration <= PLAYABLE) offerPlayback(asWav(blocks, rate));
   shown.score = meanScore(finals());
-  showAnswer(shown.scale, "Mean of the utterances, by seconds of speech", shown.score);
+  showAnswer(shown.scale, "Mean of the utterances", shown.score);
   element("result-title").textContent = "Your recording";
   show();
 }
@@ -300,7 +300,7 @@ async function scoreFile(file) {
     const [size, most] = [file.size, limits.max_bytes].map((n) => `${(n / 1e6).toFixed(1)} MB`);
     return setState("large", `${file.name} has ${size}, and ${most} are allowed. ${STATES.large[2]}`);
   }
-  if (token_required && !page.token) return fail(new ServiceError("", "", 401));
+  if (token_required && !page.token) return fail(new ServiceError("no_token", ""));
   const cancelling = new AbortController();
   page.abort = () => cancelling.abort();
   setState("scoring", "", `Scoring ${file.name} …`);

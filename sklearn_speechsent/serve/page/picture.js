@@ -150,9 +150,9 @@ export class Picture {
       shape(root, "line", { class: middle ? "middle" : "grid", x1, x2, y1: y, y2: y });
       shape(root, "text", { class: "tick", x: x1 - 10, y: y + 4, "text-anchor": "end" }, label);
     }
-    const [up, down] = scale.hasSign ? ["positive", "negative"] : ["higher", "lower"];
-    shape(root, "text", { class: "side", x: x1, y: this.top - 10 }, `▲ more ${up}`.replace("more higher", "higher"));
-    shape(root, "text", { class: "side", x: x1, y: this.bottom + 16 }, `▼ more ${down}`.replace("more lower", "lower"));
+    const [up, down] = scale.hasSign ? ["more positive", "more negative"] : ["higher", "lower"];
+    shape(root, "text", { class: "side", x: x1, y: this.top - 10 }, `▲ ${up}`);
+    shape(root, "text", { class: "side", x: x1, y: this.bottom + 16 }, `▼ ${down}`);
     const y = this.waveBottom + 18;
     const step = this.step((x2 - x1) / (narrow ? 70 : 90));
     for (let t = Math.ceil(this.from / step) * step; t <= this.to; t += step) {
@@ -257,7 +257,11 @@ export class Picture {
     const width = Math.max(end - x, 4);
     shape(root, "rect", { class: `bar ${this.tone(row.expected)}`, x, y: y - 3.5, width, height: 7, rx: 3.5 });
     if (width < 34) return;
-    const label = { class: "value", x: x + width / 2, y: y - 10, "text-anchor": "middle" };
+    // On the side of the bar that provisional scores leave free.
+    const before = this.view.rows.filter((each) => !each.final && each.start < row.end && each.end > row.start);
+    const above = before.filter((each) => each.expected > row.expected).length;
+    const isBelow = 2 * above > before.length && y + 20 < this.bottom;
+    const label = { class: "value", x: x + width / 2, y: isBelow ? y + 18 : y - 10, "text-anchor": "middle" };
     shape(root, "text", label, this.view.scale.number(row.expected));
   }
 

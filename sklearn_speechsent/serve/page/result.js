@@ -81,9 +81,9 @@ export function showTable(scale, finals, onPlay) {
       const time = node("th");
       time.scope = "row";
       if (onPlay) {
-        const button = node("button", span, "play");
+        const button = node("button", undefined, "play");
         button.type = "button";
-        button.ariaLabel = `Play from ${clock(row.start, 1)} to ${clock(row.end, 1)}`;
+        button.append(node("span", "Play ", "unseen"), span);
         button.addEventListener("click", () => onPlay(row));
         time.append(button);
       } else time.textContent = span;

@@ -63,7 +63,7 @@ export class Scale {
     if (this.isText) return this.levels[Math.round(expected)];
     const share = this.share(expected);
     const [down, up, middle] = this.hasSign
-      ? ["negative", "positive", "neither positive nor negative"]
+      ? ["negative", "positive", "neutral"]
       : ["low", "high", "in the middle"];
     if (Math.abs(share) < 0.125) return middle;
     return `${Math.abs(share) < 0.5 ? "slightly" : "clearly"} ${share < 0 ? down : up}`;

@@ -1,12 +1,14 @@
 /* States of the page, and what each of them says. */
 
+import { MicrophoneError } from "./microphone.js";
+
 /** kind (info, busy, good, warning or error), title, text, and the name of a button. */
 export const STATES = {
   loading: ["busy", "Loading the model’s description …"],
   ready: ["info", "Ready.", "Nothing is recorded before you start."],
   asking: ["busy", "Waiting for the microphone.", "Allow it where the browser asks."],
   connecting: ["busy", "Connecting …", "", "Cancel"],
-  listening: ["good", "Listening.", "Speak now."],
+  listening: ["good", "Listening.", "Speak now, close to the microphone."],
   quiet: ["warning", "No speech so far.", "Speak louder, or come closer to the microphone."],
   muted: ["warning", "The microphone gives only silence.", "Is it muted, or is another one chosen?"],
   finishing: ["busy", "Scoring what was said last …", "", "Cancel"],
@@ -24,9 +26,11 @@ export const STATES = {
 
   empty: ["error", "The file is empty."],
   large: ["error", "The recording is too large.", "Cut it into parts, or save it as flac or mp3."],
+  long: ["error", "The recording is too long.", "Cut it into parts."],
   unsupported: ["error", "This kind of file cannot be read.", "Save the recording as wav, flac, ogg or mp3."],
   unscorable: ["error", "The recording cannot be scored."],
   busy: ["warning", "The service is busy.", "Others are being served. Try again in a few seconds.", "Try again"],
+  away: ["warning", "The service cannot answer now.", "Try again in a few seconds.", "Try again"],
   token: ["error", "A valid token is needed.", "Enter it above, then start again."],
   connection: ["error", "There is no connection to the service.", "Check the network. What was scored before is still shown.", "Try again"],
   slow: ["error", "The connection is too slow for live sound.", "Record with another program, and open the recording here."],
@@ -37,12 +41,33 @@ export const STATES = {
 export const AT_WORK = ["loading", "asking", "connecting", "listening", "quiet", "muted", "finishing", "scoring"];
 export const RECORDING = ["listening", "quiet", "muted"];
 
-const OF_STATUS = { 401: "token", 413: "large", 415: "unsupported", 422: "unscorable", 429: "busy", 503: "busy" };
-const OF_CODE = { connection: "connection", busy: "busy", unauthorized: "token" };
+const OF_CODE = {
+  connection: "connection",
+  slow: "slow",
+  busy: "busy",
+  no_token: "token",
+  too_large: "large",
+  too_long: "long",
+  too_many_streams: "busy",
+  closing: "away",
+  timeout: "away",
+  worker_ended: "away",
+};
+/** Of other codes, and of what stands between this page and the service. */
+const OF_STATUS = {
+  401: "token",
+  413: "large",
+  415: "unsupported",
+  422: "unscorable",
+  429: "busy",
+  502: "away",
+  503: "busy",
+  504: "away",
+};
 
 /** State of what a microphone or the service has thrown. */
 export function stateOf(error) {
   if (error.name === "AbortError") return "ready";
-  if (error.code in STATES) return error.code;
-  return OF_STATUS[error.status] ?? OF_CODE[error.code] ?? "refused";
+  if (error instanceof MicrophoneError) return error.code;
+  return OF_CODE[error.code] ?? OF_STATUS[error.status] ?? "refused";
 }
