@@ -199,9 +199,7 @@ class Listener:
                 yield self._window(utterance.number, start, end, "last")
             utterance.held.clear()
 
-    def _closed(
-        self, utterance: _Utterance, stop: int, provisional: bool = True
-    ) -> Iterator[Item]:
+    def _closed(self, utterance: _Utterance, stop: int, provisional: bool = True) -> Iterator[Item]:
         self._open.remove(utterance)
         yield from self._windows(utterance, stop, provisional)
         start, rule = utterance.start, self._rule

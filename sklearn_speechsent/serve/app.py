@@ -24,7 +24,12 @@ from sklearn_speechsent.serve.stream import Conversation
 from sklearn_speechsent.serve.uploads import received
 
 _PAGE = Path(__file__).parent / "page"
-_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 #: Nothing of a page comes from elsewhere, and no other page shows it in a frame.
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -46,9 +51,9 @@ _ABOUT = """Sentiment from the voice alone. Nothing that is sent is kept.
 
 Live: `WS /v1/stream`. Send a text message
 `{"sample_rate": 48000, "format": "s16le" or "f32le", "window": 5, "step": 1, "token": "..."}` (the
-last three may be left out), get `{"type": "ready", "levels": [...]}`, send the samples of one channel
-in binary messages of any length, and get events: `SpeechStart`, `Score`, `SpeechEnd`. Then send
-`{"type": "finish"}`, and get the last events and `{"type": "end"}`. What goes wrong is said as
+last three may be left out), get `{"type": "ready", "levels": [...]}`, send the samples of one
+channel in binary messages of any length, and get events: `SpeechStart`, `Score`, `SpeechEnd`. Then
+send `{"type": "finish"}`, and get the last events and `{"type": "end"}`. What goes wrong is said as
 `{"type": "error", "code": "...", "message": "..."}`.
 """
 
@@ -247,7 +252,8 @@ class _Watched:
                 given = {name for name, _ in message["headers"]}
                 more = ((k.encode(), v.encode()) for k, v in _HEADERS.items())
                 message["headers"] = [
-                    *message["headers"], *(each for each in more if each[0] not in given)
+                    *message["headers"],
+                    *(each for each in more if each[0] not in given),
                 ]
             await send(message)
 
@@ -255,5 +261,5 @@ class _Watched:
             await self._app(scope, receive, sent)
         finally:
             path = getattr(scope.get("route"), "path", "other")
-            self._metrics.count("requests_total", path=path, status=str(status))
+            self._metrics.count("requests_total", path=path, status=str(status or 500))
             self._metrics.took(path, time.monotonic() - start)

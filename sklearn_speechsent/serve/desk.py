@@ -68,9 +68,7 @@ def _answer(desk: Desk, name: str, arguments: tuple[Any, ...]) -> Any:
         import traceback
 
         traceback.print_exc()  # for the log; a client is told nothing of the machine
-        return Refusal(
-            500, "failed", f"The model failed ({type(error).__name__}).", close=1011
-        )
+        return Refusal(500, "failed", f"The model failed ({type(error).__name__}).", close=1011)
 
 
 class Desk:
@@ -165,9 +163,7 @@ class Desk:
         seconds, n_channels = self._measured(content)
         with _said_as_refusal():
             _check_step(options)
-            table = sentiment_timeline(
-                self._model, [content], detector=self._detector, **options
-            )
+            table = sentiment_timeline(self._model, [content], detector=self._detector, **options)
         levels = self._levels()
         exact: dict[Any, Any] = {level: level for level in levels}  # the table has 1.0 for 1
         columns = ("channel", "start", "end", "expected", "speech", "final")
@@ -279,6 +275,7 @@ class Desk:
         except RecordingError as error:
             raise Refusal(415, "not_audio", _plain(error)) from None
         with file, _said_as_refusal():
+            file.extent.span(recording)  # a rate that can be, and all that is promised
             rate, n_channels = file.extent.rate, file.extent.channels
             most = self._max_seconds * min(rate, _SAMPLES_PER_SECOND / n_channels)
             n = file.extent.length or 0

@@ -84,6 +84,7 @@ def run(model: str, settings: Settings) -> None:
             http="h11",
             ws=WebSocketsSansIOProtocol,
             ws_max_size=_MESSAGE,
+            ws_ping_timeout=60.0,  # an answer comes behind the samples that wait
             ws_per_message_deflate=False,  # a small message could be a large one
             lifespan="off",
             log_level="warning",

@@ -169,7 +169,7 @@ class Conversation:
             raise Refusal(422, "bad_hello", f"format must be one of {', '.join(FORMATS)}.")
         return hello
 
-    async def _message(self, seconds: float) -> Any:
+    async def _message(self, seconds: float | None) -> Any:
         try:
             async with asyncio.timeout(seconds):
                 message = await self._socket.receive()
@@ -182,7 +182,7 @@ class Conversation:
     async def _listen(self, backlog: Backlog) -> None:
         """Receive samples, and the word that they are over; ends when the client has gone."""
         while True:
-            message = await self._message(_IDLE)
+            message = await self._message(None if self._finish else _IDLE)
             content = message.get("bytes")
             if content is None:
                 if _object(message.get("text")).get("type") != "finish":
