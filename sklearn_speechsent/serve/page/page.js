@@ -41,10 +41,13 @@ function setState(name, text, title) {
   element("status-action").hidden = !action;
   const recording = RECORDING.includes(name);
   const atWork = AT_WORK.includes(name);
-  element("record").disabled = !page.model || (atWork && !recording);
+  // Not disabled: that would take the focus from those who use the keyboard.
+  element("record").ariaDisabled = String(!page.model || (atWork && !recording));
   element("record-label").textContent = recording ? "Stop" : "Start recording";
-  element("file").disabled = !page.model || atWork;
+  element("file").ariaDisabled = String(!page.model || atWork);
 }
+
+const isOn = (id) => element(id).ariaDisabled !== "true";
 
 function fail(error) {
   const name = stateOf(error);
@@ -159,7 +162,7 @@ function conclude(state = "done") {
 
 element("record").addEventListener("click", () => {
   if (RECORDING.includes(page.state)) page.stop();
-  else record();
+  else if (isOn("record")) record();
 });
 
 async function record() {
@@ -273,6 +276,10 @@ function onEvent(event) {
 
 /* Files */
 
+element("file").addEventListener("click", (event) => {
+  if (!isOn("file")) event.preventDefault();
+});
+
 element("file").addEventListener("change", () => {
   const [file] = element("file").files;
   element("file").value = ""; // the same file can be chosen again
@@ -288,7 +295,7 @@ for (const name of ["dragenter", "dragover", "dragleave", "drop"]) {
     if (name === "drop") inside = 0;
     element("drop").classList.toggle("over", inside > 0);
     const [file] = (name === "drop" && event.dataTransfer?.files) || [];
-    if (file && !element("file").disabled) scoreFile(file);
+    if (file && isOn("file")) scoreFile(file);
   });
 }
 
