@@ -206,6 +206,8 @@ def test_microphone(opened, chromium, voice, model):
     # A busy machine may leave out provisional scores, and nothing else.
     assert received[1:-1] == [e for e in events if e in received or e.get("final") is not False]
     scores = [event for event in received if event["type"] == "Score"]
+    n_samples = sum(map(len, blocks)) // 4
+    assert shown["duration"] == pytest.approx(n_samples / hello["sample_rate"])
     keys = ("start", "end", "level", "expected", "probabilities", "speech", "final")
     assert shown["rows"] == [{"channel": None} | {key: e[key] for key in keys} for e in scores]
     finals = [event for event in scores if event["final"]]

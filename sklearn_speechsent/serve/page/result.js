@@ -25,9 +25,9 @@ export function showAnswer(scale, label, score) {
   element("score-words").textContent = score ? scale.words(expected) : "no score yet";
   element("score-mark").replaceChildren(...(expected === null ? [] : [sideMark(scale, expected)]));
   const band = score && scale.band(score.probabilities);
-  element("score-range").textContent = band
-    ? `80 % of the probability lies from ${scale.range(score.probabilities)}.`
-    : "";
+  const range = band ? `80 % of the probability lies from ${scale.range(score.probabilities)}.` : "";
+  const places = scale.isText ? ` The number is a place among the levels: 0 is ${scale.levels[0]}.` : "";
+  element("score-range").textContent = range && range + places;
   showShares(scale, expected === null ? [] : score.probabilities);
 }
 
@@ -74,6 +74,7 @@ export const count = (n, noun) => `${n || "no"} ${noun}${n === 1 ? "" : "s"}`;
 /** Fill the table; onPlay(row) is called by its buttons, which are left out without a player. */
 export function showTable(scale, finals, onPlay) {
   element("utterances").hidden = !finals.length;
+  element("utterances").classList.toggle("no-levels", !scale.levels.length);
   element("rows").replaceChildren(
     ...finals.map((row) => {
       const line = node("tr");
