@@ -46,6 +46,8 @@ class _Server(uvicorn.Server):
                 break
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+        # Before the signal that ends the service is raised again, which ends this process.
+        await asyncio.to_thread(self._pool.end)
 
 
 def _bound(settings: Settings) -> socket.socket:
