@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import html
 import time
@@ -23,6 +25,8 @@ from sklearn_speechsent.serve.settings import Settings
 from sklearn_speechsent.serve.stream import Conversation
 from sklearn_speechsent.serve.uploads import received
 
+#: Seconds for which what still comes is dropped after an answer.
+_LINGER = 2.0
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {
     ".html": "text/html",
@@ -157,8 +161,6 @@ def make_app(pool: Pool, metrics: Metrics) -> FastAPI:
         headers = {"retry-after": "5"} if refusal.status == 503 else {}
         if refusal.status == 401:
             headers["www-authenticate"] = "Bearer"
-        if refusal.status in (408, 413):
-            headers["connection"] = "close"  # what is left of the body is not read
         return JSONResponse(refusal.content(), refusal.status, headers)
 
     @app.exception_handler(HTTPException)
@@ -233,7 +235,11 @@ def _docs(schema: dict[str, Any]) -> str:
 
 
 class _Watched:
-    """Middleware that counts requests, and says what browsers may do with answers."""
+    """Middleware that counts requests, and says what browsers may do with answers.
+
+    Where an answer comes before the end of a request, what still comes is dropped for a moment: a
+    connection that is closed at once takes the answer with it.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -243,7 +249,13 @@ class _Watched:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.monotonic(), 0
+        start, status, whole = time.monotonic(), 0, False
+
+        async def came() -> Message:
+            nonlocal whole
+            message = await receive()
+            whole = not message.get("more_body", False)
+            return message
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -255,10 +267,19 @@ class _Watched:
                     *message["headers"],
                     *(each for each in more if each[0] not in given),
                 ]
+                if not whole and scope["method"] not in ("GET", "HEAD"):
+                    message["headers"].append((b"connection", b"close"))
+            elif not whole and not message.get("more_body", False):
+                await send(message | {"more_body": True})
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LINGER):
+                        while not whole:
+                            await came()
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
-            await self._app(scope, receive, sent)
+            await self._app(scope, came, sent)
         finally:
             path = getattr(scope.get("route"), "path", "other")
             self._metrics.count("requests_total", path=path, status=str(status or 500))

@@ -30,6 +30,14 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._pool = pool
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        assert sockets is not None
+        host, port = sockets[0].getsockname()[:2]
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        name = self._pool.description["name"]
+        print(f"Serving {name} at http://{address}; Ctrl-C ends.", file=sys.stderr, flush=True)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._pool.close()
         for _ in range(round(_CLOSING / 0.05)):
@@ -38,6 +46,8 @@ class _Server(uvicorn.Server):
                 break
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+        # Before the signal that ends the service is raised again, which ends this process.
+        await asyncio.to_thread(self._pool.end)
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -93,10 +103,6 @@ def run(model: str, settings: Settings) -> None:
             limit_concurrency=connections,
             timeout_graceful_shutdown=_ANSWERING,
         )
-        host, port = bound.getsockname()[:2]
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        name = pool.description["name"]
-        print(f"Serving {name} at http://{address}; Ctrl-C ends.", file=sys.stderr, flush=True)
         _Server(config, pool).run(sockets=[bound])
     finally:
         bound.close()

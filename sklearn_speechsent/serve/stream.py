@@ -165,7 +165,7 @@ class Conversation:
         rate = hello.get("sample_rate")
         if type(rate) is not int or not 1000 <= rate <= 1_000_000:
             raise Refusal(422, "bad_hello", "sample_rate must be a whole number of Hz, as 48000.")
-        if hello.get("format") not in FORMATS:
+        if hello.get("format") not in [*FORMATS]:
             raise Refusal(422, "bad_hello", f"format must be one of {', '.join(FORMATS)}.")
         return hello
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -20,8 +19,6 @@ from sklearn_speechsent.serve.errors import Refusal
 _AROUND = 2**16
 #: Seconds in which a body comes; one that is slower holds a place that others wait for.
 _SECONDS = 60.0
-#: Seconds for which a body that is too large is still received, so that its sender reads why.
-_LINGER = 1.0
 _OPTIONS = ("window", "step", "channels")
 
 
@@ -78,20 +75,14 @@ def _too_large(max_bytes: int) -> Refusal:
 async def _body(request: Request, most: int, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """Parts of a body, as long as they are not too many."""
     promised = request.headers.get("content-length", "")
-    n = int(promised) if promised.isdecimal() and int(promised) > most else 0
-    parts = request.stream()
-    if n <= most:
-        async for part in parts:
-            n += len(part)
-            if n > most:
-                break
-            yield part
-    if n > most:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER):
-                async for _ in parts:
-                    pass
+    if promised.isdecimal() and int(promised) > most:
         raise _too_large(max_bytes)
+    n = 0
+    async for part in request.stream():
+        n += len(part)
+        if n > most:
+            raise _too_large(max_bytes)
+        yield part
 
 
 async def _form(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:

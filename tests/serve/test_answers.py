@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import soxr
 from served import assert_same_events, hello, messages, running
 
 import sklearn_speechsent.serve
@@ -114,7 +115,7 @@ def test_time_lines(service, fitted, spoken, options, how):
     [("s16le", 16000, {}), ("f32le", 16000, {"window": 2, "step": 0.5}), ("s16le", 48000, {})],
 )
 def test_streams(service, fitted, spoken, form, rate, options):
-    samples = np.repeat(spoken, rate // 16000)
+    samples = spoken if rate == 16000 else soxr.resample(spoken, 16000, rate)
     if form == "f32le":
         samples = samples.astype("<f4") / 32768
     stream = StreamingSentiment(fitted, sample_rate=rate, **options)
@@ -172,6 +173,7 @@ def test_page(service):
             "text/html",
             "text/css",
             "text/javascript",
+            "image/svg+xml",
         )
     for name in ("../app.py", "..%2fapp.py", "%2e%2e/app.py", "/etc/passwd", "app.py", ".", "a\0"):
         answer = service.get(f"/page/{name}".replace("\0", "%00"))

@@ -6,33 +6,35 @@ import socket as sockets
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 from served import assert_same_events, hello, messages, running
-from websockets.exceptions import ConnectionClosed
 
 from sklearn_speechsent import StreamingSentiment
 from sklearn_speechsent.inference.events import event_as_dict
 
 
-@pytest.fixture
-def service(bundle, tmp_path):
-    with running(bundle, tmp_path, "--timeout", "6") as service:
+@pytest.fixture(scope="module")
+def service(bundle, tmp_path_factory):
+    with running(bundle, tmp_path_factory.mktemp("served"), "--timeout", "6") as service:
         yield service
 
 
+@contextmanager
 def begun(service, samples=b""):
-    socket = service.socket()
-    socket.send(hello())
-    assert json.loads(socket.recv())["type"] == "ready"
-    socket.send(samples)
-    return socket
+    with service.socket() as socket:
+        socket.send(hello())
+        assert json.loads(socket.recv())["type"] == "ready"
+        socket.send(samples)
+        yield socket
 
 
 def test_processes_that_end_or_hang(service, speech):
     """They are started again; streams of the one that ended are told, those of others go on."""
-    content = open(speech.data[0], "rb").read()
+    content = Path(speech.data[0]).read_bytes()
     expected = service.post("/v1/score", content).json()
     (scorer,), (follower,) = service.processes(5), service.processes(0)
     with begun(service) as socket:
@@ -78,20 +80,18 @@ def test_streams_that_are_behind(service, fitted, spoken):
     assert f"speechsent_left_out_total {left_out}" in service.get("/metrics").text
 
 
-def test_the_end_of_the_service(service, spoken):
+def test_the_end_of_the_service(bundle, spoken, tmp_path):
     """Streams are told, processes end, and nothing is left on disk."""
     content = spoken[: 16000 * 5].tobytes()
-    streams = [begun(service, content) for _ in range(4)]
-    everything = [service.process, *service.process.children()]
-    service.process.terminate()
-    for socket in streams:
-        found, code = messages(socket)
-        assert code == 1012 and found[-1]["code"] == "closing"
-    gone, alive = psutil.wait_procs(everything, timeout=30)
-    assert not alive
-    assert service.written() == []
-    with pytest.raises((OSError, ConnectionClosed)):
-        begun(service)
+    with running(bundle, tmp_path) as service, ExitStack() as stack:
+        streams = [stack.enter_context(begun(service, content)) for _ in range(4)]
+        everything = [service.process, *service.process.children()]
+        service.process.terminate()
+        for socket in streams:
+            found, code = messages(socket)
+            assert code == 1012 and found[-1]["code"] == "closing"
+        assert not psutil.wait_procs(everything, timeout=30)[1]
+        assert service.written() == []
 
 
 def wait_for(condition):
