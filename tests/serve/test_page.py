@@ -18,6 +18,7 @@ import soundfile
 import soxr
 
 from sklearn_speechsent import StreamingSentiment, load_model, sentiment_timeline
+from sklearn_speechsent.inference.display import band
 from sklearn_speechsent.inference.events import event_as_dict
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -241,8 +242,12 @@ def test_dropped_file(opened, speech, model):
         found = [float(row[name] or "nan") for row in rows]
         np.testing.assert_allclose(found, expected[name].astype(float), atol=1e-3)
     page.wait_for_selector("#picture .wave[d^=M]")
-    scored = expected["final"] & expected["expected"].notna()
-    assert len(page.query_selector_all("#picture .bar")) == scored.sum()
+    scored = expected[expected["final"] & expected["expected"].notna()]
+    assert len(page.query_selector_all("#picture .bar")) == len(scored)
+    low, high = band(scored.filter(like="p(").to_numpy(), np.array([-1.0, 0.0, 1.0]))
+    ranges = [f"{written(a)} to {written(b)}" for a, b in zip(low, high, strict=True)]
+    cells = [row.inner_text() for row in page.query_selector_all("#rows td:nth-child(4)")]
+    assert [cell for cell in cells if cell != "–"] == ranges
     assert opened.problems == []
 
 
