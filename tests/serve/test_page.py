@@ -355,6 +355,12 @@ def test_no_connection(opened, speech):
     page.route("**/v1/score", lambda route: route.abort())
     choose(page, "voice.wav", Path(speech.data[0]).read_bytes())
     reach(page, "connection")
+    page.route("**/v1/model", lambda route: route.abort())
+    page.reload()
+    reach(page, "connection")
+    page.unroute_all()
+    page.click("#status-action")
+    reach(page, "ready")
 
 
 @pytest.mark.parametrize(
