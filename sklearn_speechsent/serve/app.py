@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sklearn_speechsent._version import __version__
@@ -25,6 +26,8 @@ from sklearn_speechsent.serve.settings import Settings
 from sklearn_speechsent.serve.stream import Conversation
 from sklearn_speechsent.serve.uploads import received
 
+#: Sockets that may say hello, next to those with a stream.
+_MORE_SOCKETS = 64
 #: Seconds for which what still comes is dropped after an answer.
 _LINGER = 2.0
 _PAGE = Path(__file__).parent / "page"
@@ -84,6 +87,8 @@ def make_app(pool: Pool, metrics: Metrics) -> FastAPI:
     )
     pages = {path.name: path for path in sorted(_PAGE.glob("*")) if path.suffix in _TYPES}
 
+    n_sockets = 0
+
     def page(name: str) -> Response:
         if name not in pages:
             raise HTTPException(404)
@@ -113,7 +118,7 @@ def make_app(pool: Pool, metrics: Metrics) -> FastAPI:
 
     @app.post("/v1/score", summary="Score a recording as a whole", openapi_extra=_body({}))
     async def score(request: Request) -> Response:
-        _check_token(request, settings)
+        _check_allowed(request, settings)
         with pool.place() as jobs:
             content, _ = await received(request, settings.max_bytes)
             answer = await jobs.ask("score", content)
@@ -121,7 +126,7 @@ def make_app(pool: Pool, metrics: Metrics) -> FastAPI:
 
     @app.post("/v1/timeline", summary="Follow a recording", openapi_extra=_body(_OPTIONS))
     async def timeline(request: Request) -> Response:
-        _check_token(request, settings)
+        _check_allowed(request, settings)
         with pool.place() as jobs:
             content, options = await received(request, settings.max_bytes)
             answer = await jobs.ask("timeline", content, options)
@@ -129,11 +134,19 @@ def make_app(pool: Pool, metrics: Metrics) -> FastAPI:
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
-        if not _same_site(socket, settings):
-            metrics.count("errors_total", code="other_site")
+        nonlocal n_sockets
+        code = "" if _same_site(socket, settings) else "other_site"
+        if n_sockets >= settings.max_streams + _MORE_SOCKETS:
+            code = "too_many_sockets"
+        if code:
+            metrics.count("errors_total", code=code)
             await socket.close(1008)  # before it is accepted: status 403
             return
-        await Conversation(socket, pool, metrics).follow()
+        n_sockets += 1
+        try:
+            await Conversation(socket, pool, metrics).follow()
+        finally:
+            n_sockets -= 1
 
     @app.get("/healthz", summary="Whether the service runs")
     async def healthz() -> dict[str, str]:
@@ -146,7 +159,7 @@ def make_app(pool: Pool, metrics: Metrics) -> FastAPI:
 
     @app.get("/metrics", summary="Counters, as Prometheus reads them")
     async def show_metrics(request: Request) -> Response:
-        _check_token(request, settings)
+        _check_allowed(request, settings)
         gauges = {
             "queue": pool.n_waiting,
             "streams": pool.n_streams,
@@ -184,7 +197,9 @@ def make_app(pool: Pool, metrics: Metrics) -> FastAPI:
     return app
 
 
-def _check_token(request: Request, settings: Settings) -> None:
+def _check_allowed(request: Request, settings: Settings) -> None:
+    if not _same_site(request, settings):
+        raise Refusal(403, "other_site", "Pages of other sites may not ask; --cors allows one.")
     if not settings.token:
         return
     kind, _, given = request.headers.get("authorization", "").partition(" ")
@@ -193,16 +208,16 @@ def _check_token(request: Request, settings: Settings) -> None:
         raise Refusal(401, "no_token", "Send the header Authorization: Bearer, and the token.")
 
 
-def _same_site(socket: WebSocket, settings: Settings) -> bool:
-    """Whether a socket was opened by a page of this service, or by no page.
+def _same_site(asking: HTTPConnection, settings: Settings) -> bool:
+    """Whether a page of this service asks, or no page.
 
-    Browsers let any page open a socket anywhere.
+    Browsers let any page open a socket, and send a form, anywhere.
     """
-    origin = socket.headers.get("origin")
+    origin = asking.headers.get("origin")
     if origin is None or origin in settings.origins or "*" in settings.origins:
         return True
     try:
-        return urlsplit(origin).netloc == socket.headers.get("host")
+        return urlsplit(origin).netloc == asking.headers.get("host")
     except ValueError:
         return False
 
@@ -270,7 +285,7 @@ class _Watched:
                 if not whole and scope["method"] not in ("GET", "HEAD"):
                     message["headers"].append((b"connection", b"close"))
             elif not whole and not message.get("more_body", False):
-                await send(message | {"more_body": True})
+                await send({**message, "more_body": True})
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LINGER):
                         while not whole:

@@ -367,7 +367,9 @@ class Pool:
         ready = [worker for worker in self.followers if worker.ready]
         if self.closing:
             raise closing()
-        if self.n_streams >= self.settings.max_streams or not ready:
+        if not ready:
+            raise busy("The processes that follow streams are being started.")
+        if self.n_streams >= self.settings.max_streams:
             raise Refusal(
                 429,
                 "too_many_streams",

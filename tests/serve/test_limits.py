@@ -254,14 +254,16 @@ def test_too_many_streams(service):
         assert json.loads(again.recv())["type"] == "ready"
 
 
-def test_pages_of_other_sites(service):
-    with pytest.raises(InvalidStatus, match="403"), service.socket(origin="https://evil.example"):
-        pass
+def test_pages_of_other_sites(service, wav):
+    for origin in ("https://evil.example", "null", "http://[::1", f"https://{service.address}.x"):
+        with pytest.raises(InvalidStatus, match="403"), service.socket(origin=origin):
+            pass
     with service.socket(origin=f"http://{service.address}") as socket:
         socket.send(KNOWN_HELLO)
         assert json.loads(socket.recv())["type"] == "ready"
-    answer = service.get("/v1/model", headers={"origin": "https://evil.example"})
-    assert "access-control-allow-origin" not in answer.headers
+    evil = {"origin": "https://evil.example"}
+    assert "access-control-allow-origin" not in service.get("/v1/model", headers=evil).headers
+    assert_refused(service.post("/v1/score", wav, headers=KNOWN | evil), 403, "other_site")
 
 
 def malformed(rng):
