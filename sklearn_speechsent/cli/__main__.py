@@ -2,4 +2,5 @@
 
 from sklearn_speechsent.cli.app import main
 
-main()
+if __name__ == "__main__":  # processes that it starts import this file too
+    main()

@@ -26,6 +26,7 @@ from sklearn_speechsent.cli.fetch import fetch
 from sklearn_speechsent.cli.fit import fit
 from sklearn_speechsent.cli.listen import listen
 from sklearn_speechsent.cli.predict import predict
+from sklearn_speechsent.cli.serve import serve
 from sklearn_speechsent.cli.timeline import timeline
 
 #: Exit codes, next to 0: a part of the rows failed; the call cannot be carried out.
@@ -46,6 +47,7 @@ for command in (
     evaluate,
     export,
     listen,
+    serve,
     fetch,
     check,
     doctor,

@@ -17,6 +17,6 @@ def export(
     model: options.Model = options.READY,
 ) -> None:
     """Write a model as one ONNX graph, from samples at 16 kHz to probabilities."""
-    from sklearn_speechsent import export_onnx
+    from sklearn_speechsent.deploy import export_onnx
 
     print(f"Exported: {export_onnx(load(model), out)}", file=sys.stderr)

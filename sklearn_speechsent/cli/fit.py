@@ -64,7 +64,7 @@ def fit(
     corpus = labelled(manifest, audio_dir, levels, columns, split)
     model = untrained(system, target, perturb, settings, corpus, memory, seed, jobs)
 
-    from sklearn_speechsent import save_model
+    from sklearn_speechsent.deploy import save_model
 
     model.fit(corpus.data, corpus.target)
     path = save_model(model, out, corpus=manifest.name, licence=licence)
@@ -143,7 +143,8 @@ def untrained(
     -------
     estimator
     """
-    from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
+    from sklearn_speechsent.audio import WaveformPerturbation
+    from sklearn_speechsent.pipeline import make_sentiment_pipeline
 
     params = {name: _value(text) for name, text in _pairs("--set", settings).items()}
     if target == "level":

@@ -43,7 +43,7 @@ def listen(
         return
     fitted = load(model)
 
-    from sklearn_speechsent import StreamingSentiment
+    from sklearn_speechsent.inference import StreamingSentiment
 
     with _microphone(device) if source is None else _pcm(rate) as (sample_rate, chunks):
         stream = StreamingSentiment(fitted, sample_rate=sample_rate, window=window, step=step)

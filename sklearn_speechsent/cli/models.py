@@ -32,7 +32,7 @@ def load(name: str, jobs: int = 1) -> Any:
             f"{name} is a pickle, which runs code when it is loaded. Load it in Python and save it "
             "with sklearn_speechsent.save_model(model, 'model.zip')."
         )
-    from sklearn_speechsent import load_model
+    from sklearn_speechsent.deploy import load_model
 
     model = load_model(name)
     wanted = {"n_jobs": jobs, "on_error": "raise"}

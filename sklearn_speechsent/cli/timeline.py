@@ -46,7 +46,7 @@ def timeline(
 
     from tqdm.auto import tqdm
 
-    from sklearn_speechsent import sentiment_timeline
+    from sklearn_speechsent.inference import sentiment_timeline
     from sklearn_speechsent.inference.scoring import Scorer
 
     scorer = Scorer(fitted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -44,8 +44,8 @@ class Window:
         Frames of speech.
     samples : ndarray of shape (stop - start,)
     role : {"short", "full", "last", "whole"}
-        A provisional window shorter than others; one of full length; the last one of a long
-        utterance; or an utterance as a whole.
+        A provisional window shorter than others; one of full length; one that counts for the final
+        score of a long utterance and is not an event; or an utterance as a whole.
     """
 
     utterance: int
@@ -79,6 +79,8 @@ class _Utterance:
     stop: int | None
     speech_before: int
     next: int = 1
+    #: Windows of full length that were left out, and count if it becomes a long one.
+    held: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Listener:
@@ -98,6 +100,8 @@ class Listener:
     ----------
     n : int
         Number of samples that came in.
+    n_left_out : int
+        Number of provisional windows that were left out.
     """
 
     def __init__(
@@ -120,19 +124,22 @@ class Listener:
             self._given = sorted(given, key=lambda each: each[:2], reverse=True)
         self._open: list[_Utterance] = []
         self._count = 0
+        self.n_left_out = 0
 
     @property
     def n(self) -> int:
         """Number of samples that came in."""
         return self._samples.n
 
-    def push(self, samples: NDArray[np.float32]) -> Iterator[Item]:
+    def push(self, samples: NDArray[np.float32], *, provisional: bool = True) -> Iterator[Item]:
         """Take the next samples.
 
         Parameters
         ----------
         samples : ndarray of shape (n,)
             At 16 kHz, full scale being [-1, 1].
+        provisional : bool, default=True
+            Whether windows are given that do not count for a final score.
 
         Yields
         ------
@@ -146,9 +153,9 @@ class Listener:
             if self._given is not None:
                 yield from self._follow_given(at_end=False)
                 continue
-            yield from self._change(changes)
+            yield from self._change(changes, provisional)
             for utterance in self._open:
-                yield from self._windows(utterance, self._segmenter.decided + 1)
+                yield from self._windows(utterance, self._segmenter.decided + 1, provisional)
 
     def finish(self) -> Iterator[Item]:
         """Take the end of the signal.
@@ -163,31 +170,42 @@ class Listener:
             return
         yield from self._change(changes)
 
-    def _change(self, changes: list[Change]) -> Iterator[Item]:
+    def _change(self, changes: list[Change], provisional: bool = True) -> Iterator[Item]:
         """Open and close the utterances that were found."""
         for change in changes:
             if change.opens:
                 yield from self._opened(change.sample, self._count)
                 self._count += 1
             else:
-                yield from self._closed(self._open[0], change.sample)
+                yield from self._closed(self._open[0], change.sample, provisional)
 
     def _opened(self, start: int, number: int, stop: int | None = None) -> Iterator[Item]:
         before = self._segmenter.speech_before(start)
         self._open.append(_Utterance(number, start, stop, before))
         yield SpeechStart(number, start, start / RATE)
 
-    def _windows(self, utterance: _Utterance, stop: int) -> Iterator[Item]:
+    def _windows(
+        self, utterance: _Utterance, stop: int, provisional: bool = True
+    ) -> Iterator[Item]:
         """Windows that have become complete and end before ``stop``."""
         rule = self._rule
         for start, end in rule.provisional(utterance.start, utterance.next, stop).tolist():
-            role: Role = "full" if end - start == rule.window else "short"
-            yield self._window(utterance.number, start, end, role)
             utterance.next = (end - utterance.start) // rule.step + 1
+            role: Role = "full" if end - start == rule.window else "short"
+            if provisional:
+                yield self._window(utterance.number, start, end, role)
+                continue
+            self.n_left_out += 1
+            if role == "full":
+                utterance.held.append((start, end))
+        if stop - utterance.start > rule.max_window:
+            for start, end in utterance.held:
+                yield self._window(utterance.number, start, end, "last")
+            utterance.held.clear()
 
-    def _closed(self, utterance: _Utterance, stop: int) -> Iterator[Item]:
+    def _closed(self, utterance: _Utterance, stop: int, provisional: bool = True) -> Iterator[Item]:
         self._open.remove(utterance)
-        yield from self._windows(utterance, stop)
+        yield from self._windows(utterance, stop, provisional)
         start, rule = utterance.start, self._rule
         speech = self._segmenter.speech_before(stop) - utterance.speech_before
         scored = speech * SHIFT >= rule.min_speech and stop - start >= LENGTH

@@ -127,13 +127,21 @@ class StreamingSentiment:
         self._n = 0
         self._over = ""
 
-    def push(self, samples: ArrayLike) -> list[Event]:
+    @property
+    def n_left_out(self) -> int:
+        """Number of provisional scores that were left out since the stream began."""
+        return self._listener.n_left_out
+
+    def push(self, samples: ArrayLike, *, provisional: bool = True) -> list[Event]:
         """Take the next samples.
 
         Parameters
         ----------
         samples : array-like of shape (n_samples,) or (n_samples, n_channels)
             As many as there are: int16, or float32 or float64 with a full scale of [-1, 1].
+        provisional : bool, default=True
+            False leaves out the provisional scores that these samples would bring, for a stream
+            that is behind. Final scores stay the same.
 
         Returns
         -------
@@ -154,7 +162,7 @@ class StreamingSentiment:
         mono = self._mono(np.asarray(samples))
         if self._resampler is not None and len(mono):
             mono = self._resampler.resample_chunk(mono)
-        return self._collect(self._listener.push(mono))
+        return self._collect(self._listener.push(mono, provisional=provisional))
 
     def finish(self) -> list[Event]:
         """Take the end of the stream.

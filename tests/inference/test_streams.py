@@ -175,3 +175,36 @@ def test_a_day_pushed_at_once_is_worked_on_in_pieces(telling):
     scores = [e for e in stream.push(told(np.full(90_000, 0.95))) if isinstance(e, Score)]
     assert len(scores) == 179 and len(sizes) > 2
     assert max(sizes) <= 65 * RATE
+
+
+@pytest.mark.parametrize("provisional", ["never", "now and then", "at the end"])
+def test_final_scores_without_provisional_ones(telling, loudness, provisional):
+    """Utterances of 4 s, 9.6 s and 25 s; those of more than max_window=8 s are means of windows."""
+    rng = np.random.default_rng(0)
+    parts = [rng.uniform(0.9, 1, n) for n in (400, 960, 2500)]
+    samples = told(np.concatenate([np.append(part, np.full(150, 0.1)) for part in parts]))
+    options = {"detector": telling(), "max_window": 8.0, "step": 0.5}
+    whole = StreamingSentiment(loudness, **options)
+    all_events = whole.push(samples) + whole.finish()
+    n_asked, loudness.asked_ = len(loudness.asked_), []
+    stream, events = StreamingSentiment(loudness, **options), []
+    for first in range(0, len(samples), 1600):
+        wanted = {"never": False, "now and then": first % 14400 < 3200, "at the end": first > 4e5}
+        events += stream.push(samples[first : first + 1600], provisional=wanted[provisional])
+    events += stream.finish()
+    finals = [each for each in events if getattr(each, "final", True)]
+    for found, expected in zip(
+        finals, [each for each in all_events if getattr(each, "final", True)], strict=True
+    ):
+        if isinstance(expected, Score):
+            np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-12)
+            assert (found.start, found.end) == (expected.start, expected.end)
+            assert (found.level, found.speech) == (expected.level, expected.speech)
+        else:
+            assert found == expected
+    assert len(finals) == 9 and whole.n_left_out == 0
+    assert stream.n_left_out == len(all_events) - len(events) > 0
+    assert {s.end for s in events if isinstance(s, Score)} <= {
+        s.end for s in all_events if isinstance(s, Score)
+    }
+    assert len(loudness.asked_) < n_asked
