@@ -37,7 +37,7 @@ TOLERANCE = 1e-5
 
 
 def signals(seconds):
-    """Signals of so many seconds, each of other utterances."""
+    """Signals of a length in seconds, each of other utterances."""
     whole = audio(round(SIGNALS * seconds / 3))
     return [part[: int(seconds * RATE)] for part in np.array_split(whole, SIGNALS)]
 

@@ -38,7 +38,7 @@ def serve(
 ) -> None:
     """Serve a model: HTTP, live streams, and a page with a microphone.
 
-    Stops on Ctrl-C or SIGTERM. What is sent is neither kept nor written to disk.
+    Stops on Ctrl-C or SIGTERM. What is sent is not stored.
     """
     from sklearn_speechsent.serve.settings import Settings
 

@@ -54,7 +54,7 @@ _OPTIONS = {
     "step": {"type": "number", "default": 1.0, "description": "Seconds between windows."},
     "channels": {"type": "string", "enum": ["mix", "separate"], "default": "mix"},
 }
-_ABOUT = """Sentiment from the voice alone. Nothing that is sent is kept.
+_ABOUT = """Sentiment from the voice alone. Nothing that is sent is stored.
 
 Live: `WS /v1/stream`. Send a text message
 `{"sample_rate": 48000, "format": "s16le" or "f32le", "window": 5, "step": 1, "token": "..."}` (the

@@ -33,7 +33,7 @@ def begun(service, samples=b""):
 
 
 def test_processes_that_end_or_hang(service, speech):
-    """They are started again; streams of the one that ended are told, those of others go on."""
+    """They are started again; streams of the one that ended are told, those of others continue."""
     content = Path(speech.data[0]).read_bytes()
     expected = service.post("/v1/score", content).json()
     (scorer,), (follower,) = service.processes(5), service.processes(0)
