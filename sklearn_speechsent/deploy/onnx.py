@@ -184,7 +184,7 @@ def _weights(model: Any) -> list[str]:
         return sorted({name for _, step in model.steps for name in _weights(step)})
     model = model.estimator if isinstance(model, FrozenEstimator) else model
     model = getattr(model, "embedder_", model)
-    if hasattr(model, "weights_"):
+    if getattr(model, "weights_", None) is not None:  # None of networks from scratch
         return [str(model.weights_.name)]
     given = getattr(model, "weights", None)
     if given is None:

@@ -13,13 +13,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, SVR
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_speechsent.utils.estimators import EstimatorMixin
 from sklearn_speechsent.utils.sklearn_compat import Interval, StrOptions, fit_context
 
 #: Kernels of :class:`SupportKernel`.
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
 
 
-class SupportKernel(TransformerMixin, BaseEstimator):
+class SupportKernel(EstimatorMixin, TransformerMixin, BaseEstimator):
     """Kernel between rows and the training set, or the part of it that supports decisions.
 
     It is one product of matrices in double precision, where libsvm computes pair by pair.
@@ -139,7 +140,7 @@ class SupportKernel(TransformerMixin, BaseEstimator):
             machine.coef_ = machine.coef_[supporting]
 
 
-class _KernelMachine(BaseEstimator):
+class _KernelMachine(EstimatorMixin, BaseEstimator):
     """Weighted sum of precomputed kernels; libsvm finds the weights and does not use them.
 
     Parameters
