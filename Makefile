@@ -12,10 +12,14 @@ endif
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test check suite gpu table1 runtime lint clean
+.PHONY: demo serve test check suite gpu table1 runtime lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
+
+# A page with a microphone, for the ready model.
+serve: $(STAMP)
+	$(BIN)/speechsent serve valence-acted
 
 test: check suite
 
