@@ -168,7 +168,7 @@ def test_page(service):
     for path in folder.glob("*"):
         answer = service.get(f"/page/{path.name}")
         assert answer.status_code == 200 and answer.content == path.read_bytes()
-        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
         assert answer.headers["content-type"].split(";")[0] in (
             "text/html",
             "text/css",
