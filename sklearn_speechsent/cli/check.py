@@ -10,7 +10,7 @@ import typer
 
 from sklearn_speechsent.cli import options
 from sklearn_speechsent.cli.output import chosen_format, written
-from sklearn_speechsent.cli.recordings import as_input, find_recordings
+from sklearn_speechsent.cli.recordings import TABLES, as_input, find_recordings, read_table
 
 
 def check(
@@ -53,14 +53,7 @@ def check(
 def _is_labelled(name: str) -> bool:
     """Whether this is a table with a column ``label``."""
     path = Path(name)
-    if path.suffix.lower() not in (".csv", ".tsv", ".txt", ".parquet") or not path.is_file():
-        return False
-    if path.suffix.lower() == ".parquet":
-        import pandas as pd
-
-        return "label" in pd.read_parquet(path).columns
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return "label" in file.readline().lower()
+    return path.suffix.lower() in TABLES and path.is_file() and "label" in read_table(path).columns
 
 
 def _of_manifest(name: str, jobs: int) -> list[dict[str, Any]]:

@@ -33,11 +33,9 @@ def load(name: str, jobs: int = 1) -> Any:
             "with sklearn_speechsent.save_model(model, 'model.zip')."
         )
     from sklearn_speechsent.deploy import load_model
+    from sklearn_speechsent.utils.estimators import set_everywhere
 
-    model = load_model(name)
-    wanted = {"n_jobs": jobs, "on_error": "raise"}
-    named = {param: param.split("__")[-1] for param in model.get_params()}
-    return model.set_params(**{p: wanted[last] for p, last in named.items() if last in wanted})
+    return set_everywhere(load_model(name), n_jobs=jobs, on_error="raise")
 
 
 def one_by_one(function: Callable[[list[Any]], list[Any]], rows: list[Any]) -> list[Any]:

@@ -14,7 +14,8 @@ SUFFIXES = {
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"),
     *(".w64", ".rf64", ".sph", ".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".amr", ".wma"),
 }
-_TABLES = {".csv", ".tsv", ".txt", ".parquet"}
+#: Of tables.
+TABLES = {".csv", ".tsv", ".txt", ".parquet"}
 #: Columns of a table that say which part of a file a row is.
 PLACE = ("file", "start", "end", "channel")
 
@@ -107,14 +108,29 @@ def _of_path(name: str) -> list[dict[str, Any]]:
                 f"The folder {name} holds no recording ({', '.join(sorted(SUFFIXES))})."
             )
         return [{"file": file} for file in sorted(inside)]
-    if path.suffix.lower() in _TABLES:
+    if path.suffix.lower() in TABLES:
         return _of_table(path)
     # Whether it is there and can be read is said where it is read.
     return [{"file": name}]
 
 
-def _of_table(path: Path) -> list[dict[str, Any]]:
-    """Rows of a table, whose other columns may hold anything."""
+def read_table(path: Path) -> Any:
+    """Table of a file, whose names need not be UTF-8.
+
+    Parameters
+    ----------
+    path : Path
+        A .parquet file, or text with comma, semicolon, tab or ``|`` between the columns.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
     import pandas as pd
 
     if not path.is_file():
@@ -128,6 +144,12 @@ def _of_table(path: Path) -> list[dict[str, Any]]:
         named = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
         frame = pd.read_csv(path, sep=separator, dtype={"file": str}, **named)
     frame.columns = frame.columns.str.strip()
+    return frame
+
+
+def _of_table(path: Path) -> list[dict[str, Any]]:
+    """Rows of a table, whose other columns may hold anything."""
+    frame = read_table(path)
     if "file" not in frame.columns:
         raise ValueError(
             f"{path} has no column 'file', only {', '.join(map(repr, frame.columns))}. Name the "

@@ -12,7 +12,7 @@ import typer
 from sklearn_speechsent.cli import options
 from sklearn_speechsent.cli.models import load, one_by_one, problem
 from sklearn_speechsent.cli.output import check_one_line, chosen_format, plain, rows_there, written
-from sklearn_speechsent.cli.recordings import as_input, find_recordings
+from sklearn_speechsent.cli.recordings import as_input, find_recordings, read_table
 
 #: Recordings that are followed, and written, at a time by each job.
 _BATCH = 2
@@ -95,11 +95,7 @@ def _utterances(segments: str | None) -> Any:
     if segments == "whole":
         return None
     path = Path(segments)
-    if path.suffix.lower() == ".rttm":
-        return path
-    import pandas as pd
-
-    return pd.read_csv(path, sep=None, engine="python")
+    return path if path.suffix.lower() == ".rttm" else read_table(path)
 
 
 def _key(row: Any) -> tuple[str, Any]:

@@ -93,12 +93,10 @@ class Desk:
         from sklearn_speechsent.deploy import load_model
         from sklearn_speechsent.inference import CausalDetector
         from sklearn_speechsent.inference.scoring import Scorer
+        from sklearn_speechsent.utils.estimators import set_everywhere
 
         torch.set_num_threads(1)
-        loaded = load_model(model)
-        params = loaded.get_params()
-        raising = {name: "raise" for name in params if name.split("__")[-1] == "on_error"}
-        self._model = loaded.set_params(**raising)
+        self._model = set_everywhere(load_model(model), on_error="raise")
         self._max_seconds = max_seconds
         self._scorer = Scorer(self._model)
         self._detector = CausalDetector.of()

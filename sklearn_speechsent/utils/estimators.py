@@ -179,3 +179,29 @@ def addressed_weight(estimator: Any, weight: Any) -> dict[str, Any]:
         )
     # With metadata routing, the steps' own requests say which of them take it.
     return {"sample_weight" if routing_enabled() else f"{prefix}sample_weight": weight}
+
+
+def set_everywhere(model: Any, **values: Any) -> Any:
+    """Set parameters in every estimator inside of a model that has them.
+
+    Parameters
+    ----------
+    model : estimator
+    **values : dict
+        By name, such as ``n_jobs=2``.
+
+    Returns
+    -------
+    estimator
+        The same.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> model = set_everywhere(make_pipeline(StandardScaler()), copy=False, n_jobs=2)
+    >>> model[0].copy
+    False
+    """
+    last = {param: param.split("__")[-1] for param in model.get_params()}
+    return model.set_params(**{p: values[name] for p, name in last.items() if name in values})

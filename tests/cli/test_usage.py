@@ -91,6 +91,17 @@ def test_recordings_of_arguments(tone, tmp_path, monkeypatch):
         find_recordings([str(table)])
 
 
+def test_segments_of_any_table(call, bundle, speech, tmp_path):
+    table = tmp_path / "utterances.csv"
+    table.write_text(f"file;start;end\n{speech.data[0]};0.1;1.2\n")
+    line = tmp_path / "line.jsonl"
+    code, *_ = call(
+        "timeline", speech.data[0], "-m", bundle, "--final", "--segments", table, "-o", line
+    )
+    (row,) = [json.loads(text) for text in line.read_text().splitlines()]
+    assert code == 0 and (row["start"], row["end"]) == (0.1, 1.2)
+
+
 def test_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     with pytest.raises(ValueError, match="Standard input is empty"):
