@@ -28,6 +28,7 @@ from experiments._harness.command import make_parser
 from experiments._harness.tables import save, table_of
 from experiments.fuzz.child import TABLES, mutants
 from experiments.fuzz.children import check_in_children
+from experiments.fuzz.failures import failures_of
 
 #: Outcomes that the report lists; the others are counted, and FILE.json has all.
 _SHOWN = 40
@@ -60,12 +61,7 @@ def report_of(results: list[dict[str, Any]]) -> list[str]:
     if rest := outcomes[_SHOWN:]:
         rows.append([f"{len(rest)} others", str(sum(n for _, n in rest))])
     lines += table_of(["outcome", "mutants"], rows)
-    failures = Counter(result["failure"] for result in results if "failure" in result)
-    rows = []
-    for failure, n in failures.most_common():
-        numbers = [str(r["number"]) for r in results if r.get("failure") == failure]
-        rows.append([failure, str(n), ", ".join(numbers[:5])])
-    return lines + table_of(["failure", "mutants", "numbers"], rows)
+    return lines + failures_of(results)
 
 
 def _column(result: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ import numpy as np
 from experiments._harness.command import make_parser
 from experiments._harness.tables import save, table_of
 from experiments.fuzz.children import check_in_children, serve
+from experiments.fuzz.failures import failures_of
 from experiments.fuzz.mutant import Failed, Mutant, guarded, kind_of
 from sklearn_speechsent import OrdinalClassifier, load_model, make_sentiment_pipeline, save_model
 from sklearn_speechsent.datasets import make_speech_sentiment
@@ -331,12 +332,7 @@ def report_of(results: list[dict[str, Any]]) -> list[str]:
         numbers = (len(chosen), counts["error"], same, counts["loaded"] - same, counts["failure"])
         rows.append([name or "all", *map(str, numbers)])
     lines = table_of(columns, rows)
-    failures = Counter(result["failure"] for result in results if "failure" in result)
-    rows = []
-    for failure, n in failures.most_common():
-        numbers_of = [str(r["number"]) for r in results if r.get("failure") == failure]
-        rows.append([failure, str(n), ", ".join(numbers_of[:5])])
-    return lines + table_of(["failure", "mutants", "numbers"], rows)
+    return lines + failures_of(results)
 
 
 def main(arguments: list[str] | None = None) -> int:
