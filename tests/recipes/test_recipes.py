@@ -17,6 +17,7 @@ class Stopped(Exception):
 
 def run(folder, monkeypatch, stopped_at=None, steps=7, seed=3):
     monkeypatch.setattr(training, "EPOCH", 2)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
