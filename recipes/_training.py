@@ -131,7 +131,7 @@ def train(
     progress = tqdm(initial=record["step"], total=options.steps, unit="step", mininterval=10)
     sums: dict[str, Any] = {}
     started = time.perf_counter() - record["seconds"]
-    saved_at = time.perf_counter()
+    saved_at = validated_at = time.perf_counter()
     with ThreadPoolExecutor(1) as ahead:
         upcoming = ahead.submit(make_batch, options.seed, record["step"])
         for step in range(record["step"], options.steps):
@@ -153,10 +153,11 @@ def train(
                 entry: dict[str, Any] = {"step": step + 1}
                 entry |= {name: round(float(value) / count, 4) for name, value in sums.items()}
                 entry["held out"] = validate()
-                progress.write(json.dumps(entry))
-                sums = {}
-                record["history"].append(entry)
                 now = time.perf_counter()
+                rate = {"steps per second": round(count / (now - validated_at), 2)}
+                progress.write(json.dumps(entry | rate))
+                validated_at, sums = now, {}
+                record["history"].append(entry)
                 record |= {"step": step + 1, "seconds": round(now - started, 1)}
                 if now - saved_at > SAVE_EVERY or step + 1 == options.steps:
                     saved_at = now
