@@ -21,8 +21,10 @@ from sklearn_speechsent.utils.files import atomic_write
 WARM_UP, DECAY, CLIP = 0.1, 1e-4, 5.0
 #: File of the state, in the folder of a run.
 STATE = "state.pt"
-#: Steps between two validations, after each of which the state is stored.
+#: Steps between two validations, after which the state may be stored.
 EPOCH = 100
+#: Seconds of training between two states that are stored, at least.
+SAVE_EVERY = 20.0
 
 
 def add_options(parser: Any, run: str, steps: int) -> None:
@@ -41,12 +43,15 @@ def add_options(parser: Any, run: str, steps: int) -> None:
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", help="where to train, such as cuda")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes for sounds")
     parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16"])
 
 
-def autocast(precision: str) -> torch.autocast:
+def autocast(precision: str, device: str = "cpu") -> torch.autocast:
     """Context of a precision."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def learning_rate(step: int, n_steps: int, peak: float) -> float:
@@ -75,6 +80,10 @@ def train(
     weights: Mapping[str, float],
     validate: Callable[[], dict[str, float]],
     peak: float,
+    *,
+    decay: float = DECAY,
+    after_step: Callable[[int], None] = lambda step: None,
+    after_save: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> dict[str, Any]:
     """Take the steps that are left.
 
@@ -83,7 +92,7 @@ def train(
     options : Namespace
         Of `add_options`.
     modules : mapping of str to Module
-        Modules to train.
+        Modules to train, and such without gradient that belong to the state.
     make_batch : callable
         Makes the batch of ``(seed, step)``, always the same. Runs one step ahead in a thread.
     losses_of : callable
@@ -94,6 +103,10 @@ def train(
         Figures on held-out data.
     peak : float
         Largest learning rate.
+    decay : float
+        Of the weights.
+    after_step, after_save : callable
+        Called with the number of a step that was taken, and with the record of a stored state.
 
     Returns
     -------
@@ -101,13 +114,14 @@ def train(
         Settings, seconds and history of the run.
     """
     options.run.mkdir(parents=True, exist_ok=True)
-    parameters = [p for module in modules.values() for p in module.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=DECAY)
+    every = [p for module in modules.values() for p in module.parameters()]
+    parameters = [p for p in every if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=decay)
     settings = {"seed": options.seed, "steps": options.steps, "precision": options.precision}
     record: dict[str, Any] = {**settings, "step": 0, "seconds": 0.0, "history": []}
     path = options.run / STATE
     if path.exists():
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         record = json.loads(saved["record"])
         if any(record[name] != value for name, value in settings.items()):
             raise SystemExit(f"{path} is of another run: {record}. Choose another --run.")
@@ -115,7 +129,9 @@ def train(
             module.load_state_dict(saved[name])
         optimizer.load_state_dict(saved["optimizer"])
     progress = tqdm(initial=record["step"], total=options.steps, unit="step", mininterval=10)
-    started, sums = time.perf_counter() - record["seconds"], dict.fromkeys(weights, 0.0)
+    sums: dict[str, Any] = {}
+    started = time.perf_counter() - record["seconds"]
+    saved_at = validated_at = time.perf_counter()
     with ThreadPoolExecutor(1) as ahead:
         upcoming = ahead.submit(make_batch, options.seed, record["step"])
         for step in range(record["step"], options.steps):
@@ -128,18 +144,25 @@ def train(
             sum(weights[name] * value for name, value in losses.items()).backward()
             nn.utils.clip_grad_norm_(parameters, CLIP)
             optimizer.step()
-            sums = {name: sums[name] + float(losses[name].detach()) for name in sums}
+            # As tensors: looking at a number waits for the device.
+            sums = {name: sums.get(name, 0.0) + losses[name].detach().double() for name in weights}
+            after_step(step)
             progress.update()
             if (step + 1) % EPOCH == 0 or step + 1 == options.steps:
                 count = step % EPOCH + 1
                 entry: dict[str, Any] = {"step": step + 1}
-                entry |= {name: round(value / count, 4) for name, value in sums.items()}
+                entry |= {name: round(float(value) / count, 4) for name, value in sums.items()}
                 entry["held out"] = validate()
-                progress.write(json.dumps(entry))
-                sums = dict.fromkeys(weights, 0.0)
+                now = time.perf_counter()
+                rate = {"steps per second": round(count / (now - validated_at), 2)}
+                progress.write(json.dumps(entry | rate))
+                validated_at, sums = now, {}
                 record["history"].append(entry)
-                record |= {"step": step + 1, "seconds": round(time.perf_counter() - started, 1)}
-                _save(path, modules, optimizer, record)
+                record |= {"step": step + 1, "seconds": round(now - started, 1)}
+                if now - saved_at > SAVE_EVERY or step + 1 == options.steps:
+                    saved_at = now
+                    _save(path, modules, optimizer, record)
+                    after_save(record)
     return record
 
 

@@ -41,7 +41,8 @@ def masked_mean(x: Tensor, lengths: Tensor, *, keep_frequency: bool = False) -> 
     """
     if not keep_frequency:
         x = x.mean(2)  # First, so that only a small tensor must be masked.
-    return zero_padding(x, lengths).sum(-1) / lengths.view(-1, *[1] * (x.ndim - 2))
+    count = lengths.to(x.device, non_blocking=True).view(-1, *[1] * (x.ndim - 2))
+    return zero_padding(x, lengths).sum(-1) / count
 
 
 def average_bands(x: Tensor, n_bands: int) -> Tensor:
@@ -100,7 +101,7 @@ def statistics_pooling(x: Tensor, lengths: Tensor, *, correction: int = 1) -> Te
     torch.Size([2, 5120])
     """
     x = in_full_precision(x)
-    count = lengths[:, None, None]
+    count = lengths.to(x.device, non_blocking=True)[:, None, None]
     mean = zero_padding(x, lengths).sum(-1) / count
     squares = zero_padding(x - mean[..., None], lengths).square().sum(-1)
     deviation = (squares / (count - correction).clamp(min=1) + 1e-7).sqrt()

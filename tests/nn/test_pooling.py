@@ -4,6 +4,7 @@ import torch
 from sklearn_speechsent.nn import (
     AttentiveStatisticsPooling,
     GeM,
+    SpeakerResNet,
     average_bands,
     masked_mean,
     statistics_pooling,
@@ -113,3 +114,9 @@ def test_bands_average_neighbouring_frequencies():
     assert average_bands(x, 12) is x
     five = torch.arange(5.0).view(1, 1, 5, 1)
     assert average_bands(five, 2).flatten().tolist() == [1.0, 3.0]  # 0 1 2, 2 3 4
+
+
+def test_lengths_on_the_processor_serve_maps_on_another_device():
+    """There they can be looked at without waiting for the device."""
+    network = SpeakerResNet(8, widths=(4, 8), depths=(1, 1)).to("meta")
+    assert network(torch.empty(3, 40, 80, device="meta"), torch.full((3,), 40)).shape == (3, 8)

@@ -17,6 +17,7 @@ class Stopped(Exception):
 
 def run(folder, monkeypatch, stopped_at=None, steps=7, seed=3):
     monkeypatch.setattr(training, "EPOCH", 2)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
@@ -150,24 +151,66 @@ def test_scenes_mark_speech_where_they_hold_it(seed):
         assert np.mean(np.square(inside)) > np.mean(np.square(outside))
 
 
+def speaker_maps(seed=0, n=6):
+    rng = torch.Generator().manual_seed(seed)
+    maps = {f"block {n_}": torch.rand(n, 4, 20, 9, generator=rng) for n_ in (2, 3)}
+    return {**maps, "embedding": torch.rand(n, 5, generator=rng)}
+
+
 def test_a_student_like_its_teacher_has_nothing_left_to_learn():
-    rng = torch.Generator().manual_seed(0)
-    maps = {f"block {n}": torch.rand(4, 6, 20, 9, generator=rng) for n in (2, 3)}
-    maps["embedding"] = torch.rand(4, 5, generator=rng)
+    maps = speaker_maps()
     losses = train_speaker.distances(maps, maps)
+    assert set(losses) == set(train_speaker.LOSSES)
     assert all(abs(float(value)) < 1e-5 for value in losses.values())
-    assert train_speaker.unlike(maps, maps) == 0
-    # The mean of each channel explains nothing of how its maps vary.
+    # The mean of each channel explains nothing of how its maps vary, nor of the utterances.
     mean = {
-        n: m.mean(dim=(0, 2, 3), keepdim=True).expand_as(m) for n, m in maps.items() if "b" in n[:1]
+        name: m.mean(dim=(0, 2, 3), keepdim=True).expand_as(m)
+        for name, m in maps.items()
+        if name != "embedding"
     }
     losses = train_speaker.distances({**mean, "embedding": -maps["embedding"]}, maps)
     assert losses["block 2"] == pytest.approx(1, abs=0.05)
+    assert losses["statistics 3"] > 1 and losses["alike 3"] > 0.1
     assert losses["embedding"] == pytest.approx(2)
+    assert losses["alike"] == pytest.approx(
+        0, abs=1e-5
+    )  # turned around they are alike all the same
+
+
+def test_another_order_of_utterances_is_another_answer():
+    maps = speaker_maps()
+    losses = train_speaker.distances({name: m.flip(0) for name, m in maps.items()}, maps)
+    assert all(value > 0.02 for value in losses.values())
+
+
+def test_statistics_of_maps_are_those_of_their_definition():
+    maps = torch.rand(2, 3, 20, 7, generator=torch.Generator().manual_seed(0))
+    found = train_speaker.pooled(maps).reshape(2, 3, 3 * (10 + 5))
+    five = maps.reshape(2, 3, 5, 4, 7).mean(dim=3)
+    expected = torch.cat([five.mean(3), five.std(3), five.diff().square().mean(3).sqrt()], dim=2)
+    torch.testing.assert_close(found[:, :, 30:].square(), expected, atol=2e-3, rtol=1e-3)
 
 
 def test_silent_units_leave_the_gradient_finite():
     maps = torch.zeros(3, 2, 20, 5, requires_grad=True)
-    wanted = torch.rand(3, 2, 20, 5, generator=torch.Generator().manual_seed(0))
-    train_speaker.unlike({"block 3": maps}, {"block 3": wanted}).backward()
+    wanted = speaker_maps(n=3)
+    silent = {**wanted, "block 3": maps}
+    wanted["block 3"] = torch.rand(3, 2, 20, 5, generator=torch.Generator().manual_seed(0))
+    train_speaker.distances(silent, wanted)["statistics 3"].backward()
     assert torch.isfinite(maps.grad).all() and maps.grad.any()
+
+
+def test_the_mean_of_weights_forgets_where_it_began():
+    with torch.random.fork_rng():
+        network, average = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+        nn.init.constant_(network.weight, 2.0)
+    network.running_mean.fill_(5.0)
+    network.num_batches_tracked.fill_(7)
+    for step in range(400):
+        train_speaker.follow(average, network, step)
+    torch.testing.assert_close(average.weight, network.weight, atol=1e-3, rtol=0)
+    torch.testing.assert_close(average.running_mean, network.running_mean, atol=1e-2, rtol=0)
+    assert average.num_batches_tracked == 7
+    nn.init.constant_(network.weight, 3.0)
+    train_speaker.follow(average, network, 10**6)
+    assert 2 < average.weight.max() < 2.01
