@@ -248,6 +248,7 @@ class Run:
     def __init__(self, options: Any) -> None:
         self.options, self.path = options, options.run / training.STATE
         torch.manual_seed(options.seed)
+        torch.backends.cudnn.benchmark = True  # shapes are always the same
         self.network = SpeechUNet(widths=WIDTHS).to(options.device).train()
         self.mixer = Mixer(options.device)
         self.average = Average(self.network)
