@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -110,8 +111,14 @@ def load_labelled(folder: Path) -> tuple[Speech, Speech]:
 _speech: Speech  # of a process that makes tracks
 
 
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()  # one that was killed ends no pool
+    os._exit(1)
+
+
 def _begin(folder: Path) -> None:
     global _speech
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _speech, _ = load_labelled(folder)
 
