@@ -29,7 +29,6 @@ finetuned_then_the_rest() {
         table1 "finetuned_seed$seed" "finetuned;finetuned, perturbed" --folds 4 --seed "$seed"
     done
     table1 rivals "TFN acoustic;MulT audio;ICCN audio" --folds 4 --epochs 30
-    step tests python3 -m pytest -q -p no:benchmark -o filterwarnings=default -m gpu tests/gpu
     step ablations python3 -m experiments.ablations --device cuda --processes "$processes" \
         --seeds 3 --folds 3 --epochs 20 --memory "$out/features" --out "$out/ablations.json"
 }
@@ -38,6 +37,7 @@ systems_of_the_paper() {
     table1 paper_alike "$paper" --folds 4 --epochs 30
 }
 
+step tests python3 -m pytest -q -p no:benchmark -o filterwarnings=default -m gpu tests/gpu &
 finetuned_then_the_rest &
 systems_of_the_paper &
 wait

@@ -1,46 +1,75 @@
 """Training of the voice activity detector that ships with the package.
 
-    python -m recipes.train_vad --run results/vad [--steps 1200]
+    python -m recipes.train_vad --run results/vad --teacher results/vad [--steps 3500]
+    python -m recipes.train_vad --run results/vad --teacher results/vad --device cuda --seconds 150
 
 A small U-net learns to mark speech in the frames of scenes that are composed differently in every
-step: excerpts of one or several speakers, far and near, with pauses of all lengths, in rooms, under
-noise, music, clatter and rustling that last or pass, through codecs, from -65 to -10 dBFS. Speech:
-251 utterances of LibriSpeech train-clean-100 (CC BY 4.0). Their speech was marked on the clean
-recordings by silero-vad (MIT), run at three offsets; speech that noise drowns does not count.
-Noises and rooms are generated, or come from the pauses of the recordings. Twenty-five speakers are
-held out for validation.
+step: excerpts of one or several speakers, far and near, one after the other or at once, with pauses
+of up to 10 s, in rooms; under steady noise of -5 to 25 dB, music, clatter, rustling, babble,
+laughter, humming and breath, or in quiet rooms; through codecs and telephones, from -62 to -10
+dBFS. Speech: 251 utterances of LibriSpeech train-clean-100 (CC BY 4.0). Their speech was marked on
+the clean recordings by silero-vad (MIT), run at three offsets; speech that noise drowns for more
+than a quarter of a second does not count. Noises and rooms are generated, or come from the pauses
+of the recordings. Twenty-five speakers are held out for validation.
 
-The run may be interrupted at any moment: the same command resumes from the last state in --run and
-ends with the same weights. They are written as float16 to --weights, with the record of the
-training next to them. experiments.vad measures the file on other recordings.
+Each scene is scored twice: as a whole, and in blocks as streams have it, with a limited context and
+look-ahead, so that the same weights serve both. The weights are the mean of those of the last
+steps.
+
+Processes make the voices and noises ahead; the device mixes each of them several times. The run
+may be interrupted at any moment: the same command resumes from the last state in --run. Weights are
+written as float16 to --weights, with the record of the training next to them. experiments.vad
+measures the file on other recordings.
 """
 
+from __future__ import annotations
+
 import json
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import maximum_filter1d
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from experiments._harness.command import make_parser
 from experiments._harness.files import write_text
 from recipes import _training as training
 from recipes import sounds
+from recipes._mixing import Mixer
+from recipes._scenes import SHIFT, Speech, Tracks, make_tracks
 from recipes._speech import load_speech
-from sklearn_speechsent import MelFilterBank, UtteranceFrames, VoiceActivityDetector
+from sklearn_speechsent.inference.detection import BLOCK, CONTEXT, LOOK_AHEAD
 from sklearn_speechsent.nn import SpeechUNet
-from sklearn_speechsent.pretrained import load_vad_weights, save_vad_weights
+from sklearn_speechsent.nn.unet import frame_levels, utterance_levels
+from sklearn_speechsent.pretrained import get_weights, save_vad_weights
 from sklearn_speechsent.utils.files import atomic_write
+from sklearn_speechsent.utils.silence import DIGITAL_FLOOR
 
-BATCH, SECONDS, PEAK = 16, 8.0, 2e-3
+#: Seconds of each scene; largest learning rate, and the steps until it is reached.
+SECONDS, PEAK, WARM_UP = 8.0, 3e-3, 200
+#: Blocks of each mixture that are scored as streams have them.
+BLOCKS = 2
+#: Share of the mean of the weights that a step leaves.
+AVERAGING = 0.998
+WIDTHS = (48, 64, 72, 88, 104, 112)
 HELD_OUT = 25
-#: Samples of a frame, from one frame to the next, and of a window of the teacher.
-LENGTH, SHIFT, WINDOW = 400, 160, 512
-MFB = MelFilterBank()
+#: Samples of a window of the teacher.
+WINDOW = 512
+#: Seconds of training between two states that are stored.
+SAVE_EVERY = 20.0
 
 
-def teach(waves, folder):
+def teach(waves: list[sounds.Wave], folder: Path) -> list[sounds.Wave]:
     """Probability of speech every 10 ms of each clean recording, stored in a file.
 
     The teacher has windows of 32 ms. With shifted starts, the mean over the windows that contain an
@@ -66,230 +95,302 @@ def teach(waves, folder):
         labels.append(votes.astype(np.float32))
     content = BytesIO()
     np.savez(content, **{str(i): votes for i, votes in enumerate(labels)})
+    folder.mkdir(parents=True, exist_ok=True)
     atomic_write(path, content.getvalue())
     return labels
 
 
-def place_voice(scene, truth, start, speech, labels, rng):
-    """Put an excerpt of a random speaker into a scene; returns its end."""
-    speaker = rng.integers(len(speech))
-    speed = float(np.exp(rng.uniform(np.log(0.8), np.log(1.3)))) if rng.random() < 0.5 else 1.0
-    length = min(int(rng.uniform(0.4, 7.0) * sounds.RATE * speed), len(speech[speaker]))
-    begin = rng.integers(0, len(speech[speaker]) - length + 1)
-    voice = sounds.change_speed(speech[speaker][begin : begin + length], speed)
-    voice = voice * np.float32(10 ** (rng.normal(0, 5) / 20) / sounds.loudness(speech[speaker]))
-    if rng.random() < 0.6:
-        voice = sounds.reverberate(voice, rng)
-    first, end = max(start, 0), min(start + len(voice), len(scene))
-    if end <= first:
-        return start + len(voice)
-    scene[first:end] += voice[first - start : end - start]
-    centres = np.arange(len(truth)) * SHIFT + LENGTH / 2
-    inside = (centres >= first) & (centres < end)
-    instants = (begin + (centres[inside] - start) * speed) / SHIFT - 0.5
-    found = np.interp(instants, np.arange(len(labels[speaker])), labels[speaker])
-    truth[inside] = np.maximum(truth[inside], found)
-    return start + len(voice)
-
-
-def pauses_of(wave, votes):
-    """Pauses of a recording, of 0.2 s or more."""
-    edges = np.flatnonzero(np.diff(votes < 0.1, prepend=False, append=False)).reshape(-1, 2)
-    return [wave[a * SHIFT : b * SHIFT] for a, b in edges if b - a >= 20]
-
-
-def room_tone(n, speech, labels, rng):
-    """Background of one recording, breath included, repeated to n samples."""
-    speaker = rng.integers(len(speech))
-    pauses = pauses_of(speech[speaker], labels[speaker])
-    if sum(map(len, pauses)) < sounds.RATE // 2:
-        return sounds.coloured_noise(n, rng)
-    tone, position = np.zeros(n, np.float32), 0
-    while position < n:
-        pause = pauses[rng.integers(len(pauses))]
-        fade = np.minimum(1, np.minimum(np.arange(len(pause)), np.arange(len(pause))[::-1]) / 320)
-        end = min(position + len(pause), n)
-        tone[position:end] += (pause * fade)[: end - position]
-        position += len(pause) - 320  # the ends overlap
-    return tone
-
-
-def one_noise(n, speech, labels, rng):
-    """One kind of noise, of root mean square 1."""
-    kind = rng.random()
-    if kind < 0.5:
-        return sounds.interference(n, rng, [])
-    noise = sounds.rustle(n, rng) if kind < 0.75 else room_tone(n, speech, labels, rng)
-    return noise / sounds.loudness(noise)
-
-
-def events(n, speech, labels, rng):
-    """Sounds with the rhythm of words, of root mean square about 1 while they last."""
-    out = np.zeros(n, np.float32)
-    for _ in range(1 + rng.poisson(n / sounds.RATE * rng.uniform(0.1, 1.2))):
-        length = min(int(sounds.RATE * np.exp(rng.normal(-0.7, 0.8))) + 800, n)
-        sound = one_noise(length, speech, labels, rng)
-        rise = rng.uniform(0.02, 0.9)  # where in it the sound is loudest
-        place = np.linspace(0, 1, length)
-        swell = np.minimum(place / rise, (1 - place) / (1 - rise))
-        sound *= (swell ** rng.uniform(0.3, 2) * 10 ** (rng.normal(0, 5) / 20)).astype(np.float32)
-        start = rng.integers(0, n - length + 1)
-        out[start : start + length] += sound
-    return out
-
-
-def background(n, speech, labels, rng):
-    """Background of the voices, steady or not, in the same kinds of rooms."""
-    noise = events(n, speech, labels, rng)
-    if rng.random() < 0.5:
-        lasting = one_noise(n, speech, labels, rng)
-        noise = lasting if rng.random() < 0.6 else noise + rng.uniform(0.1, 1) * lasting
-    return sounds.reverberate(noise, rng) if rng.random() < 0.6 else noise
-
-
-def audible(scene, noise):
-    """Frames in which speech exceeds the noise in some bins, or does so within 0.1 s."""
-    if not noise.any():  # some recordings have digital silence between words
-        return np.ones(1 + (len(scene) - LENGTH) // SHIFT, bool)
-    full_scale = max(np.abs(scene).max(), np.abs(noise).max())  # scenes have no level yet
-    found, drowned = MFB.transform([scene / full_scale, noise / full_scale])
-    clear = np.mean(found > drowned + 0.7, axis=1) > 0.1  # 3 dB in a tenth of the bins
-    return maximum_filter1d(clear, 21)
-
-
-def make_scene(speech, labels, rng, seconds=SECONDS):
-    """A recording of a few seconds, and the probability of speech in each of its frames."""
-    n = int(seconds * sounds.RATE)
-    scene = np.zeros(n, np.float32)
-    truth = np.zeros(1 + (n - LENGTH) // SHIFT, np.float32)
-    if rng.random() > 0.15:
-        start = -int(rng.uniform(-3, 5) * sounds.RATE)
-        pauses = rng.choice([0.15, 0.6, 1.5, 4.0])
-        while start < n:
-            start = place_voice(scene, truth, start, speech, labels, rng)
-            pause = -0.5 if rng.random() < 0.15 else rng.exponential(pauses)  # some interrupt
-            start += int(pause * sounds.RATE)
-    loud = sounds.loudness(scene) / np.sqrt(max(float(truth.mean()), 0.05))
-    if loud < 1e-3:  # no voice, or only the end of one
-        loud, truth[:] = 1.0, 0.0
-    floor = (
-        sounds.coloured_noise(n, rng) if rng.random() < 0.5 else room_tone(n, speech, labels, rng)
-    )
-    noise = floor * np.float32(loud * 10 ** (-rng.uniform(15, 70) / 20) / sounds.loudness(floor))
-    if rng.random() < 0.8:
-        louder = background(n, speech, labels, rng)
-        if rng.random() < 0.3:  # something sets in or stops
-            edge = rng.integers(0, n)
-            louder[slice(edge) if rng.random() < 0.5 else slice(edge, None)] *= 0.03
-        noise += louder * np.float32(loud * 10 ** (-rng.uniform(-3, 30) / 20))
-    if truth.any():
-        truth *= audible(scene, noise)
-    scene += noise
-    if not scene.any():
-        scene = sounds.coloured_noise(n, rng)
-    if rng.random() < 0.3:
-        scene = sounds.colour(scene, rng)
-    return sounds.record(scene, rng.uniform(-65, -10), rng), truth
-
-
-def make_scenes(n, speech, labels, rng, seconds=SECONDS):
-    """Frames of shape (n, time, mel) and their probabilities of speech, (n, time)."""
-    scenes = (make_scene(speech, labels, rng, seconds) for _ in range(n))
-    waves, truths = zip(*scenes, strict=True)
-    frames = MFB.transform(list(waves))
-    shape = (n, -1, frames.frame_shape[0])
-    return torch.from_numpy(frames.base.reshape(shape)), torch.from_numpy(np.stack(truths))
-
-
-def logits_of(network, frames):
-    """Logit of every frame."""
-    return network(frames, torch.full((len(frames),), frames.shape[1])).float()
-
-
-def accuracies(path, speech, labels, rng):
-    """Accuracy after smoothing, by threshold, on long scenes: the default threshold is the best.
-
-    Smoothing adds a quarter of a second on either side of speech, so that the best threshold is
-    well above one half.
-    """
-    frames, truths = make_scenes(240, speech, labels, rng, seconds=24.0)
-    spoken = np.concatenate(truths.numpy()) > 0.5
-    frames = UtteranceFrames.from_arrays(
-        list(frames.numpy()), frame_settings=load_vad_weights(path).frame_settings
-    )
-    shift = frames.frame_settings["frame_shift"]
-    result = {}
-    for threshold in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
-        detector = VoiceActivityDetector(weights=path, threshold=threshold).fit(frames)
-        segments = detector.speech_segments(frames)
-        middles = np.arange(frames.lengths[0]) * shift + frames.frame_settings["frame_length"] / 2
-        found = np.zeros((len(frames), len(middles)), bool)
-        for row, start, end in segments.itertuples(index=False):
-            found[row] |= (middles >= start) & (middles < end)
-        result[str(threshold)] = round(float((found.ravel() == spoken).mean()), 4)
-    return result
-
-
-def main():
-    """Train, then write weights and record."""
-    parser = make_parser(__doc__, out=None)
-    training.add_options(parser, "results/vad", 1200)
-    options = parser.parse_args()
-    options.run.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+def load_labelled(folder: Path) -> tuple[Speech, Speech]:
+    """Speech to train on, and that of the speakers that are held out."""
     waves = load_speech()
-    labels = teach(waves, options.run)
-    MFB.fit([waves[0]])
-    rng = np.random.default_rng([options.seed, 2**32 - 1])
-    held_out, wanted = make_scenes(64, waves[:HELD_OUT], labels[:HELD_OUT], rng)
-    unseen = waves[:HELD_OUT], labels[:HELD_OUT]
-    speech, labels = waves[HELD_OUT:], labels[HELD_OUT:]
-    network = SpeechUNet().train()
+    labels = teach(waves, folder)
+    unseen = Speech(waves[:HELD_OUT], labels[:HELD_OUT])
+    return Speech(waves[HELD_OUT:], labels[HELD_OUT:]), unseen
 
-    def make_batch(seed, step):
-        return make_scenes(BATCH, speech, labels, np.random.default_rng([seed, step]))
 
-    def losses_of(batch):
-        frames, truths = batch
-        with training.autocast(options.precision):
-            logits = logits_of(network, frames)
-        return {"frames": F.binary_cross_entropy_with_logits(logits, truths)}
+_speech: Speech  # of a process that makes tracks
 
-    def validate():
-        network.eval()
-        with torch.inference_mode():
-            found = logits_of(network, held_out) > 0
-        network.train()
-        spoken = wanted > 0.5
-        figures = {
-            "miss": (spoken & ~found).sum() / spoken.sum(),
-            "false alarm": (found & ~spoken).sum() / (~spoken).sum(),
-            "accuracy": (found == spoken).float().mean(),
-        }
-        return {name: round(float(value), 4) for name, value in figures.items()}
 
-    record = training.train(
-        options, {"network": network}, make_batch, losses_of, {"frames": 1.0}, validate, PEAK
-    )
-    path = options.weights or options.run / "speechsent-unet-vad.safetensors"
-    save_vad_weights(
-        path,
-        training.halved(network.state_dict()),
-        architecture=network.architecture,
-        frame_settings=MFB.transform(waves[:1]).frame_settings,
-        extra={
-            "licence": "CC BY 4.0",
-            "data": f"LibriSpeech train-clean-100, one utterance of each of {len(speech)} speakers",
-            "teacher": "silero-vad",
-            "seed": options.seed,
-            "steps": options.steps,
-        },
-    )
-    record["accuracy by threshold"] = accuracies(path, *unseen, rng)
-    print(record["accuracy by threshold"])
-    write_text(path.with_suffix(".json"), json.dumps(record, indent=1))
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()  # one that was killed ends no pool
+    os._exit(1)
+
+
+def _begin(folder: Path) -> None:
+    global _speech
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _speech, _ = load_labelled(folder)
+
+
+def _tracks(scenes: int, seed: int, step: int) -> Tracks:
+    return make_tracks(scenes, SECONDS, _speech, np.random.default_rng([seed, step]))
+
+
+def tracks_ahead(options: Any, first: int) -> Iterator[Tracks]:
+    """Tracks of every step from the first one, made by processes that work ahead."""
+    # A forked process would share the state of torch and CUDA.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        options.jobs, context, initializer=_begin, initargs=(options.teacher,)
+    ) as pool:
+        ahead, step = deque(), first
+        try:
+            while True:
+                while len(ahead) < 3 * options.jobs:
+                    ahead.append(pool.submit(_tracks, options.scenes, options.seed, step))
+                    step += 1
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def level_of(frames: Tensor) -> Tensor:
+    """Level of each of some utterances of equal length."""
+    lengths = torch.full((len(frames),), frames.shape[1], device=frames.device)
+    return utterance_levels(*frame_levels(frames), lengths)
+
+
+def score(network: nn.Module, frames: Tensor, level: Tensor) -> Tensor:
+    """Logit of every frame of utterances of equal length."""
+    # Lengths on the processor tell at once that nothing is padded.
+    return network(frames, torch.full((len(frames),), frames.shape[1]), level).float()
+
+
+def score_blocks(network: nn.Module, frames: Tensor, starts: Tensor) -> Tensor:
+    """Logits of one block of each utterance, computed as streams have it.
+
+    Parameters
+    ----------
+    network : SpeechUNet
+    frames : Tensor of shape (n, time, mel)
+    starts : Tensor of shape (n,), int64
+        First frame of each block.
+
+    Returns
+    -------
+    Tensor of shape (n, BLOCK)
+    """
+    stride = network.time_stride
+    seen = -(-network.half_width // stride) * stride
+    padded = F.pad(frames, (0, 0, CONTEXT, BLOCK + LOOK_AHEAD), value=DIGITAL_FLOOR - 1e-3)
+    around = starts[:, None] + torch.arange(CONTEXT + BLOCK + LOOK_AHEAD, device=frames.device)
+    window = padded.gather(1, around[:, :, None].expand(-1, -1, frames.shape[2]))
+    logits = score(network, window[:, CONTEXT - seen :], level_of(window))
+    return logits[:, seen : seen + BLOCK]
+
+
+def at_blocks(truths: Tensor, starts: Tensor) -> Tensor:
+    """Truths of one block of each utterance."""
+    return truths.gather(1, starts[:, None] + torch.arange(BLOCK, device=truths.device))
+
+
+def losses_of(
+    network: nn.Module, frames: Tensor, truths: Tensor, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Cross-entropy of whole scenes and of blocks of them."""
+    # A long recording may have another level than its part.
+    moved = torch.from_numpy(rng.normal(0, 0.3, len(frames))).to(frames)
+    whole = score(network, frames, level_of(frames) + moved)
+    last = frames.shape[1] - BLOCK
+    starts = rng.integers(0, last + 1, BLOCKS * len(frames))
+    starts = torch.from_numpy(starts).to(frames.device)
+    several, wanted = (x.repeat_interleave(BLOCKS, 0) for x in (frames, truths))
+    blocks = score_blocks(network, several, starts)
+    return {
+        "frames": F.binary_cross_entropy_with_logits(whole, truths),
+        "blocks": F.binary_cross_entropy_with_logits(blocks, at_blocks(wanted, starts)),
+    }
+
+
+class Average:
+    """Mean of the weights of a network over the last steps, and of its statistics."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.state = {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take the weights after a step."""
+        share = 1 - min(AVERAGING, (step + 1) / (step + 10))
+        mine, theirs = [], []
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                mine.append(self.state[name])
+                theirs.append(value)
+            else:
+                self.state[name].copy_(value)
+        torch._foreach_lerp_(mine, theirs, share)
+
+
+def learning_rate(step: int, n_steps: int) -> float:
+    """Warm up linearly, for a number of steps that is known before theirs is; then fall."""
+    if step < WARM_UP:
+        return PEAK * (step + 1) / WARM_UP
+    share = (step - WARM_UP) / max(1, n_steps - WARM_UP)
+    return PEAK * 0.5 * (1 + np.cos(np.pi * min(1.0, share)))
+
+
+def validate(network: nn.Module, frames: Tensor, truths: Tensor) -> dict[str, float]:
+    """Figures of whole scenes and of their blocks, at a threshold of one half."""
+    spoken = truths > 0.5
+    firsts = range(0, frames.shape[1] - BLOCK + 1, 4 * BLOCK)
+    starts = [torch.full((len(frames),), first, device=frames.device) for first in firsts]
+    with torch.inference_mode():
+        whole = score(network, frames, level_of(frames)) > 0
+        blocks = torch.cat([score_blocks(network, frames, start) for start in starts], 1) > 0
+    causal = blocks == torch.cat([at_blocks(spoken, start) for start in starts], 1)
+    figures = {
+        "miss": (spoken & ~whole).sum() / spoken.sum(),
+        "false alarm": (whole & ~spoken).sum() / (~spoken).sum(),
+        "accuracy": (whole == spoken).float().mean(),
+        "accuracy of blocks": causal.float().mean(),
+    }
+    return {name: round(float(value), 4) for name, value in figures.items()}
+
+
+class Run:
+    """Training from the state that is stored in a folder, if there is one."""
+
+    def __init__(self, options: Any) -> None:
+        self.options, self.path = options, options.run / training.STATE
+        torch.manual_seed(options.seed)
+        torch.backends.cudnn.benchmark = True  # shapes are always the same
+        self.network = SpeechUNet(widths=WIDTHS).to(options.device).train()
+        self.mixer = Mixer(options.device)
+        self.average = Average(self.network)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=PEAK, weight_decay=training.DECAY
+        )
+        names = ("steps", "seconds", "scenes", "times", "seed", "precision")
+        asked = {name: getattr(options, name) for name in names}
+        self.record: dict[str, Any] = {"asked": asked, "step": 0, "elapsed": 0.0, "history": []}
+        self.record["steps"] = options.steps if options.seconds is None else None
+        if self.path.exists():
+            saved = torch.load(self.path, map_location=options.device, weights_only=True)
+            self.record = json.loads(saved["record"])
+            if self.record["asked"] != asked:
+                raise SystemExit(f"{self.path}: {self.record['asked']}. Choose another --run.")
+            self.network.load_state_dict(saved["network"])
+            self.average.state = saved["average"]
+            self.optimizer.load_state_dict(saved["optimizer"])
+
+    def train(self, validation: tuple[Tensor, Tensor]) -> None:
+        """Take the steps that are left."""
+        options, record = self.options, self.record
+        first, tracks = record["step"], tracks_ahead(options, record["step"])
+        upcoming = next(tracks)
+        begun = stored = time.perf_counter()
+        before, sums, count, rate_from = record["elapsed"], {}, 0, begun
+        while record["step"] != record["steps"]:
+            step = record["step"]
+            losses = self._step(upcoming, step)
+            record["step"] = step + 1
+            now = time.perf_counter()
+            if step + 1 == WARM_UP // 2:
+                rate_from = now
+            if step + 1 == WARM_UP and record["steps"] is None:
+                rate = (WARM_UP - WARM_UP // 2) / (now - rate_from)
+                left = options.seconds - (now - begun)
+                record["steps"] = WARM_UP + max(1, int(rate * left))
+                print(f"{rate:.1f} steps a second: {record['steps']} steps", flush=True)
+            sums = {k: sums.get(k, 0.0) + v.detach().double() for k, v in losses.items()}
+            count += 1
+            done = record["step"] == record["steps"]
+            if done or now - stored > SAVE_EVERY:
+                record["elapsed"] = round(before + now - begun, 1)
+                entry = {"step": step + 1, "seconds": record["elapsed"]}
+                entry |= {name: round(float(value) / count, 4) for name, value in sums.items()}
+                entry["held out"] = validate(self.averaged(), *validation)
+                record["history"].append(entry)
+                rate = (step + 1 - first) / (now - begun)
+                made = options.scenes * options.times
+                print(
+                    json.dumps(entry),
+                    f"{rate:.1f} steps, {rate * made:.0f} mixtures a second",
+                    flush=True,
+                )
+                self.store()
+                stored, sums, count = time.perf_counter(), {}, 0
+            if not done:
+                upcoming = next(tracks)
+        tracks.close()
+
+    def _step(self, tracks: Tracks, step: int) -> dict[str, Tensor]:
+        options = self.options
+        with torch.no_grad():
+            mixed = self.mixer.mix(tracks, options.times, [options.seed, step, 1])
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.record["steps"] or 10**9)
+        rng = np.random.default_rng([options.seed, step, 2])
+        with torch.autocast(
+            self.mixer.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"
+        ):
+            losses = losses_of(self.network, *mixed, rng)
+        self.optimizer.zero_grad()
+        sum(losses.values()).backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), training.CLIP)
+        self.optimizer.step()
+        self.average.update(self.network, step)
+        return losses
+
+    def averaged(self) -> SpeechUNet:
+        """Network of the mean weights."""
+        network = SpeechUNet(widths=WIDTHS).to(self.options.device)
+        network.load_state_dict(self.average.state)
+        return network.eval()
+
+    def store(self) -> None:
+        """Write the state to resume from, and the weights as they are now."""
+        content = BytesIO()
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "average": self.average.state,
+                "optimizer": self.optimizer.state_dict(),
+                "record": json.dumps(self.record),
+            },
+            content,
+        )
+        atomic_write(self.path, content.getvalue())
+        path = self.options.weights or self.options.run / "speechsent-unet-vad.safetensors"
+        save_vad_weights(
+            path,
+            training.halved({k: v.cpu() for k, v in self.average.state.items()}),
+            architecture=self.network.architecture,
+            frame_settings=get_weights("speechsent-unet-vad").frame_settings,
+            extra={
+                "licence": "CC BY 4.0",
+                "data": "LibriSpeech train-clean-100, one utterance of each of 226 speakers",
+                "teacher": "silero-vad",
+                "seed": self.options.seed,
+                "steps": self.record["step"],
+            },
+        )
+        write_text(path.with_suffix(".json"), json.dumps(self.record, indent=1))
+
+
+def main() -> None:
+    """Train, storing weights and record on the way."""
+    parser = make_parser(__doc__, out=None)
+    parser.add_argument("--run", type=Path, default=Path("results/vad"), help="folder to resume")
+    parser.add_argument("--teacher", type=Path, help="folder of teacher.npz (--run)")
+    parser.add_argument("--weights", type=Path, default=None, help="default: in --run")
+    parser.add_argument("--steps", type=int, default=3500)
+    parser.add_argument("--seconds", type=float, help="instead of --steps: as many as fit in")
+    parser.add_argument("--scenes", type=int, default=16, help="of a step")
+    parser.add_argument("--times", type=int, default=4, help="mixtures of each scene")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes for scenes")
+    parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16"])
+    options = parser.parse_args()
+    options.teacher = options.teacher or options.run
+    options.run.mkdir(parents=True, exist_ok=True)
+    _, unseen = load_labelled(options.teacher)
+    run = Run(options)
+    tracks = make_tracks(32, SECONDS, unseen, np.random.default_rng([options.seed, 2**32 - 1]))
+    run.train(run.mixer.mix(tracks, 2, [options.seed, 2**32 - 1]))
 
 
 if __name__ == "__main__":

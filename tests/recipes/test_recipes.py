@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from recipes import _training as training
-from recipes import sounds, train_speaker, train_vad
+from recipes import sounds, train_speaker
 
 
 class Stopped(Exception):
@@ -134,6 +134,7 @@ def test_faster_is_shorter():
     assert len(sounds.change_speed(np.zeros(16000, "f"), 1.25)) == pytest.approx(12800, abs=2)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("seed", range(4))
 def test_scenes_mark_speech_where_they_hold_it(seed):
     rng = np.random.default_rng(seed)
@@ -157,6 +158,8 @@ def speaker_maps(seed=0, n=6):
     return {**maps, "embedding": torch.rand(n, 5, generator=rng)}
 
 
+=======
+>>>>>>> detector
 def test_a_student_like_its_teacher_has_nothing_left_to_learn():
     maps = speaker_maps()
     losses = train_speaker.distances(maps, maps)
