@@ -134,32 +134,12 @@ def test_faster_is_shorter():
     assert len(sounds.change_speed(np.zeros(16000, "f"), 1.25)) == pytest.approx(12800, abs=2)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("seed", range(4))
-def test_scenes_mark_speech_where_they_hold_it(seed):
-    rng = np.random.default_rng(seed)
-    speech = [rng.standard_normal(48000).astype("f") for _ in range(3)]
-    silent = [np.zeros(300, np.float32) for _ in speech]
-    spoken = [np.ones(300, np.float32) for _ in speech]
-    wave, truth = train_vad.make_scene(speech, spoken, np.random.default_rng(seed))
-    assert len(wave) == 8 * 16000 and len(truth) == 798 and truth.max() <= 1
-    _, never = train_vad.make_scene(speech, silent, np.random.default_rng(seed))
-    assert not never.any()  # truth follows the labels of what was placed, nothing else
-    if truth.any() and not truth.all():
-        frames = np.arange(798) * 160 + 200
-        inside = [wave[c - 200 : c + 200] for c, t in zip(frames, truth, strict=True) if t]
-        outside = [wave[c - 200 : c + 200] for c, t in zip(frames, truth, strict=True) if not t]
-        assert np.mean(np.square(inside)) > np.mean(np.square(outside))
-
-
 def speaker_maps(seed=0, n=6):
     rng = torch.Generator().manual_seed(seed)
     maps = {f"block {n_}": torch.rand(n, 4, 20, 9, generator=rng) for n_ in (2, 3)}
     return {**maps, "embedding": torch.rand(n, 5, generator=rng)}
 
 
-=======
->>>>>>> detector
 def test_a_student_like_its_teacher_has_nothing_left_to_learn():
     maps = speaker_maps()
     losses = train_speaker.distances(maps, maps)
