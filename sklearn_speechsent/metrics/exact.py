@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_index, off_scale
 from sklearn_speechsent.metrics.scale import level_pair, read_labels
+from sklearn_speechsent.metrics.votes import median_votes
 
 
 def _truth(levels: ArrayLike | range) -> range | None:
@@ -152,8 +153,9 @@ def level_accuracy(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        Labels; those without a level among ``levels`` count as wrong, whatever is predicted.
+    y : array-like of shape (n,), or table of votes
+        Labels, or votes, whose median level is the label; those without a level among ``levels``
+        count as wrong, whatever is predicted.
     predicted : ndarray of shape (n,)
         Values of ``levels``.
     levels : ndarray of shape (n_levels,)
@@ -173,7 +175,7 @@ def level_accuracy(
         If a prediction is NaN or a label is missing; the message names the rows.
     """
     is_text = levels.dtype.kind == "U"
-    true, _ = read_labels(y, levels if is_text else None)
+    true, _ = read_labels(median_votes(y, levels), levels if is_text else None)
     found, _ = read_labels(predicted, levels if is_text else None, "y_pred")
     index = level_index(true, levels)
     unknown = off_scale(true, levels)

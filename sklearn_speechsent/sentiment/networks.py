@@ -265,13 +265,13 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         return warn_nan(proba[:, np.argsort(self.levels_)], self.on_error)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy; real labels count as the nearest level.
+        """Accuracy; real labels count as the nearest level, votes as their median.
 
         Parameters
         ----------
         X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
-        y : array-like of shape (n,)
-            Labels as in ``fit``. Those off the scale count as wrong.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            As in ``fit``. Labels off the scale count as wrong.
         sample_weight : array-like of shape (n,), optional
 
         Returns
