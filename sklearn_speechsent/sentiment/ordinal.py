@@ -14,6 +14,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.utils import gen_batches
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -50,25 +51,19 @@ def _fit_threshold(
     rows = np.concatenate([np.arange(len(share)), divided])
     weight = np.concatenate([np.where(above, share, 1.0), 1 - share[divided]])
     above = np.concatenate([above, np.zeros(len(divided), dtype=bool)])
-    weight = _balanced(estimator, above, weight)
-    if type(estimator) is KernelClassifier:
-        return clone(estimator).fit(X, above, weight, rows)
+    estimator = clone(estimator)
+    kernel = type(estimator) is KernelClassifier
+    balance = f"{'machine__' if kernel else final_step(estimator)[0]}class_weight"
+    if estimator.get_params().get(balance) == "balanced":
+        # By what most annotators chose: balancing the votes would predict what few of them chose.
+        weight *= compute_sample_weight("balanced", share > 0.5)[rows]
+        estimator.set_params(**{balance: None})
+    if kernel:
+        return estimator.fit(X, above, weight, rows)
     fit_params = check_method_params(X, fit_params, rows)
     name = next(iter(addressed_weight(estimator, weight)))
     fit_params[name] = weight * fit_params.get(name, 1.0)
-    return clone(estimator).fit(X[rows], above, **fit_params)
-
-
-def _balanced(
-    estimator: Any, above: NDArray[np.bool_], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Weights with which a balanced SVC, which counts rows, balances the votes of both sides."""
-    last = final_step(estimator)[1]
-    machine = last.machine if type(last) is KernelClassifier else last
-    if type(machine) is not SVC or machine.class_weight != "balanced":
-        return weight
-    mean = np.where(above, weight[above].mean(), weight[~above].mean())
-    return weight / mean * (weight.sum() / len(weight))
+    return estimator.fit(X[rows], above, **fit_params)
 
 
 def _gives_distances(estimator: Any) -> bool:
@@ -152,8 +147,8 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
     Of a table of votes each threshold learns how many of the votes lie above it: a row whose votes
     are divided comes twice, once on either side, with its shares as weights, and a row whose votes
     agree comes once. All rows count alike, with however few votes;
-    ``sample_weight=y.sum(axis=1)`` weights them by their votes. The default estimator balances
-    the votes on both sides of a threshold.
+    ``sample_weight=y.sum(axis=1)`` weights them by their votes. ``class_weight="balanced"``, as in
+    the default estimator, balances rows by the side on which most of their votes are.
 
     With metadata routing, ``set_fit_request(sample_weight=True)`` asks for weights; if that is not
     set, the request of ``estimator`` counts.
@@ -164,7 +159,8 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
     kernel with the rows that support a threshold and a weighted sum of it, in NumPy. Decisions are
     the same; in ``fit`` the kernel takes eight bytes of memory for each pair of rows. Above 16,384
     rows (2 GiB), for sparse rows, and if ``fit`` is given anything but ``X`` and ``y``, each
-    classifier computes its own. The default estimator predicts in NumPy in either case.
+    classifier computes its own (then scalers see the rows whose votes are divided twice). The
+    default estimator predicts in NumPy in either case.
 
     References
     ----------
