@@ -38,8 +38,8 @@ def rounded_accuracy_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, rounded to the levels; or text, if the levels are.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, rounded to the levels; or text, if the levels are; of votes the medians.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of shape (n_levels,), default=range(-3, 4)
@@ -92,8 +92,8 @@ def rounded_f1_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, rounded to the levels; or text, if the levels are.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, rounded to the levels; or text, if the levels are; of votes the medians.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of shape (n_levels,), default=range(-3, 4)

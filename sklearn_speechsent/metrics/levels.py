@@ -92,6 +92,25 @@ def as_scale(levels: ArrayLike | range) -> NDArray[Any]:
     return check_levels(np.sort(given) if given.dtype.kind in NUMBERS else levels)
 
 
+def as_order(order: NDArray[Any]) -> NDArray[Any]:
+    """Levels of an ordered category, whose numbers may descend.
+
+    Parameters
+    ----------
+    order : ndarray of shape (n_levels,)
+
+    Returns
+    -------
+    ndarray of shape (n_levels,)
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_levels`, unless they are numbers that do not ascend.
+    """
+    return check_levels(order) if order.dtype.kind == "U" or ascends(order) else order
+
+
 def _check_order_of_text(levels: NDArray[Any]) -> None:
     """Refuse text that reads as numbers in an order that is not that of the numbers."""
     numbers = [reads_as(level) for level in levels.tolist()]

@@ -13,6 +13,7 @@ from sklearn_speechsent.metrics._checks import FloatArray, IntArray, check_weigh
 from sklearn_speechsent.metrics.labels import NUMBERS, as_labels, refuse_text
 from sklearn_speechsent.metrics.levels import (
     SENTIMENT_LEVELS,
+    as_order,
     as_scale,
     ascends,
     check_levels,
@@ -68,8 +69,7 @@ def read_labels(
             if values.dtype.kind == "U":
                 refuse_text(values, name)
             return values, None
-        text_or_ascending = order.dtype.kind == "U" or ascends(order)
-        return values, check_levels(order) if text_or_ascending else order
+        return values, as_order(order)
     scale = as_scale(levels)
     is_text = values.dtype.kind == "U"
     if is_text and scale.dtype.kind != "U":

@@ -8,7 +8,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_speechsent.metrics.labels import NUMBERS, as_array, name_rows, reads_as
-from sklearn_speechsent.metrics.levels import as_scale, ascends, check_levels
+from sklearn_speechsent.metrics.levels import as_order, as_scale
 
 FloatArray = NDArray[np.float64]
 #: A share of half the votes is not more than half because of its last digit.
@@ -179,7 +179,7 @@ def names_levels(y: Any) -> bool:
     if not isinstance(y, pd.DataFrame):
         return False
     names, order = _names(y.columns, None)
-    return order is not None or names.dtype.kind != "U"
+    return order is not None or names.dtype.kind in NUMBERS
 
 
 _ENCODED = (
@@ -194,14 +194,14 @@ def _in_order(
     """Votes with a column for each level of the scale, by default of the columns."""
     names, order = _names(columns, scale)
     if scale is None:
-        scale = check_levels(np.sort(names) if order is None else order)
-        if order is None and names.dtype.kind == "U":
+        if order is None and names.dtype.kind not in NUMBERS:
             raise ValueError(
                 f"{name} is a table of votes with the columns {names.tolist()}, whose order is not "
                 "known. Pass levels= from the lowest to the highest, or columns that are an "
                 "ordered category. Where columns are annotators, datasets.count_votes makes the "
                 "table."
             )
+        scale = as_scale(names) if order is None else as_order(order)
     places = pd.Index(scale, dtype=object).get_indexer(pd.Index(names, dtype=object))
     if (places < 0).any():
         raise ValueError(
@@ -223,6 +223,8 @@ def _names(
     columns: pd.Index, scale: NDArray[Any] | None
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Levels that columns are named after, and their order if it is an ordered category."""
+    if isinstance(columns, pd.MultiIndex):
+        columns = columns.to_flat_index().map(str)
     order = None
     if isinstance(columns.dtype, pd.CategoricalDtype) and columns.dtype.ordered:
         order = as_array(columns.dtype.categories)
@@ -231,8 +233,6 @@ def _names(
     numbers = [reads_as(text) for text in names.tolist()] if names.dtype.kind == "U" else [None]
     if order is None and not wants_text and None not in numbers:  # the first line of a text table
         names = np.array(numbers, dtype=np.float64)
-    if order is not None and ascends(order):
-        order = np.sort(order)
     return names, order
 
 

@@ -39,8 +39,9 @@ two_headed : bool, default=False
     ``as_regressor`` give a view with those of the other head.
 levels : array-like, optional
     The ordinal scale: numbers, or text from the lowest to the highest level. By default the order
-    of ``y`` if that is an ordered category, otherwise the whole numbers that labels are nearest
-    to; pass it where a fold may lack a level, and where the scale is not of whole numbers.
+    of ``y`` if that is an ordered category, its columns if it is a table of votes, otherwise the
+    whole numbers that labels are nearest to; pass it where a fold may lack a level, and where the
+    scale is not of whole numbers.
 on_error : {"raise", "nan"}, default="raise"
     What to do with utterances of NaN, as those of recordings that cannot be used or hold no
     speech. With ``"nan"`` a level of NaN is predicted for them, and ``fit`` leaves them out with a

@@ -114,8 +114,9 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         error next to ``estimator``, like ``C``.
     levels : array-like, optional
         The scale: numbers, or text from the lowest to the highest level. By default the order of
-        ``y`` if that is an ordered category, otherwise the whole numbers that labels are nearest
-        to; pass it where a fold may lack a level, and where the scale is not of whole numbers.
+        ``y`` if that is an ordered category, its columns if it is a table of votes, otherwise the
+        whole numbers that labels are nearest to; pass it where a fold may lack a level, and where
+        the scale is not of whole numbers.
     on_error : {"raise", "nan"}, default="raise"
         What to do with rows of NaN, as those of recordings that cannot be used or hold no speech.
         With ``"nan"`` a level of NaN is predicted for them, and ``fit`` leaves them out with a

@@ -72,6 +72,9 @@ def test_text():
     assert shares.tolist() == [[0, 0.75, 0.25]] and scale.tolist() == NAMES
     table.columns = pd.CategoricalIndex(table.columns, categories=NAMES, ordered=True)
     assert read_votes(table)[0].tolist() == shares.tolist()
+    descending = pd.CategoricalIndex([1, -1], categories=[1, 0, -1], ordered=True)
+    shares, scale = read_votes(pd.DataFrame([[3, 1]], columns=descending))
+    assert shares.tolist() == [[0.75, 0, 0.25]] and scale.tolist() == [1, 0, -1]
     with pytest.raises(ValueError, match=r"'high', 'low', 'medium'.*order is not known"):
         read_votes(pd.DataFrame([[1, 0, 3]], columns=["high", "low", "medium"]))
 
@@ -93,8 +96,10 @@ def test_text():
         (pd.DataFrame([[1, 1]], columns=["ann", "ben"]), [0, 1], "column 'ann'"),
         (pd.DataFrame([[1, 1]], columns=["ann", "ben"]), None, "order is not known.*annotators"),
         (np.zeros((0, 3)), [0, 1, 2], "0 sample"),
+        (pd.DataFrame([[1, 1]], columns=[0, "x"]), None, "order is not known"),
+        (pd.DataFrame([[1, 1]], columns=pd.MultiIndex.from_product([[0], [1, 2]])), None, "order"),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_what_is_refused(table, levels, says):
     with pytest.raises(ValueError, match=says):
