@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
@@ -12,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from skorch.callbacks import EpochScoring
 
 from sklearn_speechsent import (
     IntensityRegressor,
@@ -183,6 +185,16 @@ def test_divided_votes_need_weights(table):
     assert OrdinalClassifier(KNeighborsClassifier()).fit(X, unanimous).score(X, unanimous) > 0.8
 
 
+@pytest.mark.parametrize("estimator", [None, LogisticRegression()])
+def test_with_metadata_routing(estimator, table):
+    X, votes = table
+    model = OrdinalClassifier(estimator)
+    expected = clone(model).fit(X, votes).predict_proba(X)
+    with sklearn.config_context(enable_metadata_routing=True):
+        found = model.fit(X, votes).predict_proba(X)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_levels_without_votes_warn(table):
     X, votes = table
     with pytest.warns(UserWarning, match="No training label is at level 2"):
@@ -286,6 +298,18 @@ def test_validation_data_and_later_fits(table):
         net.partial_fit(X, votes.rename(columns={1: 5}))
 
 
+def test_scores_of_epochs(table):
+    """Callbacks get the shares, in the order of the levels."""
+    X, votes = table
+    scorer = get_scorer("neg_ranked_probability_error", levels=LEVELS)
+    callback = EpochScoring(scorer, name="rps", lower_is_better=False)
+    net = SpeechSentimentClassifier(
+        early_stopping=True, validation_fraction=0.25, callbacks=[callback], **NET
+    )
+    scores = net.fit(X, votes).history[:, "rps"]
+    assert len(scores) == 2 and -1 < min(scores) <= max(scores) < 0
+
+
 def test_resuming(table, tmp_path):
     """A finished fit is read; other votes, or other levels of the same votes, are other fits."""
     X, votes = table
@@ -299,6 +323,26 @@ def test_resuming(table, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3 and other.levels_.tolist() == [-1, 0, 2]
     whole = clone(net).set_params(resume=None).fit(X, votes)
     np.testing.assert_array_equal(whole.predict_proba(X), first.predict_proba(X))
+
+
+def test_an_interrupted_fit_goes_on(table, tmp_path, monkeypatch):
+    X, votes = table
+    net = SpeechSentimentClassifier(two_headed=True, **NET)
+    whole = clone(net).fit(X, votes).predict_proba(X)
+    net.set_params(resume=tmp_path)
+    steps, step = [], SpeechSentimentClassifier.train_step_single
+
+    def interrupted(*args, **kwargs):
+        steps.append(0)
+        if len(steps) == 9:  # in the second epoch
+            raise KeyboardInterrupt
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(SpeechSentimentClassifier, "train_step_single", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        clone(net).fit(X, votes)
+    np.testing.assert_array_equal(clone(net).fit(X, votes).predict_proba(X), whole)
+    assert len(steps) == 9 + 6  # the second epoch again
 
 
 # -- pipelines, bundles, graphs --------------------------------------------------------------------
