@@ -302,26 +302,28 @@ def scored_labels(
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
+    y_true : array-like of shape (n,), or table of votes
     levels : array-like of shape (n_levels,)
     truth : array-like of shape (n_true_levels,), optional
 
     Returns
     -------
     true : ndarray of shape (n,)
+        Of votes the median levels.
     scale : ndarray of shape (n_levels,)
 
     Raises
     ------
     ValueError
-        If a label is missing or lies off the scale.
+        If a label is missing or lies off the scale, or votes cannot be used.
     """
     own = levels is SENTIMENT_LEVELS and _brings_scale(y_true)
     if not own:
         check_levels(levels)  # in ascending order, which an estimator does not ask for
     if is_votes(y_true):
-        y_true, of_votes = read_votes(y_true, None if own else truth or levels, "y_true")
-        y_true, own, levels = of_votes[median_index(y_true)], False, of_votes if own else levels
+        of_truth = levels if truth is None else truth
+        shares, order = read_votes(y_true, None if own else of_truth, "y_true")
+        return order[median_index(shares)], order if own else check_levels(levels)
     true, scale = read_labels(y_true, None if own else levels, "y_true")
     assert scale is not None
     remedy = "Pass levels= of these labels, from the lowest to the highest."

@@ -164,6 +164,22 @@ def test_metrics_of_text():
     ) == pytest.approx(0)
 
 
+def test_a_descending_category_is_a_scale():
+    columns = pd.CategoricalIndex([3, 2, 1], categories=[3, 2, 1], ordered=True)  # grades
+    votes = pd.DataFrame([[4, 1, 0], [0, 1, 3]], columns=columns)
+    assert metrics.vote_share_score(votes, [3, 1]) == pytest.approx((0.8 + 0.75) / 2)
+    assert metrics.quadratic_weighted_kappa_score(votes, [3, 1]) == 1
+    assert metrics.expected_absolute_error(votes, [3, 1]) == pytest.approx((0.2 + 0.25) / 2)
+    proba = votes.div(votes.sum(axis=1), axis=0).to_numpy()[:, ::-1]
+    assert metrics.ranked_probability_error(votes, proba) == pytest.approx(0)
+
+
+def test_acc5_takes_votes_on_seven_levels():
+    votes = pd.DataFrame({-3: [3, 0], 2: [0, 1], 3: [0, 2]})
+    assert metrics.rounded_accuracy_score(votes, [-2, 2], levels=range(-2, 3)) == 1
+    assert metrics.rounded_accuracy_score(votes, [-2, 3], levels=range(-3, 4)) == 0.5
+
+
 def test_other_metrics_take_median_or_mean(votes, rng):
     predicted = rng.uniform(-2, 2, 40)
     shares, scale = read_votes(votes)
