@@ -99,7 +99,8 @@ def make_sentiment_pipeline(
         for labels that are real numbers, such as means of several ratings: an
         :class:`~sklearn_speechsent.IntensityRegressor` takes the place of every
         :class:`~sklearn_speechsent.OrdinalClassifier`, and a regression head that of the ordinal
-        one. The names of the other systems say what they predict.
+        one. The names of the other systems say what they predict. All take votes of several
+        annotators as ``y``: levels learn their shares, and intensities their mean.
     weights : str, Path, FrozenEstimator or None, default="default"
         Pre-trained speaker network: name in the registry, file, or a fitted
         :class:`~sklearn_speechsent.SpeakerVerifier` inside a

@@ -38,6 +38,8 @@ from sklearn_speechsent.audio.recording import PERTURBATION_RANGES, Recording
 from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.labels import as_array, as_labels
 from sklearn_speechsent.metrics.levels import nan_where
+from sklearn_speechsent.metrics.scale import check_labels
+from sklearn_speechsent.metrics.votes import is_votes, mean_votes
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.estimators import EstimatorMixin, final_step
 from sklearn_speechsent.utils.sklearn_compat import (
@@ -47,7 +49,7 @@ from sklearn_speechsent.utils.sklearn_compat import (
     routing_enabled,
     safe_indexing,
 )
-from sklearn_speechsent.utils.validation import check_labels, new_generator
+from sklearn_speechsent.utils.validation import new_generator
 
 
 def find_search(estimator: Any) -> BaseSearchCV | None:
@@ -241,8 +243,9 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         ----------
         X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
             See :func:`~sklearn_speechsent.audio.as_recordings`.
-        y : array-like of shape (n,)
-            Intensities or levels; copies have that of their recording.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            Intensities or levels, or votes where the estimator takes them; copies have those of
+            their recording.
         groups, sample_weight : array-like of shape (n,), optional
             Repeated and passed to the final estimator, or routed if metadata routing is enabled.
             Babble is made of recordings of other groups; for that they are taken also if the final
@@ -267,7 +270,8 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         self._check_values(self.estimator)
         recordings = self._recordings(X, reset=True)
         check_labels(y, len(recordings))
-        if not isinstance(getattr(y, "dtype", None), pd.CategoricalDtype):  # which has an order
+        category = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
+        if not category and not is_votes(y):  # which have an order
             y = column_or_1d(as_array(y), warn=True)
         given = {"groups": groups, "sample_weight": sample_weight, **fit_params}
         given = {name: value for name, value in given.items() if value is not None}
@@ -334,7 +338,8 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
-        y : array-like of shape (n,)
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            Of votes the median level counts, for a regressor the mean.
         sample_weight : array-like of shape (n,), optional
 
         Returns
@@ -346,8 +351,10 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         if is_classifier(self) and hasattr(final, "levels_"):
             given = getattr(final, "levels", None) is not None
             return level_accuracy(y, predicted, final.levels_, sample_weight, given=given)
-        score = accuracy_score if is_classifier(self) else r2_score
-        return score(y, predicted, sample_weight=sample_weight)
+        if is_classifier(self):
+            return accuracy_score(y, predicted, sample_weight=sample_weight)
+        true = mean_votes(y, getattr(final, "levels", None))
+        return r2_score(true, predicted, sample_weight=sample_weight)
 
     @property
     def classes_(self) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Corpora of labelled speech, real ones in the data home and synthetic ones."""
 
+from sklearn_speechsent.datasets.annotations import count_votes, pivot_ratings
 from sklearn_speechsent.datasets.cmu import load_cmu_mosei, load_cmu_mosi
 from sklearn_speechsent.datasets.crema_d import load_crema_d
 from sklearn_speechsent.datasets.emodb import fetch_emodb, load_emodb
@@ -12,6 +13,7 @@ from sklearn_speechsent.utils.files import get_data_home
 
 __all__ = [
     "LabelDistributionDisplay",
+    "count_votes",
     "fetch_emodb",
     "fetch_ravdess",
     "from_segment_index",
@@ -23,5 +25,6 @@ __all__ = [
     "load_manifest",
     "load_ravdess",
     "make_speech_sentiment",
+    "pivot_ratings",
     "to_segment_index",
 ]

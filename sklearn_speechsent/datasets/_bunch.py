@@ -42,6 +42,7 @@ def make_bunch(
     descr: str,
     as_frame: bool = False,
     return_X_y: bool = False,
+    votes: pd.DataFrame | None = None,
     **extra: Any,
 ) -> Bunch | tuple[Any, Any]:
     """Turn a table of recordings into what scikit-learn's loaders return.
@@ -63,6 +64,8 @@ def make_bunch(
         channels.
     return_X_y : bool, default=False
         Whether to return only ``(data, target)``.
+    votes : DataFrame of shape (n_rows, n_levels), optional
+        The target, in place of labels.
     **extra : Any
         Further fields of the Bunch.
 
@@ -79,6 +82,8 @@ def make_bunch(
     else:
         data = np.array(frame["file"].tolist(), dtype=str)
     target: Any = frame["label"] if as_frame else frame["label"].to_numpy(dtype=levels.dtype)
+    if votes is not None:
+        target = votes
     if return_X_y:
         return data, target
     if "split" in frame.columns:

@@ -460,7 +460,7 @@ def _as_written(values: pd.Series) -> pd.Series:
 def _near(name: str, columns: Iterable[str]) -> list[str]:
     """Columns with an equivalent or similar name."""
     lowered = {_plain(column).replace(" ", "_"): column for column in columns}
-    known = [lowered[alias] for alias in (name, *ALIASES[name]) if alias in lowered]
+    known = [lowered[alias] for alias in (name, *ALIASES.get(name, ())) if alias in lowered]
     like = difflib.get_close_matches(name, lowered, cutoff=0.7)
     return known or [lowered[column] for column in like if abs(len(column) - len(name)) < 2]
 

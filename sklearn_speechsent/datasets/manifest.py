@@ -17,6 +17,7 @@ from sklearn_speechsent.datasets._bunch import check_numbers, make_bunch
 from sklearn_speechsent.datasets._cmu_files import place_clips
 from sklearn_speechsent.datasets._files import find_file
 from sklearn_speechsent.datasets._tables import Table
+from sklearn_speechsent.datasets.annotations import count_votes
 from sklearn_speechsent.metrics.levels import level_index, whole_levels
 
 #: Distance from the median at which a label is a typing error: it would make a level of each
@@ -41,6 +42,7 @@ def load_manifest(
     sep: str | None = None,
     decimal: str = ".",
     columns: Mapping[str, str] | None = None,
+    annotators: Sequence[str] | None = None,
     encoding: str | None = None,
     as_frame: bool = False,
     return_X_y: bool = False,
@@ -78,6 +80,10 @@ def load_manifest(
         Decimal mark of its numbers. Thousands must not be separated.
     columns : mapping of str to str, default=None
         New names of columns, such as ``{"rating": "label"}``. Upper and lower case are the same.
+    annotators : sequence of str, default=None
+        Names of columns that take the place of ``label``: each has the labels of one annotator,
+        where nothing is given empty. The target is then a table of votes, see
+        :func:`count_votes`, and ``label`` in ``frame`` their mean.
     encoding : str, default=None
         Encoding of a text table, such as ``"cp1252"``; by default UTF-8, or what the mark says
         with which UTF-8 and UTF-16 may begin.
@@ -98,7 +104,8 @@ def load_manifest(
             Absolute paths; for segments or channels a DataFrame with the columns ``file``,
             ``start, end`` and ``channel``.
         target : ndarray of shape (n_rows,), or Series
-            Labels; int if all of them and all levels are whole numbers.
+            Labels; int if all of them and all levels are whole numbers. With `annotators` a
+            DataFrame of shape (n_rows, n_levels), the number of annotators who chose each level.
         groups : ndarray of shape (n_rows,)
             Speakers, as text. Without such a column the files (or videos), so that at least the
             segments of one recording stay together.
@@ -161,14 +168,20 @@ def load_manifest(
     )
     if audio_dir is None:
         audio_dir = "." if isinstance(table, pd.DataFrame) else Path(table).expanduser().parent
-    frame = _read(read)
-    scale = _scale(read, frame, levels)
+    if isinstance(annotators, str) or (annotators is not None and not len(annotators)):
+        raise ValueError(f"annotators={annotators!r} must be a list of names of columns.")
+    labels = ["label"] if annotators is None else list(annotators)
+    frame = _read(read, labels)
+    scale = _scale(read, frame, labels, levels)
+    frame["label"] = frame[labels].mean(axis=1)
     recordings = "file" if "file" in frame.columns else "video_id"
     frame = _with_files(frame, Path(audio_dir).expanduser().resolve(), encoding)
     groups = _name_speakers(frame, read.where, recordings)
     corpus = os.path.basename(read.where)
     rows, report = audit_items(frame, corpus=corpus, n_jobs=n_jobs)
-    counts = np.bincount(level_index(rows["label"].to_numpy(), scale), minlength=len(scale))
+    votes = None if annotators is None else count_votes(rows[labels], scale)
+    index = level_index(rows["label"].to_numpy(), scale)
+    counts = np.bincount(index, minlength=len(scale)) if votes is None else votes.sum()
     return make_bunch(
         rows,
         levels=scale,
@@ -183,6 +196,7 @@ def load_manifest(
         ),
         as_frame=as_frame,
         return_X_y=return_X_y,
+        votes=votes,
         report=report,
     )
 
@@ -201,12 +215,12 @@ def _call(
     return f"load_manifest({', '.join([first, *named])})"
 
 
-def _read(table: Table) -> pd.DataFrame:
+def _read(table: Table, labels: list[str]) -> pd.DataFrame:
     of_clips = table.has("video_id", "clip_id") and not table.has("file")
     frame = table.select(
-        required=("video_id", "clip_id", "label") if of_clips else ("file", "label"),
+        required=(*(("video_id", "clip_id") if of_clips else ("file",)), *labels),
         optional=("speaker", "start", "end", "channel", "split"),
-        numbers=("label", "start", "end", "channel"),
+        numbers=(*labels, "start", "end", "channel"),
         text=("clip_id", "speaker", "split") if of_clips else ("speaker", "split"),
         synonyms={"mode": "split"} if of_clips else None,
     )
@@ -232,20 +246,24 @@ def _with_files(frame: pd.DataFrame, folder: Path, encoding: str | None) -> pd.D
     return frame.assign(file=pd.Series(files, dtype=object))
 
 
-def _scale(table: Table, frame: pd.DataFrame, levels: Sequence[float] | None) -> NDArray[Any]:
+def _scale(
+    table: Table, frame: pd.DataFrame, names: list[str], levels: Sequence[float] | None
+) -> NDArray[Any]:
     """Levels, of a type that holds the labels too."""
-    labels = frame["label"].dropna()
+    labels = frame[names].melt()["value"].dropna()
     if levels is None:
-        far = (frame["label"] - labels.median()).abs() > FAR
-        remedy = f"is more than {FAR} from the median. Correct it, or pass the levels"
-        table.refuse(np.flatnonzero(far), "label", remedy)
+        for name in names:
+            far = (frame[name] - labels.median()).abs() > FAR
+            remedy = f"is more than {FAR} from the median. Correct it, or pass the levels"
+            table.refuse(np.flatnonzero(far), name, remedy)
         scale = whole_levels(labels) if len(labels) else np.array([0])
     else:
         scale = check_numbers(levels)
-        off = (frame["label"] < scale[0]) | (frame["label"] > scale[-1])
         span = f"{scale[0]:g} to {scale[-1]:g}"
-        remedy = f"is off the scale from {span}. Correct it or levels"
-        table.refuse(np.flatnonzero(off), "label", remedy)
+        for name in names:
+            off = (frame[name] < scale[0]) | (frame[name] > scale[-1])
+            remedy = f"is off the scale from {span}. Correct it or levels"
+            table.refuse(np.flatnonzero(off), name, remedy)
     whole = scale.dtype.kind in "iu" and (labels == labels.round()).all()
     return scale if whole else scale.astype(float)
 

@@ -14,9 +14,9 @@ from sklearn_speechsent.audio.inputs import is_waveform_table, validated_wavefor
 from sklearn_speechsent.features.base import UtteranceTransformer
 from sklearn_speechsent.frames import UtteranceFrames
 from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
+from sklearn_speechsent.metrics.scale import check_labels
 from sklearn_speechsent.store import RecordingRows
 from sklearn_speechsent.utils.repeats import is_news
-from sklearn_speechsent.utils.validation import check_labels
 
 
 class RecordingTransformer(UtteranceTransformer):

@@ -6,6 +6,12 @@ from sklearn_speechsent.metrics.agreement import (
     pearson_score,
     spearman_score,
 )
+from sklearn_speechsent.metrics.annotators import (
+    expected_absolute_error,
+    krippendorff_alpha_score,
+    leave_one_out_agreement,
+    vote_share_score,
+)
 from sklearn_speechsent.metrics.confusion_display import LevelConfusionDisplay
 from sklearn_speechsent.metrics.det_display import VerificationDetDisplay
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
@@ -22,7 +28,7 @@ from sklearn_speechsent.metrics.polarity import (
     polarity_f1_score,
     polarity_from_proba,
 )
-from sklearn_speechsent.metrics.probabilistic import ranked_probability_error
+from sklearn_speechsent.metrics.probabilistic import cross_entropy_error, ranked_probability_error
 from sklearn_speechsent.metrics.report import ordinal_report
 from sklearn_speechsent.metrics.scale import round_to_levels
 from sklearn_speechsent.metrics.scorers import get_scorer, get_scorer_names
@@ -36,10 +42,14 @@ __all__ = [
     "LevelConfusionDisplay",
     "VerificationDetDisplay",
     "concordance_correlation_score",
+    "cross_entropy_error",
     "equal_error_rate",
+    "expected_absolute_error",
     "get_scorer",
     "get_scorer_names",
     "kendall_score",
+    "krippendorff_alpha_score",
+    "leave_one_out_agreement",
     "macro_mean_absolute_error",
     "make_trials",
     "min_detection_cost",
@@ -57,5 +67,6 @@ __all__ = [
     "rounded_f1_score",
     "spearman_score",
     "threshold_accuracy_score",
+    "vote_share_score",
     "within_one_accuracy_score",
 ]

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from sklearn_speechsent.metrics.labels import NO_SCORE, as_labels, name_rows, refuse_text
+from sklearn_speechsent.metrics.votes import mean_votes
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -34,8 +35,9 @@ def check_weights(sample_weight: ArrayLike | None, n_samples: int) -> FloatArray
 def check_pair(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return truth, prediction and weight of the items whose weight is not 0."""
-    true, pred = check_values(y_true, "y_true"), check_values(y_pred, "y_pred")
+    """Return truth, of votes the mean, prediction and weight of the items whose weight is not 0."""
+    true = check_values(mean_votes(y_true, name="y_true"), "y_true")
+    pred = check_values(y_pred, "y_pred")
     check_consistent_length(true, pred)
     weight = check_weights(sample_weight, len(true))
     counted = weight > 0

@@ -25,8 +25,8 @@ def concordance_correlation_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities; of votes the means.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, not rounded.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -71,8 +71,8 @@ def pearson_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities; of votes the means.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, not rounded.
 
@@ -110,8 +110,8 @@ def spearman_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities; of votes the means.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, not rounded: rounding would tie most of them.
 
@@ -153,8 +153,8 @@ def kendall_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities; of votes the means.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, not rounded.
 

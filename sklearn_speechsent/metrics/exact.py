@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, level_index, off_scale
 from sklearn_speechsent.metrics.scale import level_pair, read_labels
+from sklearn_speechsent.metrics.votes import median_votes
 
 
 def _truth(levels: ArrayLike | range) -> range | None:
@@ -37,8 +38,8 @@ def rounded_accuracy_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, rounded to the levels; or text, if the levels are.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, rounded to the levels; or text, if the levels are; of votes the medians.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of shape (n_levels,), default=range(-3, 4)
@@ -91,8 +92,8 @@ def rounded_f1_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, rounded to the levels; or text, if the levels are.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, rounded to the levels; or text, if the levels are; of votes the medians.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of shape (n_levels,), default=range(-3, 4)
@@ -152,8 +153,9 @@ def level_accuracy(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        Labels; those without a level among ``levels`` count as wrong, whatever is predicted.
+    y : array-like of shape (n,), or table of votes
+        Labels, or votes, whose median level is the label; those without a level among ``levels``
+        count as wrong, whatever is predicted.
     predicted : ndarray of shape (n,)
         Values of ``levels``.
     levels : ndarray of shape (n_levels,)
@@ -173,7 +175,7 @@ def level_accuracy(
         If a prediction is NaN or a label is missing; the message names the rows.
     """
     is_text = levels.dtype.kind == "U"
-    true, _ = read_labels(y, levels if is_text else None)
+    true, _ = read_labels(median_votes(y, levels), levels if is_text else None)
     found, _ = read_labels(predicted, levels if is_text else None, "y_pred")
     index = level_index(true, levels)
     unknown = off_scale(true, levels)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_speechsent.metrics._checks import IntArray
 from sklearn_speechsent.metrics.labels import (
     NUMBERS,
     as_array,
@@ -20,6 +19,7 @@ from sklearn_speechsent.metrics.labels import (
     reads_as,
 )
 
+IntArray = NDArray[np.int64]
 SENTIMENT_LEVELS = range(-3, 4)
 #: Beyond this not every whole number is a float64.
 _LARGEST_INTEGER = 2.0**53
@@ -64,6 +64,51 @@ def check_levels(levels: ArrayLike | range) -> NDArray[Any]:
         "levels must be two or more different numbers in ascending order, such as [-1, 0, 1], or "
         f'different texts from the lowest to the highest, such as ["low", "high"]; got {levels!r}.'
     )
+
+
+def as_scale(levels: ArrayLike | range) -> NDArray[Any]:
+    """Levels of a scale as an array, numbers in any order.
+
+    Parameters
+    ----------
+    levels : array-like of shape (n_levels,)
+
+    Returns
+    -------
+    ndarray of shape (n_levels,)
+        As :func:`check_levels` returns it.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_levels`.
+
+    Examples
+    --------
+    >>> as_scale([1, -1])
+    array([-1,  1])
+    """
+    given = as_array(levels)
+    return check_levels(np.sort(given) if given.dtype.kind in NUMBERS else levels)
+
+
+def as_order(order: NDArray[Any]) -> NDArray[Any]:
+    """Levels of an ordered category, whose numbers may descend.
+
+    Parameters
+    ----------
+    order : ndarray of shape (n_levels,)
+
+    Returns
+    -------
+    ndarray of shape (n_levels,)
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_levels`, unless they are numbers that do not ascend.
+    """
+    return check_levels(order) if order.dtype.kind == "U" or ascends(order) else order
 
 
 def _check_order_of_text(levels: NDArray[Any]) -> None:

@@ -29,8 +29,8 @@ def macro_mean_absolute_error(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, rounded to the levels; or text, if the levels are.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, rounded to the levels; or text, if the levels are; of votes the medians.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of shape (n_levels,), default=range(-3, 4)
@@ -86,8 +86,8 @@ def quadratic_weighted_kappa_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, rounded to the levels; or text, if the levels are.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, rounded to the levels; or text, if the levels are; of votes the medians.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
@@ -145,8 +145,8 @@ def threshold_accuracy_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, rounded to the levels; or text, if the levels are.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, rounded to the levels; or text, if the levels are; of votes the medians.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
@@ -197,8 +197,8 @@ def within_one_accuracy_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, rounded to the levels; or text, if the levels are.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, rounded to the levels; or text, if the levels are; of votes the medians.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, rounded and clipped to the levels; or text.
     levels : array-like of shape (n_levels,), default=range(-3, 4)

@@ -40,8 +40,8 @@ def polarity_accuracy_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, not rounded.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, not rounded; of votes the means.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, not rounded.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -86,8 +86,8 @@ def polarity_f1_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, not rounded.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, not rounded; of votes the means.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, not rounded.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -130,8 +130,8 @@ def nonnegative_accuracy_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, not rounded.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, not rounded; of votes the means.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, not rounded.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -172,8 +172,8 @@ def nonnegative_f1_score(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities, not rounded.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities, not rounded; of votes the means.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, not rounded.
     sample_weight : array-like of shape (n_samples,), default=None

@@ -18,6 +18,7 @@ from sklearn_speechsent.metrics.ordinal import (
 )
 from sklearn_speechsent.metrics.polarity import polarity_accuracy_score
 from sklearn_speechsent.metrics.scale import level_pair
+from sklearn_speechsent.metrics.votes import mean_votes, median_votes
 
 
 def ordinal_report(
@@ -33,8 +34,9 @@ def ordinal_report(
 
     Parameters
     ----------
-    y_true : array-like of shape (n_samples,)
-        True intensities.
+    y_true : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
+        True intensities. Of votes, what takes predictions as they are compares with the mean, and
+        what takes levels with the median.
     y_pred : array-like of shape (n_samples,)
         Predicted intensities, continuous or levels.
     levels : array-like of numbers of shape (n_levels,), default=range(-3, 4)
@@ -68,19 +70,21 @@ def ordinal_report(
     true: NDArray[Any]
     pred: NDArray[Any]
     true, pred, _, scale = level_pair(y_true, y_pred, levels)
+    label: NDArray[Any] = true
     if scale.dtype.kind == "U" or not np.array_equal(scale, np.sort(scale)):
         scale, polarity = np.arange(len(scale)), float("nan")
     else:
-        true, pred, _ = check_pair(y_true, y_pred)
+        label = median_votes(y_true, scale, "y_true")
+        true, pred, _ = check_pair(mean_votes(y_true, scale, "y_true"), y_pred)
         polarity = polarity_accuracy_score(true, pred)
     return {
         "mae": float(mean_absolute_error(true, pred)),
         "spearman": spearman_score(true, pred),
         "ccc": concordance_correlation_score(true, pred),
-        "qwk": quadratic_weighted_kappa_score(true, pred, scale),
-        "accuracy": rounded_accuracy_score(true, pred, scale),
-        "macro_mae": macro_mean_absolute_error(true, pred, scale),
+        "qwk": quadratic_weighted_kappa_score(label, pred, scale),
+        "accuracy": rounded_accuracy_score(label, pred, scale),
+        "macro_mae": macro_mean_absolute_error(label, pred, scale),
         "polarity_accuracy": polarity,
-        "within_one": within_one_accuracy_score(true, pred, scale),
-        "threshold_accuracy": threshold_accuracy_score(true, pred, scale),
+        "within_one": within_one_accuracy_score(label, pred, scale),
+        "threshold_accuracy": threshold_accuracy_score(label, pred, scale),
     }

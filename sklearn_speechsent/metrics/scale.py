@@ -7,16 +7,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, column_or_1d
 
 from sklearn_speechsent.metrics._checks import FloatArray, IntArray, check_weights
-from sklearn_speechsent.metrics.labels import NUMBERS, as_array, as_labels, refuse_text
+from sklearn_speechsent.metrics.labels import NUMBERS, as_labels, refuse_text
 from sklearn_speechsent.metrics.levels import (
     SENTIMENT_LEVELS,
+    as_order,
+    as_scale,
     ascends,
     check_levels,
     level_index,
     off_scale,
+)
+from sklearn_speechsent.metrics.votes import (
+    check_votes,
+    is_votes,
+    median_index,
+    names_levels,
+    read_votes,
 )
 
 
@@ -60,10 +69,8 @@ def read_labels(
             if values.dtype.kind == "U":
                 refuse_text(values, name)
             return values, None
-        text_or_ascending = order.dtype.kind == "U" or ascends(order)
-        return values, check_levels(order) if text_or_ascending else order
-    given = as_array(levels)
-    scale = check_levels(np.sort(given) if given.dtype.kind in NUMBERS else levels)
+        return values, as_order(order)
+    scale = as_scale(levels)
     is_text = values.dtype.kind == "U"
     if is_text and scale.dtype.kind != "U":
         refuse_text(values, name, f"With levels={scale.tolist()}, labels must be numbers. ")
@@ -81,6 +88,116 @@ def read_labels(
                 f"{scale.tolist()}. Leave out levels=, or put the categories in order."
             )
     return values, scale
+
+
+def read_target(
+    y: Any, levels: ArrayLike | range | None = None, name: str = "y", *, warn: bool = False
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Labels or shares of votes as an array, and their scale if it is known.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+    levels : array-like of shape (n_levels,), optional
+    name : str, default="y"
+    warn : bool, default=False
+        See :func:`read_labels`.
+
+    Returns
+    -------
+    values : ndarray of shape (n,) or (n, n_levels)
+        Labels, see :func:`read_labels`, or shares, see
+        :func:`~sklearn_speechsent.metrics.votes.read_votes`.
+    scale : ndarray of shape (n_levels,) or None
+        Always known for votes.
+
+    Raises
+    ------
+    ValueError
+        As these two functions.
+    """
+    if is_votes(y):
+        return read_votes(y, levels, name)
+    return read_labels(y, levels, name, warn=warn)
+
+
+def target_index(y: NDArray[Any], levels: NDArray[Any]) -> IntArray:
+    """Position of each row's level in the scale, for votes the median level.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,) or (n, n_levels)
+        As :func:`read_target` returns it, for these levels.
+    levels : ndarray of shape (n_levels,)
+
+    Returns
+    -------
+    ndarray of int64 of shape (n,)
+    """
+    return median_index(y) if y.ndim == 2 else level_index(y, levels)
+
+
+def target_shares(y: NDArray[Any], levels: NDArray[Any]) -> FloatArray:
+    """Share of each level in each row, 1 for the level of a label.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,) or (n, n_levels)
+        As :func:`read_target` returns it, for these levels.
+    levels : ndarray of shape (n_levels,)
+
+    Returns
+    -------
+    ndarray of shape (n, n_levels)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> target_shares(np.array([1, -1]), np.array([-1, 1]))
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    return y if y.ndim == 2 else np.eye(len(levels))[level_index(y, levels)]
+
+
+def check_labels(y: Any, n: int) -> None:
+    """Check labels before long work starts: length, missing values, number of levels.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,), or table of votes
+    n : int
+        Number of recordings.
+
+    Raises
+    ------
+    ValueError
+        If the length differs, a label is missing or infinite (the message names the row), votes
+        cannot be used, or all labels are equal.
+    """
+    check_consistent_length(y, np.empty(n))
+    if is_votes(y):
+        if np.count_nonzero(check_votes(y).any(axis=0)) == 1:
+            raise ValueError("All votes of y are for one level: there is nothing to learn from it.")
+        return
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] != 1:
+        raise ValueError(f"y must hold one label per recording, got shape {y.shape}.")
+    labels = pd.Series(column_or_1d(y))
+    missing = labels.isna()
+    if labels.dtype.kind == "f":
+        missing |= np.isinf(labels)
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise ValueError(
+            f"Input y contains NaN or infinity: {int(missing.sum())} label(s), the first in row "
+            f"{row} ({labels[row]}). Leave these rows out of X and y."
+        )
+    if n > 1 and labels.nunique() == 1:
+        raise ValueError(
+            f"All {n} labels are {labels[0]}: there is only one class, and nothing to learn from "
+            "one level."
+        )
 
 
 def encoded_hint(y: NDArray[Any]) -> str:
@@ -146,8 +263,9 @@ def level_pair(
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        Labels. An ordered category brings its scale along, in place of the default levels.
+    y_true : array-like of shape (n,), or table of votes
+        Labels. An ordered category and named columns of votes bring their scale along, in place of
+        the default levels. Votes count as their median level.
     y_pred : array-like of shape (n,)
         Predictions of the same kind. Numbers beyond the ends belong to the first and last level.
     levels : array-like of shape (n_levels,)
@@ -184,29 +302,66 @@ def scored_labels(
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
+    y_true : array-like of shape (n,), or table of votes
     levels : array-like of shape (n_levels,)
     truth : array-like of shape (n_true_levels,), optional
 
     Returns
     -------
     true : ndarray of shape (n,)
+        Of votes the median levels.
     scale : ndarray of shape (n_levels,)
 
     Raises
     ------
     ValueError
-        If a label is missing or lies off the scale.
+        If a label is missing or lies off the scale, or votes cannot be used.
     """
-    category = isinstance(getattr(y_true, "dtype", None), pd.CategoricalDtype)
-    own = category and y_true.dtype.ordered and levels is SENTIMENT_LEVELS  # type: ignore[union-attr]
+    own = levels is SENTIMENT_LEVELS and _brings_scale(y_true)
     if not own:
         check_levels(levels)  # in ascending order, which an estimator does not ask for
+    if is_votes(y_true):
+        of_truth = levels if truth is None else truth
+        shares, order = read_votes(y_true, None if own else of_truth, "y_true")
+        return order[median_index(shares)], order if own else check_levels(levels)
     true, scale = read_labels(y_true, None if own else levels, "y_true")
     assert scale is not None
     remedy = "Pass levels= of these labels, from the lowest to the highest."
     refuse_off(true, scale if truth is None else check_levels(truth), remedy, "y_true")
     return true, scale
+
+
+def scored_shares(y_true: Any, levels: ArrayLike | range) -> tuple[FloatArray, NDArray[Any]]:
+    """True shares of levels and the scale that they are scored on.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,), or table of votes
+        Labels count as shares of 1. An ordered category and named columns of votes bring their
+        scale along, in place of the default levels.
+    levels : array-like of shape (n_levels,)
+
+    Returns
+    -------
+    shares : ndarray of shape (n, n_levels)
+    scale : ndarray of shape (n_levels,)
+
+    Raises
+    ------
+    ValueError
+        If a label is missing or lies off the scale, or votes cannot be used.
+    """
+    if not is_votes(y_true):
+        true, scale = scored_labels(y_true, levels)
+        return target_shares(true, scale), scale
+    own = levels is SENTIMENT_LEVELS and _brings_scale(y_true)
+    return read_votes(y_true, None if own else check_levels(levels), "y_true")
+
+
+def _brings_scale(y: Any) -> bool:
+    """Whether labels are an ordered category, or votes with a scale of their own."""
+    category = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
+    return (category and y.dtype.ordered) or (is_votes(y) and names_levels(y))
 
 
 def round_to_levels(

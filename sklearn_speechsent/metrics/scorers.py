@@ -16,6 +16,7 @@ from sklearn_speechsent.metrics.agreement import (
     pearson_score,
     spearman_score,
 )
+from sklearn_speechsent.metrics.annotators import expected_absolute_error, vote_share_score
 from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
 from sklearn_speechsent.metrics.labels import as_array
 from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
@@ -31,16 +32,17 @@ from sklearn_speechsent.metrics.polarity import (
     polarity_accuracy_score,
     polarity_f1_score,
 )
-from sklearn_speechsent.metrics.probabilistic import ranked_probability_error
+from sklearn_speechsent.metrics.probabilistic import cross_entropy_error, ranked_probability_error
 from sklearn_speechsent.metrics.scale import scored_labels
 
 Scorer = Callable[..., float]
 
 
 @dataclass(frozen=True)
-class _NegativeRankedProbability:
+class _ProbabilityScorer:
     """Scorer of predict_proba, which has fewer columns in a fold that lacks a level."""
 
+    error: Callable[..., float]
     levels: tuple[Any, ...] | None
 
     def __call__(
@@ -49,20 +51,24 @@ class _NegativeRankedProbability:
         levels = SENTIMENT_LEVELS if self.levels is None else self.levels
         _, scale = scored_labels(y_true, levels)
         proba = _align_proba(estimator.predict_proba(X), estimator.classes_, np.sort(scale))
-        return -ranked_probability_error(y_true, proba, levels, sample_weight=sample_weight)
+        return -self.error(y_true, proba, levels, sample_weight=sample_weight)
 
     def _accept_sample_weight(self) -> bool:  # a search asks this of every scorer of a dict
         return True
 
 
-#: The only scorer that needs probabilities.
-_PROBABILISTIC = "neg_ranked_probability_error"
+#: Errors of probabilities, which are negated.
+_PROBABILISTIC: dict[str, Callable[..., float]] = {
+    "neg_cross_entropy_error": cross_entropy_error,
+    "neg_ranked_probability_error": ranked_probability_error,
+}
 #: name: (function, greater is better, bound parameters)
 _METRICS: dict[str, tuple[Callable[..., float], bool, dict[str, Any]]] = {
     "acc5": (rounded_accuracy_score, True, {"levels": range(-2, 3)}),
     "acc7": (rounded_accuracy_score, True, {"levels": range(-3, 4)}),
     "concordance_correlation": (concordance_correlation_score, True, {}),
     "kendall": (kendall_score, True, {}),
+    "neg_expected_absolute_error": (expected_absolute_error, False, {}),
     "neg_macro_mean_absolute_error": (macro_mean_absolute_error, False, {}),
     "nonnegative_accuracy": (nonnegative_accuracy_score, True, {}),
     "nonnegative_f1": (nonnegative_f1_score, True, {}),
@@ -76,6 +82,7 @@ _METRICS: dict[str, tuple[Callable[..., float], bool, dict[str, Any]]] = {
     "rounded_f1_weighted": (rounded_f1_score, True, {"average": "weighted"}),
     "spearman": (spearman_score, True, {}),
     "threshold_accuracy": (threshold_accuracy_score, True, {}),
+    "vote_share": (vote_share_score, True, {}),
     "within_one_accuracy": (within_one_accuracy_score, True, {}),
 }
 
@@ -94,7 +101,7 @@ def get_scorer_names() -> list[str]:
     >>> "concordance_correlation" in get_scorer_names()
     True
     """
-    return sorted([*_METRICS, _PROBABILISTIC])
+    return sorted([*_METRICS, *_PROBABILISTIC])
 
 
 def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -> Scorer:
@@ -103,8 +110,13 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     A scorer is named after its metric, without ``_score`` at the end; errors are negated, with
     ``neg_`` in front, so that greater is always better. ``"acc7"`` and ``"acc5"`` are
     ``"rounded_accuracy"`` on -3 … 3 and -2 … 2. All take regressors and classifiers of levels, also
-    in a fold that lacks a level. ``"neg_ranked_probability_error"`` needs `predict_proba` and
-    `classes_`, the others `predict`.
+    in a fold that lacks a level. ``"neg_ranked_probability_error"`` and
+    ``"neg_cross_entropy_error"`` need `predict_proba` and `classes_`, the others `predict`.
+
+    `y` may be a table of votes, see
+    :func:`~sklearn_speechsent.metrics.ranked_probability_error`. These two, ``"vote_share"`` and
+    ``"neg_expected_absolute_error"`` compare with all votes; other scorers of levels compare with
+    the median of the votes, and those of intensities with their mean.
 
     Parameters
     ----------
@@ -113,8 +125,8 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
         ``scorer(estimator, X, y)`` is returned as it is.
     levels : array-like of shape (n_levels,), default=None
         The fixed set of levels, from the lowest to the highest; None for the order of `y` if it is
-        an ordered category, otherwise for -3 … 3. Scorers whose metric has no levels, such as
-        ``"pearson"``, ignore it.
+        an ordered category or has columns named after levels, otherwise for -3 … 3.
+        Scorers whose metric has no levels, such as ``"pearson"``, ignore it.
 
     Returns
     -------
@@ -142,8 +154,8 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     if callable(scoring):
         return scoring
     steps = None if levels is None else tuple(check_levels(levels).tolist())
-    if scoring == _PROBABILISTIC:
-        return _NegativeRankedProbability(steps)
+    if scoring in _PROBABILISTIC:
+        return _ProbabilityScorer(_PROBABILISTIC[scoring], steps)
     if scoring not in _METRICS:
         return _sklearn_scorer(scoring)
     metric, greater_is_better, bound = _METRICS[scoring]

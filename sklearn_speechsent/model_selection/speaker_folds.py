@@ -18,6 +18,13 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from sklearn_speechsent.metrics.levels import check_levels, level_index, round_to_integers
 from sklearn_speechsent.metrics.scale import read_labels, refuse_off
+from sklearn_speechsent.metrics.votes import (
+    is_votes,
+    mean_level,
+    median_index,
+    names_levels,
+    read_votes,
+)
 
 IntArray = NDArray[np.intp]
 
@@ -96,9 +103,9 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
         ----------
         X : sequence of shape (n_samples, ...)
             Anything with a length: paths, utterances, arrays. Only its length is used.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), or table of votes of shape (n_samples, n_levels)
             Labels: numbers, continuous or integer, text of which `levels` gives the order, or an
-            ordered category.
+            ordered category. Of votes the median level counts, with `n_bins` the mean.
         groups : array-like of shape (n_samples,)
             Speaker of each utterance.
 
@@ -153,6 +160,12 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
 
     def _labels(self, y: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Labels and their scale, if it is known."""
+        if is_votes(y):
+            unnamed = self.levels is None and not names_levels(y)
+            shares, of_votes = read_votes(y, range(np.shape(y)[1]) if unnamed else self.levels)
+            if self.n_bins is not None:
+                return mean_level(shares, of_votes), of_votes
+            return of_votes[median_index(shares)], of_votes
         labels, scale = read_labels(y, self.levels)
         if scale is not None and level_index(labels, scale).min() < 0:
             refuse_off(labels, scale, "Correct it, or pass other levels.")

@@ -87,7 +87,7 @@ class OrdinalHead(nn.Module):
         raise NotImplementedError
 
     def loss(self, logits: Tensor, levels: Tensor) -> Tensor:
-        """Return the loss of each utterance, shape (B,), for levels 0 … K - 1."""
+        """Return the loss of each utterance, shape (B,), for levels 0 … K - 1 or shares (B, K)."""
         raise NotImplementedError
 
     def set_prior(self, prior: Tensor) -> None:

@@ -1,32 +1,39 @@
 """Ordinal losses of each utterance, stable in log space, and their sum over heads.
 
 `SummedLoss` weights and averages over utterances. For K levels ``logits`` has K - 1 columns, one
-per threshold (K for `cross_entropy` and `sord_loss`), and ``levels`` holds indices 0 … K - 1.
+per threshold (K for `cross_entropy` and `sord_loss`), and ``levels`` holds indices 0 … K - 1, or
+shares of the levels, of shape (B, K), by which the losses of single levels are weighted.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sklearn_speechsent.nn.probabilities import cumulative_probabilities
+
+
+def _shares(levels: Tensor, n_levels: int, dtype: torch.dtype) -> Tensor:
+    """Shares of levels, shape (B, n_levels); 1 for a level that is given by its index."""
+    return (levels if levels.ndim == 2 else F.one_hot(levels, n_levels)).to(dtype)
+
 
 def _exceeded(logits: Tensor, levels: Tensor) -> Tensor:
-    """Tell for every threshold k whether level > k, as numbers of shape (B, K - 1)."""
-    thresholds = torch.arange(logits.shape[1], device=logits.device)
-    return (levels[:, None] > thresholds).to(logits.dtype)
+    """Share of level > k for every threshold k, shape (B, K - 1)."""
+    return cumulative_probabilities(_shares(levels, logits.shape[1] + 1, logits.dtype))
 
 
 def coral_loss(logits: Tensor, levels: Tensor) -> Tensor:
     """Binary cross-entropy of every threshold, summed (CORAL).
 
-    With y_k = 1 if level > k, else 0:
+    With y_k = 1 if level > k, else 0, or the share of level > k:
     ``-Σ_k y_k log σ(z_k) + (1 - y_k) (log σ(z_k) - z_k)``.
 
     Parameters
     ----------
     logits : Tensor of shape (B, K - 1)
         Log-odds z_k of level > k.
-    levels : Tensor of shape (B,), int64
-        True levels.
+    levels : Tensor of shape (B,), int64, or of shape (B, K)
+        True levels, or their shares.
 
     Returns
     -------
@@ -61,8 +68,8 @@ def corn_loss(logits: Tensor, levels: Tensor) -> Tensor:
     ----------
     logits : Tensor of shape (B, K - 1)
         Log-odds z_k of level > k given level > k - 1.
-    levels : Tensor of shape (B,), int64
-        True levels.
+    levels : Tensor of shape (B,), int64, or of shape (B, K)
+        True levels, or their shares.
 
     Returns
     -------
@@ -82,9 +89,10 @@ def corn_loss(logits: Tensor, levels: Tensor) -> Tensor:
     tensor([0.6931, 1.3863, 1.3863])
     """
     targets = _exceeded(logits, levels)
-    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     # Level > k - 1 is the target of the threshold before; the first task has all utterances.
-    return losses[:, 0] + (losses[:, 1:] * targets[:, :-1]).sum(1)
+    reached = F.pad(targets[:, :-1], (1, 0), value=1.0)
+    losses = targets * F.logsigmoid(logits) + (reached - targets) * F.logsigmoid(-logits)
+    return -losses.sum(1)
 
 
 def condor_loss(logits: Tensor, levels: Tensor) -> Tensor:
@@ -96,8 +104,8 @@ def condor_loss(logits: Tensor, levels: Tensor) -> Tensor:
     ----------
     logits : Tensor of shape (B, K - 1)
         Log-odds z_k of level > k given level > k - 1.
-    levels : Tensor of shape (B,), int64
-        True levels.
+    levels : Tensor of shape (B,), int64, or of shape (B, K)
+        True levels, or their shares.
 
     Returns
     -------
@@ -133,8 +141,8 @@ def clm_loss(logits: Tensor, levels: Tensor) -> Tensor:
     ----------
     logits : Tensor of shape (B, K - 1)
         Log-odds z_k of level > k, strictly decreasing along k.
-    levels : Tensor of shape (B,), int64
-        True levels.
+    levels : Tensor of shape (B,), int64, or of shape (B, K)
+        True levels, or their shares.
 
     Returns
     -------
@@ -154,12 +162,12 @@ def clm_loss(logits: Tensor, levels: Tensor) -> Tensor:
     tensor([0.7719])
     """
     padded = F.pad(F.pad(logits, (1, 0), value=torch.inf), (0, 1), value=-torch.inf)
-    upper = padded.gather(1, levels[:, None])[:, 0]
-    lower = padded.gather(1, levels[:, None] + 1)[:, 0]
+    upper, lower = padded[:, :-1], padded[:, 1:]
     # σ(u) - σ(l) = σ(u) σ(-l) (1 - exp(l - u)) has no cancellation; the gap itself can be lost
     # to rounding when the score is huge, which must cost much but not infinity.
     gap = (upper - lower).clamp(min=torch.finfo(logits.dtype).eps)
-    return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + (-torch.expm1(-gap)).log())
+    losses = -(F.logsigmoid(upper) + F.logsigmoid(-lower) + (-torch.expm1(-gap)).log())
+    return (losses * _shares(levels, losses.shape[1], losses.dtype)).sum(1)
 
 
 def cross_entropy(logits: Tensor, levels: Tensor) -> Tensor:
@@ -169,8 +177,8 @@ def cross_entropy(logits: Tensor, levels: Tensor) -> Tensor:
     ----------
     logits : Tensor of shape (B, K)
         One logit per level.
-    levels : Tensor of shape (B,), int64
-        True levels.
+    levels : Tensor of shape (B,), int64, or of shape (B, K)
+        True levels, or their shares.
 
     Returns
     -------
@@ -184,7 +192,7 @@ def cross_entropy(logits: Tensor, levels: Tensor) -> Tensor:
     >>> cross_entropy(torch.zeros(2, 7), torch.tensor([0, 6]))
     tensor([1.9459, 1.9459])
     """
-    return F.cross_entropy(logits, levels, reduction="none")
+    return F.cross_entropy(logits, _shares(levels, logits.shape[1], logits.dtype), reduction="none")
 
 
 def sord_loss(logits: Tensor, levels: Tensor, decay: float = 2.0) -> Tensor:
@@ -196,8 +204,8 @@ def sord_loss(logits: Tensor, levels: Tensor, decay: float = 2.0) -> Tensor:
     ----------
     logits : Tensor of shape (B, K)
         One logit per level.
-    levels : Tensor of shape (B,), int64
-        True levels.
+    levels : Tensor of shape (B,), int64, or of shape (B, K)
+        True levels, or their shares.
     decay : float, default=2.0
         How fast targets fall with the distance, in levels. 2 gives neighbours a seventh of the
         true level's share.
@@ -219,8 +227,9 @@ def sord_loss(logits: Tensor, levels: Tensor, decay: float = 2.0) -> Tensor:
     tensor([1.9459, 1.9459])
     """
     places = torch.arange(logits.shape[1], device=logits.device)
-    distances = (levels[:, None] - places).abs().to(logits.dtype)
-    return F.cross_entropy(logits, (-decay * distances).softmax(1), reduction="none")
+    softened = (-decay * (places[:, None] - places).abs().to(logits.dtype)).softmax(1)
+    targets = _shares(levels, logits.shape[1], logits.dtype) @ softened
+    return F.cross_entropy(logits, targets, reduction="none")
 
 
 class SummedLoss(nn.Module):

@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.svm import SVR
 
 from sklearn_speechsent.metrics.labels import as_labels
+from sklearn_speechsent.metrics.votes import mean_votes
 from sklearn_speechsent.sentiment.kernel_machine import without_libsvm
 from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.tables import TableEstimator
@@ -23,12 +24,14 @@ _EPSILON = 0.1
 _TOLERANCE = 1e-3
 
 
-def read_intensities(y: Any) -> NDArray[np.float64]:
-    """Labels of a regressor.
+def read_intensities(y: Any, levels: Any = None) -> NDArray[np.float64]:
+    """Labels of a regressor, of votes the means.
 
     Parameters
     ----------
-    y : array-like of shape (n,)
+    y : array-like of shape (n,), or table of votes
+    levels : array-like of shape (n_levels,), optional
+        Of the columns of votes, where these have no names.
 
     Returns
     -------
@@ -37,14 +40,14 @@ def read_intensities(y: Any) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If a label is not a finite number; the message names the row.
+        If a label is not a finite number, or votes cannot be used; the message names the row.
 
     Examples
     --------
     >>> read_intensities([1, -0.5])
     array([ 1. , -0.5])
     """
-    values, _ = as_labels(y, warn=True)
+    values, _ = as_labels(mean_votes(y, levels), warn=True)
     if values.dtype.kind == "U":
         raise ValueError(
             f"A regressor needs numbers, and y holds text, such as {str(values[0])!r} in row 0. "
@@ -63,7 +66,7 @@ class IntensityMixin(RegressorMixin):
         Parameters
         ----------
         X : as in ``predict``
-        y : array-like of shape (n,)
+        y : array-like of shape (n,), or table of votes, of which the means count
         sample_weight : array-like of shape (n,), optional
 
         Returns
@@ -75,7 +78,8 @@ class IntensityMixin(RegressorMixin):
         ValueError
             If what is predicted for a row is NaN; the message names the rows.
         """
-        true, predicted = as_labels(y)[0], as_labels(self.predict(X), "y_pred")[0]
+        true = as_labels(mean_votes(y, getattr(self, "levels", None)))[0]
+        predicted = as_labels(self.predict(X), "y_pred")[0]
         return float(r2_score(true, predicted, sample_weight=sample_weight))
 
 
@@ -161,8 +165,9 @@ class IntensityRegressor(IntensityMixin, TableEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-        y : array-like of shape (n,)
-            Finite numbers.
+        y : array-like of shape (n,), or DataFrame of votes of shape (n, n_levels)
+            Finite numbers; or a number or share of votes for each level, which columns are named
+            after: their mean is the label.
         sample_weight : array-like of shape (n,), optional
             Passed to the estimator, or to the last step of a Pipeline. Rows of weight zero are left
             out.

@@ -158,22 +158,27 @@ class _KernelMachine(EstimatorMixin, BaseEstimator):
     def __init__(self, machine: Any) -> None:
         self.machine = machine
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, rows: Any = None) -> Self:
         """Find the weights.
 
         Parameters
         ----------
         X : ndarray of shape (n, n)
             Kernels of the training set with itself.
-        y : array-like of shape (n,)
+        y : array-like of shape (n_labels,)
+        sample_weight : array-like of shape (n_labels,), optional
+        rows : ndarray of int of shape (n_labels,), optional
+            Row of X of each label; a row may have several. By default each has one.
 
         Returns
         -------
         self
         """
-        fitted = clone(self.machine).fit(X, y)
+        rows = np.arange(len(X)) if rows is None else rows
+        kernel = X if len(rows) == len(X) else X[np.ix_(rows, rows)]
+        fitted = clone(self.machine).fit(kernel, y, sample_weight)
         coef = np.zeros(len(X))
-        coef[fitted.support_] = fitted.dual_coef_[0]
+        np.add.at(coef, rows[fitted.support_], fitted.dual_coef_[0])
         return self._take(fitted, coef)
 
     def _take(self, fitted: Any, coef: NDArray[np.float64]) -> Self:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_speechsent.metrics.levels import level_index, merged_values, observed_levels
-from sklearn_speechsent.metrics.scale import encoded_hint, refuse_off
+from sklearn_speechsent.metrics.levels import merged_values, observed_levels
+from sklearn_speechsent.metrics.scale import encoded_hint, refuse_off, target_shares
 
 
 def check_scale(y: NDArray[Any], scale: NDArray[Any] | None, name: str = "y") -> None:
@@ -17,9 +17,9 @@ def check_scale(y: NDArray[Any], scale: NDArray[Any] | None, name: str = "y") ->
 
     Parameters
     ----------
-    y : ndarray of shape (n,)
+    y : ndarray of shape (n,) or (n, n_levels)
     scale : ndarray of shape (n_levels,) or None
-        As :func:`~sklearn_speechsent.metrics.scale.read_labels` returns it, or learned before.
+        As :func:`~sklearn_speechsent.metrics.scale.read_target` returns them, or learned before.
     name : str, default="y"
         In messages.
 
@@ -28,7 +28,7 @@ def check_scale(y: NDArray[Any], scale: NDArray[Any] | None, name: str = "y") ->
     ValueError
         The message names label and row.
     """
-    if scale is not None:
+    if scale is not None and y.ndim == 1:
         refuse_off(y, scale, "Correct it, or pass other levels to the first fit.", name)
 
 
@@ -37,8 +37,8 @@ def find_levels(y: NDArray[Any], scale: NDArray[Any] | None) -> NDArray[Any]:
 
     Parameters
     ----------
-    y : ndarray of shape (n,)
-        Labels, none off the scale.
+    y : ndarray of shape (n,) or (n, n_levels)
+        Labels, none off the scale, or shares of votes.
     scale : ndarray of shape (n_levels,) or None
         The scale, if it is known beforehand. None takes the labels that occur, real ones rounded
         to whole numbers.
@@ -59,7 +59,7 @@ def find_levels(y: NDArray[Any], scale: NDArray[Any] | None) -> NDArray[Any]:
         like a mistake.
     """
     levels = observed_levels(y) if scale is None else scale
-    counts = np.bincount(level_index(y, levels), minlength=len(levels))
+    counts = target_shares(y, levels).sum(axis=0)
     if np.count_nonzero(counts) < 2:
         n_values = len(np.unique(y))
         merged = f" Its {n_values} values became 1 level: pass levels=." if n_values > 1 else ""

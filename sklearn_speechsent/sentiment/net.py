@@ -28,7 +28,8 @@ from sklearn_speechsent.metrics.levels import (
     round_to_integers,
     sampling_weights,
 )
-from sklearn_speechsent.metrics.scale import read_labels
+from sklearn_speechsent.metrics.scale import read_target, target_index, target_shares
+from sklearn_speechsent.metrics.votes import is_votes, mean_level
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.losses import SummedLoss
 from sklearn_speechsent.pretrained import SpeakerWeights, load_weights
@@ -228,16 +229,21 @@ class SpeechSentimentNet(UtteranceNet):
     def _read_labels(
         self, y: Any, levels: Any, n: int, *, reset: bool, name: str = "y"
     ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Labels of ``n`` rows, and the scale they are on: what was learned unless ``reset``."""
+        """Labels of ``n`` rows, and the scale they are on: what was learned unless ``reset``.
+
+        Votes are shares of shape (n, n_levels) for an ordinal head, otherwise their means.
+        """
         learned: NDArray[Any] | None = None if reset else vars(self).get("levels_")
-        by_name = levels is None and learned is not None and learned.dtype.kind == "U"
-        y, scale = read_labels(y, learned if by_name else levels, name, warn=True)
+        votes = is_votes(y)
+        by_name = levels is None and learned is not None and (votes or learned.dtype.kind == "U")
+        y, scale = read_target(y, learned if by_name else levels, name, warn=True)
         check_consistent_length(np.empty(n), y)
-        if "regression" in self._heads() and y.dtype.kind == "U":
+        text = y if scale is None or not votes else scale
+        if "regression" in self._heads() and text.dtype.kind == "U":
             raise ValueError(
-                f"A regression head needs numbers, and {name} holds text, such as {str(y[0])!r}. "
-                "Number the levels (series.cat.codes of an ordered category), or use "
-                "SpeechSentimentClassifier(two_headed=False)."
+                f"A regression head needs numbers, and {name} holds text, such as "
+                f"{str(text[0])!r}. Number the levels (series.cat.codes of an ordered category), "
+                "or use SpeechSentimentClassifier(two_headed=False)."
             )
         if learned is not None:
             if scale is not None and not np.array_equal(scale, learned):
@@ -247,6 +253,9 @@ class SpeechSentimentNet(UtteranceNet):
                 )
             scale = learned
         check_scale(y, scale, name)
+        if y.ndim == 2 and "ordinal" not in self._heads():
+            assert scale is not None
+            return mean_level(y, scale, name), scale
         return y, scale
 
     def _learn_levels(self, y: NDArray[Any], scale: NDArray[Any] | None) -> None:
@@ -278,9 +287,13 @@ class SpeechSentimentNet(UtteranceNet):
             Mel frames of shape (n_frames, n_mels), maps of shape (n_frames, n_channels,
             n_frequencies), or layers of an encoder of shape (n_frames, n_layers, width). A 2-D
             table is read as utterances of one frame each.
-        y : array-like of shape (n,)
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
             Intensities or levels: numbers, or for a classifier an ordered category of pandas, or
-            text of which ``levels`` gives the order.
+            text of which ``levels`` gives the order. Or how many annotators, or which share, chose
+            each level: a DataFrame with columns named after the levels, or an array with columns in
+            the order of ``levels``. An ordinal head learns the shares, a regression head the mean;
+            utterances count alike, with however few votes (``sample_weight=y.sum(axis=1)`` weights
+            them). ``sampling_exponent`` goes by the median level.
         groups : array-like of shape (n,), optional
             Speakers. With ``early_stopping``, whole speakers are held out.
         sample_weight : array-like of shape (n,), optional
@@ -295,8 +308,8 @@ class SpeechSentimentNet(UtteranceNet):
         Raises
         ------
         ValueError
-            If data or parameters do not fit together, a label lies off the scale, or utterances
-            are NaN and ``on_error="raise"``; the message names the rows.
+            If data or parameters do not fit together, a label lies off the scale, votes cannot be
+            used, or utterances are NaN and ``on_error="raise"``; the message names the rows.
         FloatingPointError
             If the loss becomes infinite or NaN.
         OSError
@@ -383,7 +396,8 @@ class SpeechSentimentNet(UtteranceNet):
             )
             good = rows_to_fit(frames_val, on_error=self.on_error, name="X_val")
             validation = frames_val[good], y_val[good]
-        data = [frames, y, groups, weight, validation, levels]
+        # The same shares of other levels have other means.
+        data = [frames, y, groups, weight, validation, scale if y.ndim == 2 else levels]
         with resumable(self, data, reset=reset) as (rng, progress):
             train, valid = np.arange(len(frames)), None
             if validation is not None:
@@ -406,17 +420,17 @@ class SpeechSentimentNet(UtteranceNet):
         drawn = run.batches.weights
         probability = np.full(len(labels), 1 / len(labels)) if drawn is None else drawn
         if "regression" in self._heads():
-            y = labels.astype(np.float64)
+            y = self._intensities(labels)
             order = np.argsort(y)
             middle = int(np.searchsorted(np.cumsum(probability[order]), 0.5))
             torch.nn.init.constant_(
                 self._network.heads["regression"].linear.bias, y[order][min(middle, len(y) - 1)]
             )
         if "ordinal" in self._heads():
-            index = self._level_index(labels)
-            sampled = np.bincount(index, probability, minlength=len(self.levels_))
+            shares = target_shares(labels, self.levels_)
+            sampled = probability @ shares
             self._network.heads["ordinal"].set_prior(torch.from_numpy(sampled))
-            natural = np.bincount(index, minlength=len(self.levels_)) / len(index)
+            natural = shares.mean(axis=0)
             self.prior_ratio_ = np.divide(
                 natural, sampled, out=np.zeros_like(natural), where=sampled > 0
             )
@@ -436,9 +450,12 @@ class SpeechSentimentNet(UtteranceNet):
         if self.weights_ is not None:
             check_input(self.weights_, self.get_params_for("module"), frames)
 
+    def _intensities(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        return mean_level(y, self.levels_) if y.ndim == 2 else y.astype(np.float64)
+
     def _level_index(self, y: NDArray[Any]) -> NDArray[np.int64]:
         if "ordinal" in self._heads():
-            return level_index(y, self.levels_)
+            return target_index(y, self.levels_)
         if self.levels is not None:
             return level_index(y, np.unique(self.levels))
         return np.unique(round_to_integers(y), return_inverse=True)[1]
@@ -448,9 +465,10 @@ class SpeechSentimentNet(UtteranceNet):
     ) -> UtteranceDataset:
         targets: dict[str, NDArray[Any]] = {"weight": weight}
         if "regression" in self._heads():
-            targets["regression"] = y.astype(np.float32)
+            targets["regression"] = self._intensities(y).astype(np.float32)
         if "ordinal" in self._heads():
-            targets["ordinal"] = level_index(y, self.levels_)
+            of_votes = y.ndim == 2
+            targets["ordinal"] = y.astype(np.float32) if of_votes else level_index(y, self.levels_)
         return UtteranceDataset(frames, y, targets=targets)
 
     # -- hooks of skorch -------------------------------------------------------------------------

@@ -39,8 +39,9 @@ two_headed : bool, default=False
     ``as_regressor`` give a view with those of the other head.
 levels : array-like, optional
     The ordinal scale: numbers, or text from the lowest to the highest level. By default the order
-    of ``y`` if that is an ordered category, otherwise the whole numbers that labels are nearest
-    to; pass it where a fold may lack a level, and where the scale is not of whole numbers.
+    of ``y`` if that is an ordered category, its columns if it is a table of votes, otherwise the
+    whole numbers that labels are nearest to; pass it where a fold may lack a level, and where the
+    scale is not of whole numbers.
 on_error : {"raise", "nan"}, default="raise"
     What to do with utterances of NaN, as those of recordings that cannot be used or hold no
     speech. With ``"nan"`` a level of NaN is predicted for them, and ``fit`` leaves them out with a
@@ -265,13 +266,13 @@ class SpeechSentimentClassifier(ClassifierMixin, SpeechSentimentNet):
         return warn_nan(proba[:, np.argsort(self.levels_)], self.on_error)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy; real labels count as the nearest level.
+        """Accuracy; real labels count as the nearest level, votes as their median.
 
         Parameters
         ----------
         X : UtteranceFrames, sequence of arrays, or array-like of shape (n, n_values)
-        y : array-like of shape (n,)
-            Labels as in ``fit``. Those off the scale count as wrong.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            As in ``fit``. Labels off the scale count as wrong.
         sample_weight : array-like of shape (n,), optional
 
         Returns

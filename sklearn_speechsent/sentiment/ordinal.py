@@ -14,31 +14,56 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.utils import gen_batches
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.metrics.exact import level_accuracy
-from sklearn_speechsent.metrics.levels import level_index, nan_where
-from sklearn_speechsent.metrics.scale import read_labels
+from sklearn_speechsent.metrics.levels import nan_where
+from sklearn_speechsent.metrics.scale import read_target, target_shares
+from sklearn_speechsent.metrics.votes import share_above
 from sklearn_speechsent.sentiment.kernel_machine import KernelClassifier, without_libsvm
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels
 from sklearn_speechsent.sentiment.nan_rows import warn_nan
 from sklearn_speechsent.sentiment.shared_kernel import split_at_kernel
 from sklearn_speechsent.sentiment.tables import TableEstimator
 from sklearn_speechsent.utils.callbacks import reports_fit
-from sklearn_speechsent.utils.sklearn_compat import fit_context
+from sklearn_speechsent.utils.estimators import addressed_weight, final_step
+from sklearn_speechsent.utils.sklearn_compat import check_method_params, fit_context
 
 #: Rows that are predicted at a time with a shared kernel: 16,384 columns of them take 128 MiB.
 _ROWS = 1024
 
 
 def _fit_threshold(
-    estimator: Any, X: NDArray[Any], above: NDArray[np.bool_], fit_params: dict[str, Any]
+    estimator: Any, X: NDArray[Any], share: NDArray[np.float64], fit_params: dict[str, Any]
 ) -> Any:
-    """Fit a classifier of "above the threshold"; a constant one if all labels are on one side."""
-    if above.all() or not above.any():
-        return DummyClassifier(strategy="constant", constant=bool(above[0])).fit(X, above)
-    return clone(estimator).fit(X, above, **fit_params)
+    """Fit a classifier of "above the threshold"; a constant one if all votes are on one side.
+
+    A row whose votes are divided comes twice, once on each side, with its shares as weights.
+    """
+    above = share > 0
+    divided = np.flatnonzero(above & (share < 1))
+    if not len(divided):
+        if above.all() or not above.any():
+            return DummyClassifier(strategy="constant", constant=bool(above[0])).fit(X, above)
+        return clone(estimator).fit(X, above, **fit_params)
+    rows = np.concatenate([np.arange(len(share)), divided])
+    weight = np.concatenate([np.where(above, share, 1.0), 1 - share[divided]])
+    above = np.concatenate([above, np.zeros(len(divided), dtype=bool)])
+    estimator = clone(estimator)
+    kernel = type(estimator) is KernelClassifier
+    balance = f"{'machine__' if kernel else final_step(estimator)[0]}class_weight"
+    if estimator.get_params().get(balance) == "balanced":
+        # By what most annotators chose: balancing the votes would predict what few of them chose.
+        weight *= compute_sample_weight("balanced", share > 0.5)[rows]
+        estimator.set_params(**{balance: None})
+    if kernel:
+        return estimator.fit(X, above, weight, rows)
+    fit_params = check_method_params(X, fit_params, rows)
+    name = next(iter(addressed_weight(estimator, weight)))
+    fit_params[name] = weight * fit_params.get(name, 1.0)
+    return estimator.fit(X[rows], above, **fit_params)
 
 
 def _gives_distances(estimator: Any) -> bool:
@@ -89,8 +114,9 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         error next to ``estimator``, like ``C``.
     levels : array-like, optional
         The scale: numbers, or text from the lowest to the highest level. By default the order of
-        ``y`` if that is an ordered category, otherwise the whole numbers that labels are nearest
-        to; pass it where a fold may lack a level, and where the scale is not of whole numbers.
+        ``y`` if that is an ordered category, its columns if it is a table of votes, otherwise the
+        whole numbers that labels are nearest to; pass it where a fold may lack a level, and where
+        the scale is not of whole numbers.
     on_error : {"raise", "nan"}, default="raise"
         What to do with rows of NaN, as those of recordings that cannot be used or hold no speech.
         With ``"nan"`` a level of NaN is predicted for them, and ``fit`` leaves them out with a
@@ -119,6 +145,12 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
     Real labels count as the nearest level, see
     :func:`~sklearn_speechsent.metrics.round_to_levels`.
 
+    Of a table of votes each threshold learns how many of the votes lie above it: a row whose votes
+    are divided comes twice, once on either side, with its shares as weights, and a row whose votes
+    agree comes once. All rows count alike, with however few votes;
+    ``sample_weight=y.sum(axis=1)`` weights them by their votes. ``class_weight="balanced"``, as in
+    the default estimator, balances rows by the side on which most of their votes are.
+
     With metadata routing, ``set_fit_request(sample_weight=True)`` asks for weights; if that is not
     set, the request of ``estimator`` counts.
 
@@ -128,7 +160,8 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
     kernel with the rows that support a threshold and a weighted sum of it, in NumPy. Decisions are
     the same; in ``fit`` the kernel takes eight bytes of memory for each pair of rows. Above 16,384
     rows (2 GiB), for sparse rows, and if ``fit`` is given anything but ``X`` and ``y``, each
-    classifier computes its own. The default estimator predicts in NumPy in either case.
+    classifier computes its own (then scalers see the rows whose votes are divided twice). The
+    default estimator predicts in NumPy in either case.
 
     References
     ----------
@@ -184,9 +217,11 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-        y : array-like of shape (n,)
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
             Levels: numbers, of which real ones are rounded to the nearest level, an ordered
-            category of pandas, or text of which ``levels`` gives the order.
+            category of pandas, or text of which ``levels`` gives the order. Or how many
+            annotators, or which share, chose each level: a DataFrame with columns named after the
+            levels, or an array with columns in the order of ``levels``.
         sample_weight : array-like of shape (n,), optional
             Passed to every classifier, or to the last step of every Pipeline, whatever its own
             ``class_weight`` is. Rows of weight zero are left out.
@@ -200,26 +235,29 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         Raises
         ------
         ValueError
-            If ``y`` has a single level, text without an order or a label off the scale, if rows are
-            NaN and ``on_error="raise"``, if weights are negative, all zero or not taken by
-            ``estimator``, or if ``C``, ``gamma`` or ``n_components`` is changed next to
-            ``estimator``.
+            If ``y`` has a single level, text without an order, a label off the scale or votes that
+            cannot be used, if rows are NaN and ``on_error="raise"``, if weights are negative, all
+            zero or not taken by ``estimator`` (divided votes need them), or if ``C``, ``gamma`` or
+            ``n_components`` is changed next to ``estimator``.
         """
-        y, scale = read_labels(y, self.levels, warn=True)
+        y, scale = read_target(y, self.levels, warn=True)
         check_scale(y, scale)
         X, y, fit_params = self._training_data(X, y, sample_weight, fit_params)
         levels = find_levels(y, scale)
-        index = level_index(y, levels)
+        above = share_above(target_shares(y, levels))
+        divided = (above > 0) & (above < 1)
         estimator = self._estimator(X)
+        if divided.any():
+            self._check_takes_weights(estimator)
+        n_labels = len(above) + int(divided.sum(axis=0).max())
         # Rows of weight zero change the numbers of support vectors, which index the kernel.
-        split = None if fit_params else split_at_kernel(estimator, X)
+        split = None if fit_params else split_at_kernel(estimator, X, n_labels)
         self._shared_ = None
         if split is not None:
             self._shared_, (name, estimator) = split
             X = self._shared_.fit_transform(X)
         fitted = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            joblib.delayed(_fit_threshold)(estimator, X, index > k, fit_params)
-            for k in range(len(levels) - 1)
+            joblib.delayed(_fit_threshold)(estimator, X, share, fit_params) for share in above.T
         )
         if self._shared_ is not None:
             # Constant thresholds have no support.
@@ -230,6 +268,16 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         self.estimators_ = fitted
         self.levels_, self.classes_ = levels, np.sort(levels)
         return self
+
+    @staticmethod
+    def _check_takes_weights(estimator: Any) -> None:
+        try:
+            addressed_weight(estimator, None)
+        except ValueError as error:
+            raise ValueError(
+                "y is a table of votes, some of which are divided: their shares are weights, and "
+                f"{error} Or fit it on one level for each row."
+            ) from error
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Level of each row: the number of thresholds exceeded.
@@ -253,13 +301,13 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         return nan_where(levels, np.isnan(scores).any(axis=1), self.on_error)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy; real labels count as the nearest level.
+        """Accuracy; real labels count as the nearest level, votes as their median.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-        y : array-like of shape (n,)
-            Labels as in ``fit``. Those off the scale count as wrong.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            As in ``fit``. Labels off the scale count as wrong.
         sample_weight : array-like of shape (n,), optional
 
         Returns

@@ -38,7 +38,9 @@ _UNSUPERVISED = (
 )
 
 
-def split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, KernelClassifier]] | None:
+def split_at_kernel(
+    estimator: Any, X: Any, n_labels: int
+) -> tuple[Pipeline, tuple[str, KernelClassifier]] | None:
     """Split a classifier into steps that all thresholds share and one that learns each threshold.
 
     Parameters
@@ -46,6 +48,8 @@ def split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, Kernel
     estimator : classifier
     X : ndarray or sparse matrix of shape (n, n_features)
         The training set.
+    n_labels : int
+        Labels of a threshold at most; more than rows, where some have two.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def split_at_kernel(estimator: Any, X: Any) -> tuple[Pipeline, tuple[str, Kernel
     *scalers, (name, svc) = steps
     if type(svc) is not SVC or svc.kernel not in _KERNELS:
         return None
-    if not isinstance(X, np.ndarray) or 8 * len(X) ** 2 > _LARGEST:
+    if not isinstance(X, np.ndarray) or 8 * n_labels**2 > _LARGEST:
         return None
     if not all(type(step) in _UNSUPERVISED or step in ("passthrough", None) for _, step in scalers):
         return None

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.metrics.exact import level_accuracy
 from sklearn_speechsent.metrics.levels import nan_where
-from sklearn_speechsent.metrics.scale import read_labels
+from sklearn_speechsent.metrics.scale import read_target
 from sklearn_speechsent.sentiment.intensity import IntensityMixin, read_intensities
 from sklearn_speechsent.sentiment.labels import check_scale, find_levels
 from sklearn_speechsent.utils.callbacks import reports_fit
@@ -171,8 +171,9 @@ class OrdinalVotingClassifier(ClassifierMixin, VotingEstimator):
         Parameters
         ----------
         X : see the members
-        y : array-like of shape (n,)
-            Labels as in :class:`~sklearn_speechsent.OrdinalClassifier`.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            Labels or votes as in :class:`~sklearn_speechsent.OrdinalClassifier`, which members
+            have to take, too.
         sample_weight : array-like of shape (n,), optional
             Passed to the last step of every member.
 
@@ -187,7 +188,7 @@ class OrdinalVotingClassifier(ClassifierMixin, VotingEstimator):
             weights do not fit the members.
         """
         members = self._members()
-        values, scale = read_labels(y, self.levels, warn=True)
+        values, scale = read_target(y, self.levels, warn=True)
         check_scale(values, scale)
         levels = find_levels(values, scale)
         for member in members.values():
@@ -261,13 +262,13 @@ class OrdinalVotingClassifier(ClassifierMixin, VotingEstimator):
         return nan_where(levels, np.asarray(np.isnan(log_odds).any(axis=1)), self.on_error)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy; real labels count as the nearest level.
+        """Accuracy; real labels count as the nearest level, votes as their median.
 
         Parameters
         ----------
         X : see the members
-        y : array-like of shape (n,)
-            Labels as in ``fit``. Those off the scale count as wrong.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            As in ``fit``. Labels off the scale count as wrong.
         sample_weight : array-like of shape (n,), optional
 
         Returns
@@ -323,8 +324,8 @@ class IntensityVotingRegressor(IntensityMixin, VotingEstimator):
         Parameters
         ----------
         X : see the members
-        y : array-like of shape (n,)
-            Finite numbers.
+        y : array-like of shape (n,), or DataFrame of votes of shape (n, n_levels)
+            Finite numbers, or votes, whose mean is the label.
         sample_weight : array-like of shape (n,), optional
             Passed to the last step of every member.
 

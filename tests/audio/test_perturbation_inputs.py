@@ -102,7 +102,7 @@ def test_errors_of_decoding_name_the_row(tmp_path, speech):
         ([1.0, 2.0, np.nan], "row 2"),
         ([1.0, np.inf, 2.0], "row 1"),
         ([2, 2, 2], "only one class"),
-        (np.ones((3, 2)), "one label per recording"),
+        (-np.ones((3, 2)), "negative number: -1.0 in row 0"),
     ],
 )
 def test_labels_are_checked_before_the_files(y, says):

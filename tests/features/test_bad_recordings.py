@@ -198,7 +198,8 @@ def test_empty_input_is_an_error():
         ([1.0, np.nan], "row 1"),
         ([np.inf, 1.0], "row 0"),
         ([2, 2], "only one class"),
-        ([["a", "b"], ["b", "a"]], "one label per recording"),
+        ([["a", "b"], ["b", "a"]], "not a number: .a. in row 0"),
+        ([[1, 0], [0, 0]], "row 1 .1 of 2. has none"),
     ],
 )
 def test_bad_labels_are_seen_before_extraction(wav, decoded, y, says):

@@ -189,3 +189,22 @@ def test_regression_head_returns_one_number_each():
     assert prediction.shape == (1,)
     loss = head.loss(prediction, torch.tensor([1.0]))
     torch.testing.assert_close(loss, (prediction - 1).abs())
+
+
+@pytest.mark.parametrize(
+    "loss", [coral_loss, corn_loss, condor_loss, clm_loss, cross_entropy, sord_loss]
+)
+def test_losses_against_shares_are_means_over_levels(loss, logits):
+    """A vote costs what a label costs, and certain shares cost the same to the last digit."""
+    if loss in (cross_entropy, sord_loss):
+        logits = np.pad(logits, ((0, 0), (0, 1)))
+    z = torch.tensor(logits, requires_grad=True)
+    single = torch.stack([loss(z, torch.full((len(z),), level)) for level in range(K)], dim=1)
+    shares = torch.from_numpy(np.random.default_rng(1).dirichlet(np.ones(K), size=len(z)))
+    shares[0] = torch.tensor([0, 0.5, 0, 0, 0.5])
+    torch.testing.assert_close(loss(z, shares), (single * shares).sum(1))
+    levels = torch.from_numpy(LEVELS)
+    certain = torch.nn.functional.one_hot(levels, K).float()
+    assert torch.equal(loss(z, certain), loss(z, levels))
+    (gradient,) = torch.autograd.grad(loss(z, shares).sum(), z)
+    assert gradient.isfinite().all()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sklearn_speechsent.utils.validation import check_labels
+from sklearn_speechsent.metrics.scale import check_labels
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,9 @@ def test_good_labels_pass(y):
         (["a", None, "b"], "row 1"),
         ([-np.inf, 0.0, 1.0], "row 0 .-inf"),
         ([1, 1, 1], "All 3 labels are 1"),
-        (np.zeros((3, 2)), r"one label per recording, got shape \(3, 2\)"),
+        (np.zeros((3, 2)), "rows 0, 1, 2 .3 of 3. has none"),
+        ([[1, 0], [0, -1], [1, 1]], "negative number: -1 in row 1, column 1"),
+        (np.eye(3)[:, :2][[0, 0, 0]], "one level"),
         (np.zeros((3, 1, 1)), "dim 3"),
     ],
     ids=str,
