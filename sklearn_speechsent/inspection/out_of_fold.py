@@ -14,9 +14,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, indexable
 from tqdm.auto import tqdm
 
+from sklearn_speechsent.inference.scoring import fitted_levels
 from sklearn_speechsent.inspection.thresholds import expected_level, level_of
 from sklearn_speechsent.metrics.labels import NUMBERS, name_rows
 from sklearn_speechsent.metrics.levels import level_index, observed_levels
@@ -141,6 +142,7 @@ def cross_val_ordinal(
     >>> (frame["level"] == frame["truth"]).mean() > 0.9
     np.True_
     """
+    (X,) = indexable(X)
     labels, scale = ordinal_labels(pipeline, y, levels)
     speakers = check_speakers(labels, groups)
     folds = speaker_folds(pipeline, cv, X, labels, speakers, scale)
@@ -169,7 +171,7 @@ def cross_val_ordinal(
 
 
 def known_levels(estimator: Any) -> Any:
-    """Scale that an estimator was told, itself or inside of it; None if it was not.
+    """Scale that an estimator was told or, frozen, has learned; None if there is none.
 
     Parameters
     ----------
@@ -187,6 +189,10 @@ def known_levels(estimator: Any) -> Any:
     [-1, 0, 1]
     """
     last = final_step(estimator)[1]
+    if isinstance(last, FrozenEstimator) and hasattr(last, "classes_"):
+        ordered = hasattr(final_step(last.estimator)[1], "levels_")
+        if ordered or np.asarray(last.classes_).dtype.kind in NUMBERS:
+            return fitted_levels(last.estimator)
     parameters = last.get_params(deep=False) if hasattr(last, "get_params") else {}
     if parameters.get("levels") is not None:
         return parameters["levels"]
@@ -289,14 +295,12 @@ def speaker_folds(
     if isinstance(estimator, FrozenEstimator):
         return [(everything, everything)]
     if cv is None or isinstance(cv, Integral):
-        index = level_index(labels, scale)
-        n_folds = min(
-            _FOLDS if cv is None else int(cv), len(pd.unique(speakers)), np.bincount(index).max()
-        )
+        wanted, n_speakers = _FOLDS if cv is None else int(cv), len(pd.unique(speakers))
+        n_folds = min(wanted, n_speakers, np.bincount(level_index(labels, scale)).max())
         if n_folds < 2:
             raise ValueError(
-                f"{len(labels)} rows of {len(pd.unique(speakers))} speaker(s) cannot be divided "
-                "into folds of speakers. Add speakers, and pass cv of 2 or more."
+                f"n_samples={len(labels)} of {n_speakers} speaker(s) cannot be divided into folds "
+                "of speakers. Add speakers, and pass cv of 2 or more."
             )
         cv = StratifiedSpeakerKFold(n_folds, levels=scale if len(scale) > 1 else None)
     with warnings.catch_warnings():  # out_of_fold says it for every cv

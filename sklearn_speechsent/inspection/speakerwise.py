@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
-from sklearn.utils import get_tags
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.inspection.out_of_fold import (
@@ -56,6 +56,7 @@ class SpeakerwiseEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
             If data do not fit together, a classifier gets one level only, or nothing was said
             about any held-out row.
         """
+        (X,) = indexable(X)
         labels, scale = ordinal_labels(self.estimator, y)
         if is_classifier(self.estimator) and len(np.unique(level_index(labels, scale))) < 2:
             raise ValueError(

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
@@ -199,8 +200,11 @@ def addressed_groups(estimator: Any, groups: Any) -> dict[str, Any]:
         consumed = get_routing_for_object(estimator).consumes("fit", ["groups"])
         return {"groups": groups} if consumed else {}
     prefix, last = final_step(estimator)
-    searches = isinstance(last, BaseSearchCV)  # which give them to their splitter
-    takes = searches or has_fit_parameter(last, "groups")
+    if isinstance(last, BaseSearchCV):  # which gives them to its splitter
+        splitter = check_cv(last.cv)
+        takes = bool(get_routing_for_object(splitter).consumes("split", ["groups"]))
+    else:
+        takes = has_fit_parameter(last, "groups") and getattr(last, "_uses_groups", True)
     return {f"{prefix}groups": groups} if takes else {}
 
 
