@@ -18,6 +18,7 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
@@ -114,7 +115,7 @@ def tabled(pipeline: Pipeline, X: Any) -> tuple[NDArray[Any], Any]:
         net = Remembered(**member[-1].get_params())
         members.append((name, Pipeline([("own", own), ("net", net)])))
         start = stop
-    return np.hstack(tables), last.set_params(estimators=members)
+    return np.hstack(tables), clone(last).set_params(estimators=members)
 
 
 class Protocol:
@@ -181,7 +182,10 @@ class Protocol:
             params["calibration"] = drawn.tolist()
         else:
             params["cv"] = StratifiedSpeakerKFold(
-                5, levels=self.corpus.levels, shuffle=True, random_state=run.draw
+                min(5, len(np.unique(speakers[train]))),
+                levels=self.corpus.levels,
+                shuffle=True,
+                random_state=run.draw,
             )
         model = ConformalOrdinal(estimator, ALPHA, **params)
         model.fit(table[train], y[train], groups=speakers[train])

@@ -92,8 +92,7 @@ class CalibrationDisplay:
             predicted, observed, n = found.reliability[["predicted", "observed", "n"]].T.to_numpy()
             label = f"{name}: ECE {found.error:.3f} (perfect {found.perfect:.3f})"
             (line,) = ax.plot(predicted, observed, **{"label": label, "linewidth": 1, **kwargs})
-            area = _AREA * n / n.max()
-            colour = line.get_color()
+            area, colour = _AREA * n / n.max(), line.get_color()
             self.points_.append(ax.scatter(predicted, observed, area, color=colour, alpha=0.6))
             self.lines_.append(line)
         ax.set(
@@ -103,7 +102,7 @@ class CalibrationDisplay:
             ylim=(-0.03, 1.03),
             box_aspect=1,
         )
-        ax.legend(loc="upper left", fontsize="small")
+        ax.legend(fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
