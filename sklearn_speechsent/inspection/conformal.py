@@ -142,7 +142,8 @@ class ConformalOrdinal(SpeakerwiseEstimator):
 
     A set holds the levels that are likely enough, those between them, and the level with the number
     of thresholds that are likely exceeded, so that it is never empty [4]_. An interval is the
-    expected level more or less the error of the held-out recordings, within the scale.
+    expected level more or less what the held-out recordings were wrong by, within the scale; errors
+    count in standard deviations of the probabilities, so that it is wider where they are spread.
 
     With metadata routing ``groups`` are requested by default.
 
@@ -246,7 +247,8 @@ class ConformalOrdinal(SpeakerwiseEstimator):
             truth = level_values(self.levels_)[index]
         else:
             truth = labels[known].astype(np.float64)
-        self._residuals_ = np.abs(truth - self._expected(values))
+        centre, spread = self._centre(values)
+        self._residuals_ = np.abs(truth - centre) / spread
         _, place, counts = np.unique(speakers[known], return_inverse=True, return_counts=True)
         self._weights_ = 1 / (len(counts) * counts[place])
         self._n_speakers_ = len(counts)
@@ -348,15 +350,13 @@ class ConformalOrdinal(SpeakerwiseEstimator):
             speakers.
         """
         values = self._values(X)
-        centres = np.empty((len(self._weights_), len(values)))
+        centres, spreads = np.empty((2, len(self._weights_), len(values)))
         for model, own in self._models():
-            centres[own] = self._expected(self._values_of(model, X, values))
+            centres[own], spreads[own] = self._centre(self._values_of(model, X, values))
         residuals, ends = self._residuals_[:, np.newaxis], []
         for rows in gen_batches(len(values), 1 + _PAIRS // len(centres)):
-            near = centres[:, rows]
-            ends.append(
-                np.stack([-self._limit(residuals - near), self._limit(near + residuals)], 1)
-            )
+            centre, reach = centres[:, rows], residuals * spreads[:, rows]
+            ends.append(np.stack([-self._limit(reach - centre), self._limit(centre + reach)], 1))
         scale = level_values(self.levels_)
         found = np.concatenate(ends)
         return np.clip(found, scale[0], scale[-1]) if is_classifier(self.estimator) else found
@@ -370,8 +370,16 @@ class ConformalOrdinal(SpeakerwiseEstimator):
         """What a model says about rows; ``values`` are those of ``estimator_``."""
         return values if model is self.estimator_ else predicted_values(model, X, self.levels_)
 
-    def _expected(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
-        return expected_level(values, self.levels_) if values.shape[1] > 1 else values[:, 0]
+    def _centre(
+        self, values: NDArray[np.floating]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Expected intensity, and the unit of its errors: the deviation of the probabilities."""
+        if values.shape[1] == 1:
+            return values[:, 0], np.ones(len(values))
+        steps, expected = level_values(self.levels_), expected_level(values, self.levels_)
+        variance = np.maximum(values @ steps**2 - expected**2, 0)
+        # A level stands for all intensities that are nearest to it.
+        return expected, np.sqrt(variance + np.diff(steps).mean() ** 2 / 12)
 
     def _bound(self) -> float:
         """Weight that held-out recordings must exceed, which is 1 for all of them."""
