@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -236,17 +235,18 @@ class ConformalOrdinal(SpeakerwiseEstimator):
         """
         if self.max_levels is not None:
             _has_levels(self)
+        if is_classifier(self.estimator) and not hasattr(self.estimator, "predict_proba"):
+            raise ValueError(f"{self.estimator!r} has no predict_proba, which sets are made of.")
         plus = self.method == "plus"
         labels, speakers, found = self._fit_apart(X, y, groups, keep=plus)
         self.__dict__.pop("classes_", None)  # of an earlier fit
         known = known_rows(found.values)
-        values, index = found.values[known], level_index(labels[known], self.levels_)
+        values, truth = found.values[known], labels[known]
         if is_classifier(self.estimator):
             self.classes_ = np.sort(self.levels_)
-            self._scores_ = np.take_along_axis(nonconformity(values), index[:, np.newaxis], 1)[:, 0]
-            truth = level_values(self.levels_)[index]
-        else:
-            truth = labels[known].astype(np.float64)
+            index = level_index(truth, self.levels_)
+            self._scores_ = nonconformity(values)[np.arange(len(index)), index]
+            truth = index if truth.dtype.kind == "U" else truth.clip(*self.levels_[[0, -1]])
         centre, spread = self._centre(values)
         self._residuals_ = np.abs(truth - centre) / spread
         _, place, counts = np.unique(speakers[known], return_inverse=True, return_counts=True)
@@ -321,12 +321,13 @@ class ConformalOrdinal(SpeakerwiseEstimator):
         """
         values = self._values(X)
         weight = np.zeros(values.shape)
-        for model, own in self._models():
-            order = np.argsort(self._scores_[own])
+        for number, model in enumerate(self._models_):
+            own = np.flatnonzero(self._owners_ == number)
+            own = own[np.argsort(self._scores_[own])]
             # Of the held-out recordings that conform as badly or worse.
-            tail = np.append(np.cumsum(self._weights_[own][order][::-1])[::-1], 0)
+            tail = np.append(np.cumsum(self._weights_[own][::-1])[::-1], 0)
             scores = nonconformity(self._values_of(model, X, values))
-            weight += tail[np.searchsorted(self._scores_[own][order], scores)]
+            weight += tail[np.searchsorted(self._scores_[own], scores)]
         found = weight > self._bound()
         known = known_rows(values)
         places = level_of(values[known], np.arange(len(self.levels_)))
@@ -350,21 +351,15 @@ class ConformalOrdinal(SpeakerwiseEstimator):
             speakers.
         """
         values = self._values(X)
-        centres, spreads = np.empty((2, len(self._weights_), len(values)))
-        for model, own in self._models():
-            centres[own], spreads[own] = self._centre(self._values_of(model, X, values))
+        said = np.array([self._centre(self._values_of(m, X, values)) for m in self._models_])
         residuals, ends = self._residuals_[:, np.newaxis], []
-        for rows in gen_batches(len(values), 1 + _PAIRS // len(centres)):
-            centre, reach = centres[:, rows], residuals * spreads[:, rows]
+        for rows in gen_batches(len(values), 1 + _PAIRS // len(residuals)):
+            centre, spread = said[self._owners_, :, rows].swapaxes(0, 1)
+            reach = residuals * spread
             ends.append(np.stack([-self._limit(reach - centre), self._limit(centre + reach)], 1))
         scale = level_values(self.levels_)
         found = np.concatenate(ends)
         return np.clip(found, scale[0], scale[-1]) if is_classifier(self.estimator) else found
-
-    def _models(self) -> Iterator[tuple[Any, NDArray[np.bool_]]]:
-        """Models that have a say, and which of the held-out recordings each goes with."""
-        for number, model in enumerate(self._models_):
-            yield model, self._owners_ == number
 
     def _values_of(self, model: Any, X: Any, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """What a model says about rows; ``values`` are those of ``estimator_``."""

@@ -8,14 +8,14 @@ import pytest
 import sklearn
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_speechsent import IntensityRegressor, OrdinalClassifier, make_sentiment_pipeline
-from sklearn_speechsent.inspection import ConformalOrdinal, OrdinalCalibrator
+from sklearn_speechsent.inspection import ConformalOrdinal, OrdinalCalibrator, conformal
 
 LEVELS = np.arange(-2, 3)
 
@@ -132,6 +132,23 @@ def test_split_is_by_hand(table):
     assert is_regressor(model) and not is_classifier(model) and not hasattr(model, "classes_")
     np.testing.assert_allclose(model.predict(X), fitted.predict(X))
     assert model.score(X, y) == fitted.score(X, y)
+
+
+def test_real_labels_are_covered_as_they_are(table):
+    X, y, speakers = table
+    real = np.clip(y + 0.4, -2, 2)
+    low, high = ConformalOrdinal(linear()).fit(X, real, groups=speakers).predict_interval(X).T
+    assert ((low <= real) & (real <= high)).mean() == pytest.approx(0.9, abs=0.05)
+    with pytest.raises(ValueError, match="has no predict_proba"):
+        ConformalOrdinal(RidgeClassifier()).fit(X, y, groups=speakers)
+
+
+def test_many_rows_are_looked_at_in_parts(table, monkeypatch):
+    X, y, speakers = table
+    model = ConformalOrdinal(linear(), method="plus").fit(X, y, groups=speakers)
+    whole = model.predict_interval(X)
+    monkeypatch.setattr(conformal, "_PAIRS", 1000)
+    np.testing.assert_allclose(model.predict_interval(X), whole)
 
 
 def test_abstention(table):
