@@ -362,6 +362,11 @@ class WaveformPerturbation(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self, "estimator_")
         return self.estimator_.classes_
 
+    @property
+    def _uses_groups(self) -> bool:
+        """Whether groups given to ``fit`` are of use, for babble or to the estimator."""
+        return has_babble(self.conditions) or _takes_groups(self.estimator)
+
     def _average(self, method: str, X: Any) -> NDArray[Any]:
         check_is_fitted(self, "estimator_")
         self._check_values(self.estimator_)

@@ -259,6 +259,6 @@ def fitted_levels(pipeline: Any) -> NDArray[Any]:
     """
     last = final_step(pipeline)[1]
     for name in ("best_estimator_", "estimator_"):  # of a search, of training on copies
-        if hasattr(last, name):
+        if hasattr(last, name) and not hasattr(last, "levels_"):
             return fitted_levels(getattr(last, name))
     return np.asarray(getattr(last, "levels_", last.classes_))

@@ -7,12 +7,14 @@ from inspect import signature
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_speechsent import _version
 from sklearn_speechsent.utils.callbacks import CallbackSupportMixin
-from sklearn_speechsent.utils.sklearn_compat import routing_enabled
+from sklearn_speechsent.utils.sklearn_compat import BaseSearchCV, routing_enabled
 
 #: Entry of a pickled state.
 _ENTRY = "_version_"
@@ -179,6 +181,31 @@ def addressed_weight(estimator: Any, weight: Any) -> dict[str, Any]:
         )
     # With metadata routing, the steps' own requests say which of them take it.
     return {"sample_weight" if routing_enabled() else f"{prefix}sample_weight": weight}
+
+
+def addressed_groups(estimator: Any, groups: Any) -> dict[str, Any]:
+    """Groups under the name that an estimator, or a Pipeline that ends in one, knows them by.
+
+    Parameters
+    ----------
+    estimator : estimator
+    groups : array-like of shape (n,)
+
+    Returns
+    -------
+    dict
+        Parameters of ``fit``; empty where there is no use for groups.
+    """
+    if routing_enabled():
+        consumed = get_routing_for_object(estimator).consumes("fit", ["groups"])
+        return {"groups": groups} if consumed else {}
+    prefix, last = final_step(estimator)
+    if isinstance(last, BaseSearchCV):  # which gives them to its splitter
+        splitter = check_cv(last.cv)
+        takes = bool(get_routing_for_object(splitter).consumes("split", ["groups"]))
+    else:
+        takes = has_fit_parameter(last, "groups") and getattr(last, "_uses_groups", True)
+    return {f"{prefix}groups": groups} if takes else {}
 
 
 def set_everywhere(model: Any, **values: Any) -> Any:

@@ -5,6 +5,7 @@ changes.
 """
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.calibration import _SigmoidCalibration as SigmoidCalibration
 from sklearn.ensemble._base import _BaseHeterogeneousEnsemble as BaseHeterogeneousEnsemble
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -27,6 +28,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "Options",
+    "SigmoidCalibration",
     "StrOptions",
     "check_feature_names",
     "check_method_params",
