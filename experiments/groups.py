@@ -3,10 +3,10 @@
     python -m experiments.groups --out results/groups.json
 
 Out-of-fold predictions of medium and large on RAVDESS (eight folds of speakers) by sex and by
-speaker; the same with the labels of one sex shifted by a level, which must be found; the two systems
-compared. How often `compare` calls equal systems different: simulated ones, and medium and large
-that have exchanged their predictions for speakers by chance. How often explanations point to the
-third of a synthetic recording in which affect was planted.
+speaker; the same with the labels of one sex shifted by a level, which must be found; the two
+systems compared. How often `compare` calls equal systems different: simulated ones, and medium and
+large that have exchanged their predictions for speakers by chance. How often explanations point to
+the third of a synthetic recording in which affect was planted.
 """
 
 import tempfile
@@ -72,7 +72,7 @@ def report_of(corpus, prediction, sex, y=None):
 
 
 def planted_bias(corpus, prediction, sex):
-    """Difference of bias between the sexes, with the labels as they are and with one sex's shifted."""
+    """Difference of bias between the sexes: labels as they are, and those of one sex shifted."""
     found = {}
     for shifted in ("nobody", "female", "male"):
         y = corpus.y + (sex == shifted)
@@ -177,7 +177,14 @@ def as_markdown(document):
     found = document["explanation"]
     if found:
         cells = [[str(found["n"]), *(f"{100 * v:.1f}" for k, v in found.items() if k != "n")]]
-        heads = ["recordings", "heard, %", "chance, %", "hits, %", "of those heard, %", "any sign, %"]
+        heads = [
+            "recordings",
+            "heard, %",
+            "chance, %",
+            "hits, %",
+            "of those heard, %",
+            "any sign, %",
+        ]
         lines += ["**Planted affect**", "", *table_of(heads, cells)]
     return [*lines, f"`{document['command']}`", ""]
 

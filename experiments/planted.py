@@ -73,9 +73,7 @@ def plant(
                 files.insert(place, file)
                 parts = [_read(file) for file in files]
                 ends = np.cumsum([0, *map(len, parts)]) / 16_000
-                planted.append(
-                    Planted(np.concatenate(parts), level, ends[place], ends[place + 1])
-                )
+                planted.append(Planted(np.concatenate(parts), level, ends[place], ends[place + 1]))
     return planted, neutral
 
 
@@ -86,7 +84,7 @@ def _read(file: str) -> NDArray[np.float32]:
 def hit_rates(
     folder: Any, n_train: int = 32, n_test: int = 30, n_utterances: int = 12, **system: Any
 ) -> dict[str, Any]:
-    """Fit a model on some speakers and count whether explanations of others point to the planted part.
+    """Fit a model on some speakers, and count explanations of others that point to what is planted.
 
     Parameters
     ----------
@@ -102,8 +100,8 @@ def hit_rates(
     dict
         ``n, heard`` (share whose level is predicted), ``chance`` (mean share of the time that is
         planted), ``hits`` (the window that adds most towards the planted level lies in the planted
-        part), ``hits_heard`` (the same among those heard), ``hits_absolute`` (of the window that adds
-        most, whatever its sign).
+        part), ``hits_heard`` (the same among those heard), ``hits_absolute`` (of the window that
+        adds most, whatever its sign).
     """
     speech = make_speech_sentiment(
         n_train + n_test, n_utterances, levels=LEVELS, out_dir=folder, random_state=0
@@ -128,7 +126,9 @@ def hit_rates(
     return {
         "n": len(tested),
         "heard": float(np.mean(heard)),
-        "chance": float(np.mean([(p.end - p.start) / n for p, n in zip(tested, lengths, strict=True)])),
+        "chance": float(
+            np.mean([(p.end - p.start) / n for p, n in zip(tested, lengths, strict=True)])
+        ),
         "hits": float(np.mean(hits)),
         "hits_heard": float(np.mean(np.array(hits)[heard])),
         "hits_absolute": float(np.mean(absolute)),

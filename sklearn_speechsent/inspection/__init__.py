@@ -1,4 +1,4 @@
-"""What a fitted model can do and what it cannot: its card, with scores, intervals, calibration."""
+"""Trust in a model: cards, calibration, groups, comparisons, learning curves, explanations."""
 
 from sklearn_speechsent.inspection.bootstrap import speaker_interval
 from sklearn_speechsent.inspection.calibration import ThresholdCalibration, threshold_calibration

@@ -62,7 +62,7 @@ class ExplanationDisplay:
             ) from error
         found = self.explanation
         thresholds = found.thresholds
-        mosaic = [["spectrogram", "frequency"], ["time", "."]]
+        mosaic: Any = [["spectrogram", "frequency"], ["time", "."]]
         widths, heights = [5.0, 1.2], [3.0, 1.1]
         if thresholds:
             mosaic = [
@@ -106,7 +106,9 @@ class ExplanationDisplay:
         change, middles = rows["change"], (rows["start"] + rows["end"]) / 2
         ax.bar(middles, change, self._steps()[1] - self._steps()[0], color=_colours(change))
         ax.axhline(0, color="0.3", linewidth=0.6)
-        ax.set(xlim=(0, self._end), ylabel="adds", xlabel="" if self.explanation.thresholds else "s")
+        ax.set(
+            xlim=(0, self._end), ylabel="adds", xlabel="" if self.explanation.thresholds else "s"
+        )
         ax.tick_params(labelbottom=not self.explanation.thresholds)
         ax.spines[["top", "right"]].set_visible(False)
 

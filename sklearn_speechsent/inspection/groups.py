@@ -134,8 +134,15 @@ def _row(
     """Scores of a group from the sums of its speakers and of all other recordings."""
     n_own = int((own["n"] > 0).sum())
     row = {"n": int(own["n"].sum()), "speakers": n_own, "unanswered": int(unanswered)}
-    value, values = measure(own.sum().to_frame().T, measures)[0], measure(drawn(draws, own), measures)
-    difference, differences, n_least = np.full(len(measures), np.nan), np.full_like(values, np.nan), 0
+    value, values = (
+        measure(own.sum().to_frame().T, measures)[0],
+        measure(drawn(draws, own), measures),
+    )
+    difference, differences, n_least = (
+        np.full(len(measures), np.nan),
+        np.full_like(values, np.nan),
+        0,
+    )
     if rest is not None and rest["n"].sum() > 0:
         difference = value - measure(rest.sum().to_frame().T, measures)[0]
         differences = values - measure(drawn(draws, rest), measures)

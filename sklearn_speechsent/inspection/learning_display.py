@@ -79,7 +79,9 @@ class SpeakerCurveDisplay:
         if ax is None:
             _, ax = pyplot.subplots(layout="constrained")
         x = curve["n_speakers"]
-        ax.fill_between(x, curve[f"{measure}_low"], curve[f"{measure}_high"], alpha=0.2, linewidth=0)
+        ax.fill_between(
+            x, curve[f"{measure}_low"], curve[f"{measure}_high"], alpha=0.2, linewidth=0
+        )
         ax.plot(x, curve[measure], "o-", label="model")
         ax.plot(x, curve[f"{measure}_constant"], "--", color="0.5", label="constant")
         ax.set(xlabel="training speakers", ylabel=measure, xticks=x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -230,7 +231,7 @@ def _without(
 
     for start in starts:
         yield copy((centres >= start) & (centres < start + window), mean)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         top = frequencies <= high if high == RATE / 2 else frequencies < high
         yield copy((frequencies >= low) & top, quiet)
 

@@ -41,7 +41,11 @@ def tallies(y: Floats, prediction: Floats, levels: NDArray, *, polar: bool = Tru
     found = {"n": np.ones(len(y)), "error": error, "absolute": np.abs(error)}
     found |= _moments("raw", y - middle, prediction - middle)
     found |= _moments("level", i - len(levels) / 2, j - len(levels) / 2)
-    found |= {"exact": i == j, "near": np.abs(i - j) <= 1, "steps": np.abs(i - j) / (len(levels) - 1)}
+    found |= {
+        "exact": i == j,
+        "near": np.abs(i - j) <= 1,
+        "steps": np.abs(i - j) / (len(levels) - 1),
+    }
     found |= {"polar": (y != 0) & polar, "right": (y != 0) & polar & ((y > 0) == (prediction > 0))}
     distance = np.abs(values[i.astype(int)] - values[j.astype(int)])
     for k in range(len(levels)):
@@ -58,7 +62,9 @@ def _concordance(sums: pd.DataFrame, name: str) -> Floats:
     a, b, aa, bb, ab = (sums[f"{name} {k}"] / sums["n"] for k in "abcde")
     va, vb, covariance = aa - a * a, bb - b * b, ab - a * b
     varies = (va > _NOTHING) & (vb > _NOTHING)
-    return np.where(varies, 2 * covariance / (va + vb + (a - b) ** 2), np.where(sums["n"] > 0, 0, np.nan))
+    return np.where(
+        varies, 2 * covariance / (va + vb + (a - b) ** 2), np.where(sums["n"] > 0, 0, np.nan)
+    )
 
 
 def _macro(sums: pd.DataFrame) -> Floats:

@@ -10,12 +10,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils import check_consistent_length
 
 from sklearn_speechsent.inspection.groups import group_report
 from sklearn_speechsent.metrics.levels import level_index
 from sklearn_speechsent.metrics.scale import read_labels
 from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
+from sklearn_speechsent.utils.sklearn_compat import safe_indexing
 from sklearn_speechsent.utils.validation import new_generator
 
 #: Shares of the training speakers, by default.
@@ -115,7 +116,8 @@ def learning_curve(
             (train[np.isin(groups[train], order[:number])], test)
             for (train, test), order in zip(folds, orders, strict=True)
         ]
-        scores = _scores(*_out_of_fold(pipeline, X, y, chosen, levels), y, groups, levels, measures)
+        found = _out_of_fold(pipeline, X, y, chosen, levels)
+        scores = _scores(found, y, groups, levels, measures)
         size = float(np.mean([len(train) for train, _ in chosen]))
         rows.append({"n_speakers": int(number), "n_recordings": size, **scores})
     return pd.DataFrame(rows)
@@ -123,7 +125,7 @@ def learning_curve(
 
 def cross_corpus(
     pipeline: Any,
-    corpora: Mapping[str, tuple[Any, ArrayLike, ArrayLike]],
+    corpora: Mapping[str, tuple[Any, Any, Any]],
     *,
     cv: Any = 5,
     levels: ArrayLike | range | None = None,
@@ -183,14 +185,13 @@ def cross_corpus(
     index, rows = [], []
     for name, (X, y, groups) in corpora.items():
         check_consistent_length(y, groups)
-        fitted = clone(pipeline).fit(X, y) if len(corpora) > 1 else None
+        folds = _folds(cv, X, y, np.asarray(groups), levels)
+        within = _out_of_fold(pipeline, X, y, folds, levels)
+        fitted = clone(pipeline).fit(X, y)
         for other, (test_X, test_y, speakers) in corpora.items():
-            if other == name:
-                folds = _folds(cv, X, y, np.asarray(groups), levels)
-                found = _out_of_fold(pipeline, X, y, folds, levels)
-            else:
-                found = fitted.predict(test_X), np.full(len(test_y), _median(y, levels))
-            scores = _scores(*found, test_y, speakers, levels, measures)
+            constant = np.full(len(test_y), _median(y, levels))
+            found = within if other == name else (fitted.predict(test_X), constant)
+            scores = _scores(found, test_y, speakers, levels, measures)
             size = {"n": len(test_y), "speakers": len(pd.unique(np.asarray(speakers)))}
             index.append((name, other))
             rows.append(size | scores)
@@ -218,7 +219,10 @@ def _folds(cv: Any, X: Any, y: Any, groups: NDArray[Any], levels: Any) -> list[A
 def _median(y: Any, levels: Any) -> Any:
     """Middle label in ordinal order, a label itself: the lower of two."""
     values, scale = read_labels(y, levels)
-    order = np.argsort(values if values.dtype.kind != "U" else level_index(values, scale))
+    if scale is None or values.dtype.kind != "U":
+        order = np.argsort(values)
+    else:
+        order = np.argsort(level_index(values, scale))
     return values[order[(len(order) - 1) // 2]]
 
 
@@ -229,23 +233,23 @@ def _out_of_fold(
     predictions: list[Any] = [None] * len(y)
     constants: list[Any] = [None] * len(y)
     for train, test in folds:
-        labels = _safe_indexing(y, train)
-        found = clone(pipeline).fit(_safe_indexing(X, train), labels)
+        labels = safe_indexing(y, train)
+        found = clone(pipeline).fit(safe_indexing(X, train), labels)
         constant = _median(labels, levels)
-        for row, value in zip(test, found.predict(_safe_indexing(X, test)), strict=True):
+        for row, value in zip(test, found.predict(safe_indexing(X, test)), strict=True):
             predictions[row], constants[row] = value, constant
     return predictions, constants
 
 
 def _scores(
-    prediction: Any, constant: Any, y: Any, speakers: Any, levels: Any, measures: Sequence[str]
+    predictions: tuple[Any, Any], y: Any, speakers: Any, levels: Any, measures: Sequence[str]
 ) -> dict[str, float]:
-    """Measures with intervals, and those of the constant."""
+    """Measures of predictions with intervals, and those of the constant."""
     both = [
         group_report(y, p, {}, speakers=speakers, levels=levels, measures=measures).iloc[0]
-        for p in (prediction, constant)
+        for p in predictions
     ]
-    found = {}
+    found: dict[str, float] = {}
     for name in measures:
         found |= {key: both[0][key] for key in (name, f"{name}_low", f"{name}_high")}
         found[f"{name}_constant"] = both[1][name]

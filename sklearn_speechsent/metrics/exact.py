@@ -1,7 +1,8 @@
 """Accuracy and F1 of exact levels: both readings of Acc-7, Acc-5 and F1-7.
 
-Truth and prediction are both rounded to the levels; the other reading of Acc-7 has bins. On -2 … 2 the truth may be on -3 … 3 and is
-clipped as well, which is how Acc-5 of a seven-level corpus is defined.
+Truth and prediction are both rounded to the levels; the other reading of Acc-7 has bins. On
+-2 … 2 the truth may be on -3 … 3 and is clipped as well, which is how Acc-5 of a seven-level corpus
+is defined.
 """
 
 from typing import Any, Literal

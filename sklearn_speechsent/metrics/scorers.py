@@ -108,9 +108,9 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     A scorer is named after its metric, without ``_score`` at the end; errors are negated, with
     ``neg_`` in front, so that greater is always better. ``"acc7"`` and ``"acc5"`` are
     ``"rounded_accuracy"`` on -3 … 3 and -2 … 2, ``"acc7_sdk"`` is
-    :func:`~sklearn_speechsent.metrics.binned_accuracy_score`. All take regressors and classifiers of levels, also
-    in a fold that lacks a level. ``"neg_ranked_probability_error"`` needs `predict_proba` and
-    `classes_`, the others `predict`.
+    :func:`~sklearn_speechsent.metrics.binned_accuracy_score`. All take regressors and classifiers
+    of levels, also in a fold that lacks a level. ``"neg_ranked_probability_error"`` needs
+    `predict_proba` and `classes_`, the others `predict`.
 
     Parameters
     ----------

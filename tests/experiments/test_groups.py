@@ -29,7 +29,9 @@ def ravdess(monkeypatch):
         groups, "sexes", lambda corpus: np.where(speakers % 2, "male", "female").astype(object)
     )
     monkeypatch.setattr(groups, "SIZES", ((6, 10),))
-    monkeypatch.setattr(groups, "hit_rates", lambda folder, **k: {"n": 4, "heard": 1.0, "hits": 0.5})
+    monkeypatch.setattr(
+        groups, "hit_rates", lambda folder, **k: {"n": 4, "heard": 1.0, "hits": 0.5}
+    )
 
 
 def test_tables(ravdess, tmp_path):

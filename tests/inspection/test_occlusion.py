@@ -110,7 +110,9 @@ def test_a_recording_may_come_in_any_way(samples, kind, tmp_path):
     found = explain(Listener(), given)
     expected = samples[2 * RATE :] if kind == "frame" else samples
     assert np.array_equal(found.samples, expected)
-    assert len(found.time) == 9 and found.time["end"].iloc[-1] == pytest.approx(len(expected) / RATE)
+    assert len(found.time) == 9 and found.time["end"].iloc[-1] == pytest.approx(
+        len(expected) / RATE
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,15 +145,17 @@ def test_nothing_predicted_and_parts_without_which_nothing_is(samples):
             raise_for.row = 3
             raise raise_for
 
-    with pytest.raises(RecordingError, match="row 0 .*nothing to explain"):
+    with pytest.raises(RecordingError, match=r"row 0 .*nothing to explain"):
         explain(Nothing(), samples)
-    with pytest.raises(RecordingError, match="row 0 .*without one of its parts.*shorter window="):
+    with pytest.raises(RecordingError, match=r"row 0 .*without one of its parts.*shorter window="):
         explain(Refuses(), samples)
 
 
 @pytest.fixture(scope="module")
 def fitted(speech):
-    return make_sentiment_pipeline(weights=None, levels=speech.levels).fit(speech.data, speech.target)
+    return make_sentiment_pipeline(weights=None, levels=speech.levels).fit(
+        speech.data, speech.target
+    )
 
 
 def test_display_of_a_pipeline(fitted, speech):

@@ -37,7 +37,11 @@ def spied(monkeypatch):
 @pytest.fixture
 def corpus(rng):
     speakers, y = np.repeat(np.arange(12), 9), np.tile([-1, 0, 1], 36)
-    return y[:, None] + rng.normal(0, 1, (108, 6)) + rng.normal(0, 1, (12, 6))[speakers], y, speakers
+    return (
+        y[:, None] + rng.normal(0, 1, (108, 6)) + rng.normal(0, 1, (12, 6))[speakers],
+        y,
+        speakers,
+    )
 
 
 def test_training_speakers_are_nested_and_the_others_the_same(spied):
@@ -58,14 +62,23 @@ def test_the_last_point_is_the_cross_validated_score(corpus):
     X, y, speakers = corpus
     cv = GroupKFold(3)
     curve = learning_curve(
-        Ridge(), X, y, groups=speakers, cv=cv, levels=[-1, 0, 1], measures=["mae", "qwk"], random_state=0
+        Ridge(),
+        X,
+        y,
+        groups=speakers,
+        cv=cv,
+        levels=[-1, 0, 1],
+        measures=["mae", "qwk"],
+        random_state=0,
     )
     pooled = np.empty(len(y))
     for train, test in cv.split(X, y, speakers):
         pooled[test] = Ridge().fit(X[train], y[train]).predict(X[test])
     report = ordinal_report(y, pooled, [-1, 0, 1])
     last = curve.iloc[-1]
-    assert last["mae"] == pytest.approx(report["mae"]) and last["qwk"] == pytest.approx(report["qwk"])
+    assert last["mae"] == pytest.approx(report["mae"]) and last["qwk"] == pytest.approx(
+        report["qwk"]
+    )
     assert last["mae_low"] < last["mae"] < last["mae_high"]
     assert curve["mae"].iloc[0] > last["mae"]  # one speaker is not enough
 
@@ -100,7 +113,10 @@ def test_labels_of_text(corpus):
     [
         ({"n_speakers": [2, 9]}, "from 1 to 8.*got \\[2, 9\\]"),
         ({"n_speakers": []}, "from 1 to 8"),
-        ({"cv": list(KFold(3, shuffle=True, random_state=0).split(range(108)))}, "both sides of split 0"),
+        (
+            {"cv": list(KFold(3, shuffle=True, random_state=0).split(range(108)))},
+            "both sides of split 0",
+        ),
         ({"groups": [0, 1]}, "inconsistent"),
     ],
 )
@@ -145,6 +161,8 @@ def test_display():
 
 def test_display_of_an_estimator(corpus):
     X, y, speakers = corpus
-    display = SpeakerCurveDisplay.from_estimator(Ridge(), X, y, groups=speakers, cv=3, random_state=0)
+    display = SpeakerCurveDisplay.from_estimator(
+        Ridge(), X, y, groups=speakers, cv=3, random_state=0
+    )
     assert display.ax_.get_ylabel() == "mae" and len(display.curve) == 5
     plt.close("all")

@@ -256,6 +256,6 @@ def test_both_readings_of_acc7_on_cmu_mosei(data_home):
 
 
 def test_labels_off_the_scale_have_no_bin():
-    with pytest.raises(ValueError, match="Label 4.0 in row 1 of y_true"):
+    with pytest.raises(ValueError, match=r"Label 4\.0 in row 1 of y_true"):
         metrics.binned_accuracy_score([0, 4], [0, 0])
     assert metrics.binned_accuracy_score([-3, 3], [-7.5, 9]) == 1.0

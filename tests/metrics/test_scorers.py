@@ -34,7 +34,14 @@ def corpus():
 def test_names():
     assert NAMES == sorted(NAMES)
     assert {
-        *("acc5", "acc7", "acc7_sdk", "concordance_correlation", "kendall", "neg_macro_mean_absolute_error"),
+        *(
+            "acc5",
+            "acc7",
+            "acc7_sdk",
+            "concordance_correlation",
+            "kendall",
+            "neg_macro_mean_absolute_error",
+        ),
         *("neg_ranked_probability_error", "nonnegative_accuracy", "nonnegative_f1", "pearson"),
         *("polarity_accuracy", "polarity_f1", "quadratic_weighted_kappa", "rounded_accuracy"),
         *("rounded_f1_macro", "rounded_f1_micro", "rounded_f1_weighted", "spearman"),
