@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, t
+
+from sklearn_speechsent.metrics.labels import name_rows
 
 #: Draws, share of them inside the interval, and seed.
 _DRAWS, _LEVEL, _SEED = 1000, 0.95, 0
@@ -51,6 +54,37 @@ def speaker_interval(groups: ArrayLike, statistic: Callable[[NDArray[np.intp]], 
 def _draw(n_speakers: int) -> NDArray[np.intp]:
     generator = np.random.default_rng(_SEED)
     return generator.integers(n_speakers, size=(_DRAWS, n_speakers))
+
+
+def speaker_codes(speakers: ArrayLike) -> tuple[NDArray[np.intp], int]:
+    """Number the speakers who are to be drawn.
+
+    Parameters
+    ----------
+    speakers : array-like of shape (n,)
+
+    Returns
+    -------
+    codes : ndarray of shape (n,)
+        From 0.
+    n_speakers : int
+
+    Raises
+    ------
+    ValueError
+        If one is missing, or all are the same.
+    """
+    values = np.asarray(speakers, dtype=object)
+    missing = pd.isna(values)
+    if missing.any():
+        raise ValueError(
+            f"Who speaks is not known in {name_rows(missing)}. Fill these speakers in, or leave "
+            "the recordings out."
+        )
+    codes, who = pd.factorize(values)
+    if len(who) < 2:
+        raise ValueError("All recordings have one speaker, and speakers cannot be drawn.")
+    return codes, len(who)
 
 
 def speaker_draws(n_speakers: int) -> NDArray[np.float64]:

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from sklearn.utils import check_consistent_length
 
-from sklearn_speechsent.inspection.bootstrap import speaker_draws, speaker_flips, widened_interval
+from sklearn_speechsent.inspection.bootstrap import (
+    speaker_codes,
+    speaker_draws,
+    speaker_flips,
+    widened_interval,
+)
 from sklearn_speechsent.inspection.measured import Measured
 from sklearn_speechsent.inspection.tallies import (
     ERRORS,
@@ -64,8 +70,8 @@ def compare(
     Raises
     ------
     ValueError
-        If lengths differ, labels are missing or off the scale, a measure is unknown, or there is
-        one speaker only.
+        If lengths differ, labels or speakers are missing, labels are off the scale, a measure is
+        unknown, or there is one speaker only.
 
     References
     ----------
@@ -85,26 +91,26 @@ def compare(
     """
     known = [name for name in MEASURES if name != "bias"]
     measures = check_measures(measures, known)
-    code, who = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=False)
-    if len(who) < 2:
-        raise ValueError("All recordings have one speaker, and speakers cannot be drawn.")
+    check_consistent_length(y, a, b, groups)
+    code, n_speakers = speaker_codes(groups)
     sums = []
     for prediction in (a, b):
         found = Measured(y, prediction, levels, groups)
         summands = tallies(found.y, found.prediction, found.levels, polar=found.has_zero)
         sums.append(summands.groupby(code).sum())
-    draws, flips = speaker_draws(len(who)), speaker_flips(len(who))
+    draws, flips = speaker_draws(n_speakers), speaker_flips(n_speakers)
     values = [measure(s.sum().to_frame().T, measures)[0] for s in sums]
     difference = values[0] - values[1]
     first, second = (measure(drawn(draws, s), measures) for s in sums)
     exchanged = measure(drawn(1 - flips, sums[0]) + drawn(flips, sums[1]), measures)
     exchanged -= measure(drawn(flips, sums[0]) + drawn(1 - flips, sums[1]), measures)
     p_value = np.mean(np.abs(exchanged) >= np.abs(difference) - _SAME, axis=0)
+    p_value[np.isnan(difference)] = np.nan
     rows = {}
     for k, name in enumerate(measures):
         changes = first[:, k] - second[:, k]
         better = -np.sign(changes) if name in ERRORS else np.sign(changes)
-        low, high = widened_interval(changes, len(who))
+        low, high = widened_interval(changes, n_speakers)
         rows[name] = {
             "a": values[0][k],
             "b": values[1][k],

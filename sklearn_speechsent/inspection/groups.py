@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from sklearn_speechsent.inspection.bootstrap import speaker_draws, widened_interval
+from sklearn_speechsent.inspection.bootstrap import speaker_codes, speaker_draws, widened_interval
 from sklearn_speechsent.inspection.measured import Measured, by_value
 from sklearn_speechsent.inspection.tallies import check_measures, drawn, measure, tallies
 
@@ -67,8 +67,8 @@ def group_report(
     Raises
     ------
     ValueError
-        If lengths differ, labels are missing or off the scale, a measure is unknown, nobody says
-        who speaks, or there is one speaker only.
+        If lengths differ, labels or speakers are missing, labels are off the scale, a measure is
+        unknown, or there is one speaker only.
 
     References
     ----------
@@ -99,18 +99,16 @@ def group_report(
                 "group_report draws speakers: pass speakers=, or groups with the name 'speaker'."
             )
         speakers = groups["speaker"]
-    check_consistent_length(y, *groups.values())
+    check_consistent_length(y, y_pred, speakers, *groups.values())
+    code, n_speakers = speaker_codes(speakers)
     measured = Measured(y, y_pred, levels, speakers)
-    code, who = pd.factorize(measured.groups, use_na_sentinel=False)
-    if len(who) < 2:
-        raise ValueError("All recordings have one speaker, and speakers cannot be drawn.")
     summands = tallies(measured.y, measured.prediction, measured.levels, polar=measured.has_zero)
     unanswered = pd.isna(np.asarray(y_pred))
-    draws = speaker_draws(len(who))
+    draws = speaker_draws(n_speakers)
 
     def sums(rows: NDArray[np.intp]) -> pd.DataFrame:
         found = summands.iloc[rows].groupby(code[rows]).sum()
-        return found.reindex(range(len(who)), fill_value=0.0)
+        return found.reindex(range(n_speakers), fill_value=0.0)
 
     everything = sums(np.arange(len(code)))
     index, table = [_ALL], [_row(everything, None, draws, measures, unanswered.sum())]

@@ -63,6 +63,19 @@ def test_the_same_predictions_do_not_differ(rng):
     assert found["share"] == 0.5 and found["p_value"] == 1
 
 
+def test_what_is_not_defined_is_neither_better_nor_different():
+    """Text has no negative and no positive."""
+    found = compare(
+        ["low", "high"] * 2,
+        ["high"] * 4,
+        ["low", "high"] * 2,
+        groups=[0, 0, 1, 1],
+        levels=["low", "high"],
+        measures=["mae", "polarity_accuracy"],
+    )
+    assert found.loc["polarity_accuracy"].isna().all() and found.loc["mae", "p_value"] == 0.5
+
+
 def test_all_exchanges_of_few_speakers_are_counted():
     """Four speakers, always better: 2 of 16 exchanges differ as much."""
     y, speakers = np.array([-1, 0, 1] * 4), np.repeat(range(4), 3)
@@ -75,6 +88,7 @@ def test_all_exchanges_of_few_speakers_are_counted():
     [
         ({"a": [0, 1]}, "inconsistent"),
         ({"groups": [0, 0, 0, 0]}, "one speaker"),
+        ({"groups": [0, None, 1, 1]}, "not known in row 1"),
         ({"measures": ["bias"]}, "got \\['bias'\\]"),
         ({"b": [np.nan] * 4}, "Nothing was predicted"),
     ],

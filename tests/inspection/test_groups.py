@@ -109,6 +109,7 @@ def test_text_and_missing_predictions():
         ({"groups": {"sex": [0, 1]}, "speakers": [0, 1]}, "inconsistent"),
         ({"groups": {"sex": [0] * 6}}, "pass speakers="),
         ({"groups": {"speaker": [0] * 6}}, "one speaker"),
+        ({"groups": {"speaker": [0, None, 0, 1, 1, 1]}}, "not known in row 1"),
         ({"measures": ["mae", "spearman"]}, r"some of mae, bias.*got \['spearman'\]"),
         ({"measures": []}, r"got \[\]"),
         ({"y_pred": [np.nan] * 6}, "Nothing was predicted"),
