@@ -6,7 +6,8 @@ Out-of-fold predictions of medium and large on RAVDESS (eight folds of speakers)
 speaker; the same with the labels of one sex shifted by a level, which must be found; the two
 systems compared. How often `compare` calls equal systems different: simulated ones, and medium and
 large that have exchanged their predictions for speakers by chance. How often explanations point to
-the third of a synthetic recording in which affect was planted.
+the third of a synthetic recording in which affect was planted, or to the band whose gain is the
+label.
 """
 
 import tempfile
@@ -18,7 +19,7 @@ from experiments._harness.command import add_extraction, make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.results import Results
 from experiments._harness.tables import save, table_of
-from experiments.planted import hit_rates
+from experiments.planted import band_hit_rates, hit_rates
 from experiments.table1.protocol import Runner
 from experiments.table1.rows import Settings, row_of
 from sklearn_speechsent.datasets import load_ravdess
@@ -186,6 +187,12 @@ def as_markdown(document):
             "any sign, %",
         ]
         lines += ["**Planted affect**", "", *table_of(heads, cells)]
+    cells = [
+        [band, str(found["n"]), *(f"{100 * found[key]:.1f}" for key in ("heard", "hits"))]
+        for band, found in document["bands"].items()
+    ]
+    heads = ["band whose gain is the label", "recordings", "heard, %", "hits, %"]
+    lines += ["**Planted gain**", "", *table_of(heads, cells)] if cells else []
     return [*lines, f"`{document['command']}`", ""]
 
 
@@ -209,6 +216,7 @@ def main(argv: list[str] | None = None) -> int:
         "planted": {},
         "null": {},
         "explanation": {},
+        "bands": {},
     }
     predictions, corpus = {}, None
     if options.systems:
@@ -232,6 +240,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.planted:
         with tempfile.TemporaryDirectory() as folder:
             document["explanation"] = hit_rates(folder, n_test=options.planted, weights=None)
+        with tempfile.TemporaryDirectory() as folder:
+            document["bands"] = band_hit_rates(folder)
     save(options.out, document, as_markdown(document))
     return 0
 

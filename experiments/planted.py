@@ -1,9 +1,11 @@
-"""Recordings whose affect is planted in one third, to test explanations on.
+"""Recordings in one part of which the label is planted, to test explanations on.
 
-Three synthetic utterances of one speaker are put together: two neutral ones, and one of the lowest
-or the highest level in a place by chance. A model learns such recordings and single utterances from
-other speakers. An explanation points to the planted third if the middle of the window that adds
-most lies in it.
+In time: three synthetic utterances of one speaker are put together, two neutral ones, and one of
+the lowest or the highest level in a place by chance. A model learns such recordings and single
+utterances from other speakers. An explanation points to the planted third if the middle of the
+window that adds most lies in it.
+
+In frequency: the label of a neutral utterance is the gain of one of four bands, by chance.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from sklearn_speechsent.datasets import make_speech_sentiment
 from sklearn_speechsent.inspection import explain
 
 LEVELS = (-3, 0, 3)
+#: Bands (Hz) whose gain is the label, and decibels from one level to the next.
+BANDS, _STEP = ((500, 1000), (1000, 2000), (2000, 4000), (4000, 8000)), 8.0
+#: Edges of the bands that are taken away.
+_EDGES = (0, 250, 500, 1000, 2000, 4000, 8000)
 
 
 @dataclass(frozen=True)
@@ -133,3 +139,58 @@ def hit_rates(
         "hits_heard": float(np.mean(np.array(hits)[heard])),
         "hits_absolute": float(np.mean(absolute)),
     }
+
+
+def band_hit_rates(folder: Any, n_train: int = 32, n_test: int = 16) -> dict[str, dict[str, float]]:
+    """Fit models on the gains of bands, and count explanations that point to the band.
+
+    Parameters
+    ----------
+    folder : Path
+        For the synthetic corpus.
+    n_train, n_test : int
+        Speakers, with four utterances each; of those tested, one with a gain is explained.
+
+    Returns
+    -------
+    dict of str to dict
+        By band: ``n, heard, hits``, see `hit_rates`.
+    """
+    speech = make_speech_sentiment(
+        n_train + n_test, 4, levels=(-1, 0), out_dir=folder, random_state=0
+    )
+    neutral = speech.frame[speech.frame["label"] == 0]
+    found = {}
+    for low, high in BANDS:
+        rng = np.random.default_rng(0)
+        y = rng.integers(-1, 2, len(neutral))
+        X = [
+            _with_gain(_read(file), low, high, _STEP * level)
+            for file, level in zip(neutral["file"], y, strict=True)
+        ]
+        train = np.flatnonzero(neutral["speaker"] < n_train)
+        model = make_sentiment_pipeline("small", weights=None, levels=(-1, 0, 1))
+        model.fit([X[i] for i in train], y[train])
+        rows = neutral.assign(row=range(len(y)), y=y)[(neutral["speaker"] >= n_train) & (y != 0)]
+        tested = rows.groupby("speaker")["row"].first().tolist()
+        hits = []
+        for i in tested:
+            bands = explain(model, X[i], bands=_EDGES).frequency
+            best = bands.loc[(bands["change"] * y[i]).argmax()]
+            hits.append(low <= best["low"] and best["high"] <= high)
+        heard = model.predict([X[i] for i in tested]) == y[tested]
+        found[f"{low} to {high} Hz"] = {
+            "n": len(tested),
+            "heard": float(np.mean(heard)),
+            "hits": float(np.mean(hits)),
+        }
+    return found
+
+
+def _with_gain(
+    samples: NDArray[np.float32], low: float, high: float, decibels: float
+) -> NDArray[np.float32]:
+    """Samples with a gain of one band."""
+    hertz = np.fft.rfftfreq(len(samples), 1 / 16_000)
+    gain = np.where((hertz >= low) & (hertz < high), 10 ** (decibels / 20), 1.0)
+    return np.fft.irfft(np.fft.rfft(samples) * gain, len(samples)).astype(np.float32)

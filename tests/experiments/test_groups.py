@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import groups
-from experiments.planted import _read, hit_rates, plant
+from experiments.planted import _read, band_hit_rates, hit_rates, plant
 from sklearn_speechsent.datasets import make_speech_sentiment
 
 
@@ -29,6 +29,8 @@ def ravdess(monkeypatch):
         groups, "sexes", lambda corpus: np.where(speakers % 2, "male", "female").astype(object)
     )
     monkeypatch.setattr(groups, "SIZES", ((6, 10),))
+    found = {"n": 4, "heard": 1.0, "hits": 0.25}
+    monkeypatch.setattr(groups, "band_hit_rates", lambda folder: {"500 to 1000 Hz": found})
     monkeypatch.setattr(
         groups, "hit_rates", lambda folder, **k: {"n": 4, "heard": 1.0, "hits": 0.5}
     )
@@ -46,7 +48,7 @@ def test_tables(ravdess, tmp_path):
     assert len(document["null"]) == 2
     table = out.with_suffix(".md").read_text()
     assert "| speaker: 7 | 15 | 1 |" in table and "| medium | female | -" in table
-    assert "| 4 | 100.0 | 50.0 |" in table
+    assert "| 4 | 100.0 | 50.0 |" in table and "| 500 to 1000 Hz | 4 | 100.0 | 25.0 |" in table
 
 
 def test_planted_parts_are_where_they_are_said_to_be(tmp_path):
@@ -63,3 +65,9 @@ def test_hit_rates(tmp_path):
     found = hit_rates(tmp_path, n_train=4, n_test=2, n_utterances=9, weights=None)
     assert found["n"] == 4 and 0.2 < found["chance"] < 0.5
     assert all(0 <= found[name] <= 1 for name in ("heard", "hits", "hits_absolute"))
+
+
+def test_band_hit_rates(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.planted.BANDS", ((1000, 2000),))
+    found = band_hit_rates(tmp_path, n_train=6, n_test=3)
+    assert list(found) == ["1000 to 2000 Hz"] and 1 <= found["1000 to 2000 Hz"]["n"] <= 3
