@@ -30,6 +30,8 @@ CONSTANT = "constant (median)"
 MEASURES = {"mae": "MAE", "bias": "bias", "macro_mae": "macro MAE", "qwk": "QWK"}
 #: Speakers and recordings of each in simulations.
 SIZES = ((24, 60), (24, 10), (12, 60), (6, 60))
+#: Shares of recordings with a planted gain.
+_FOUND = ("heard", "louder", "quieter")
 #: Of simulated equal systems: what they share, and what is their own, for recordings and speakers.
 _SHARED, _OWN = (0.5, 0.4), (0.6, 0.4)
 
@@ -188,10 +190,10 @@ def as_markdown(document):
         ]
         lines += ["**Planted affect**", "", *table_of(heads, cells)]
     cells = [
-        [band, str(found["n"]), *(f"{100 * found[key]:.1f}" for key in ("heard", "hits"))]
+        [band, str(found["n"]), *(f"{100 * found[key]:.1f}" for key in _FOUND)]
         for band, found in document["bands"].items()
     ]
-    heads = ["band whose gain is the label", "recordings", "heard, %", "hits, %"]
+    heads = ["band whose gain is the label", "recordings", *(f"{key}, %" for key in _FOUND)]
     lines += ["**Planted gain**", "", *table_of(heads, cells)] if cells else []
     return [*lines, f"`{document['command']}`", ""]
 

@@ -154,7 +154,8 @@ def band_hit_rates(folder: Any, n_train: int = 32, n_test: int = 16) -> dict[str
     Returns
     -------
     dict of str to dict
-        By band: ``n, heard, hits``, see `hit_rates`.
+        By band: ``n, heard``, see `hit_rates`, and ``louder, quieter``: of the recordings in which
+        it is so, the share in which the band that adds most towards the label lies in it.
     """
     speech = make_speech_sentiment(
         n_train + n_test, 4, levels=(-1, 0), out_dir=folder, random_state=0
@@ -179,10 +180,12 @@ def band_hit_rates(folder: Any, n_train: int = 32, n_test: int = 16) -> dict[str
             best = bands.loc[(bands["change"] * y[i]).argmax()]
             hits.append(low <= best["low"] and best["high"] <= high)
         heard = model.predict([X[i] for i in tested]) == y[tested]
+        louder = y[tested] > 0
         found[f"{low} to {high} Hz"] = {
             "n": len(tested),
             "heard": float(np.mean(heard)),
-            "hits": float(np.mean(hits)),
+            "louder": float(np.mean(np.array(hits)[louder])),
+            "quieter": float(np.mean(np.array(hits)[~louder])),
         }
     return found
 
