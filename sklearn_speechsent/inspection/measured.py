@@ -44,6 +44,28 @@ MEASURES: dict[str, tuple[str, str, str, Callable[..., float]]] = {
 }
 #: With fewer speakers an interval says little.
 _FEW = 8
+#: Name of the group without a value.
+MISSING = "(missing)"
+
+
+def by_value(column: Any) -> list[tuple[Any, NDArray[np.intp]]]:
+    """Rows of each value of a column, in order, and last those without one.
+
+    Parameters
+    ----------
+    column : array-like of shape (n,)
+
+    Returns
+    -------
+    list of (value, rows)
+    """
+    values = np.asarray(column, dtype=object)
+    missing = pd.isna(values)
+    known = list(dict.fromkeys(values[~missing].tolist()))
+    numbers = all(isinstance(value, Real) for value in known)
+    known.sort(key=None if numbers else str)
+    found = [(value, np.flatnonzero(values == value)) for value in known]
+    return found + [(MISSING, np.flatnonzero(missing))] * bool(missing.any())
 
 
 class Measured:
@@ -73,6 +95,11 @@ class Measured:
         self.unanswered = int((~answered).sum())
         self.groups = None if groups is None else np.asarray(groups)
         self.figures = dict(zip(MEASURES, self._values(np.arange(len(y))), strict=True))
+
+    @property
+    def has_zero(self) -> bool:
+        """Whether 0 lies between negative and positive: the scale is of numbers."""
+        return not self._text
 
     def _place(self, labels: NDArray[Any]) -> NDArray[np.float64]:
         return (level_index(labels, self.names) if self._text else labels).astype(np.float64)
@@ -150,14 +177,10 @@ class Measured:
     def by(self, column: Any, heading: str) -> str:
         """Scores by the values of a column."""
         check_consistent_length(self.y, column)
-        values = np.asarray(column, dtype=object)
-        missing, rows = pd.isna(values), []
-        known = list(dict.fromkeys(values[~missing].tolist()))
-        numbers = all(isinstance(value, Real) for value in known)
-        for value in sorted(known, key=None if numbers else str):
-            rows.append([literal(value), *self._cells(np.flatnonzero(values == value))])
-        if missing.any():
-            rows.append(["(missing)", *self._cells(np.flatnonzero(missing))])
+        rows = [
+            [value if value == MISSING else literal(value), *self._cells(found)]
+            for value, found in by_value(column)
+        ]
         headings = ["recordings", "speakers", "MAE", "interval", "macro MAE", "mean error"]
         return table([heading, *headings], rows) + (
             "\n\nMean error: predicted less true; above 0 the model hears more positive than is."

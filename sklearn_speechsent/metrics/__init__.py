@@ -14,7 +14,11 @@ from sklearn_speechsent.metrics.annotators import (
 )
 from sklearn_speechsent.metrics.confusion_display import LevelConfusionDisplay
 from sklearn_speechsent.metrics.det_display import VerificationDetDisplay
-from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
+from sklearn_speechsent.metrics.exact import (
+    binned_accuracy_score,
+    rounded_accuracy_score,
+    rounded_f1_score,
+)
 from sklearn_speechsent.metrics.ordinal import (
     macro_mean_absolute_error,
     quadratic_weighted_kappa_score,
@@ -41,6 +45,7 @@ from sklearn_speechsent.metrics.verification import (
 __all__ = [
     "LevelConfusionDisplay",
     "VerificationDetDisplay",
+    "binned_accuracy_score",
     "concordance_correlation_score",
     "cross_entropy_error",
     "equal_error_rate",

@@ -17,7 +17,11 @@ from sklearn_speechsent.metrics.agreement import (
     spearman_score,
 )
 from sklearn_speechsent.metrics.annotators import expected_absolute_error, vote_share_score
-from sklearn_speechsent.metrics.exact import rounded_accuracy_score, rounded_f1_score
+from sklearn_speechsent.metrics.exact import (
+    binned_accuracy_score,
+    rounded_accuracy_score,
+    rounded_f1_score,
+)
 from sklearn_speechsent.metrics.labels import as_array
 from sklearn_speechsent.metrics.levels import SENTIMENT_LEVELS, check_levels
 from sklearn_speechsent.metrics.ordinal import (
@@ -66,6 +70,7 @@ _PROBABILISTIC: dict[str, Callable[..., float]] = {
 _METRICS: dict[str, tuple[Callable[..., float], bool, dict[str, Any]]] = {
     "acc5": (rounded_accuracy_score, True, {"levels": range(-2, 3)}),
     "acc7": (rounded_accuracy_score, True, {"levels": range(-3, 4)}),
+    "acc7_sdk": (binned_accuracy_score, True, {}),
     "concordance_correlation": (concordance_correlation_score, True, {}),
     "kendall": (kendall_score, True, {}),
     "neg_expected_absolute_error": (expected_absolute_error, False, {}),
@@ -109,8 +114,9 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
 
     A scorer is named after its metric, without ``_score`` at the end; errors are negated, with
     ``neg_`` in front, so that greater is always better. ``"acc7"`` and ``"acc5"`` are
-    ``"rounded_accuracy"`` on -3 … 3 and -2 … 2. All take regressors and classifiers of levels, also
-    in a fold that lacks a level. ``"neg_ranked_probability_error"`` and
+    ``"rounded_accuracy"`` on -3 … 3 and -2 … 2, ``"acc7_sdk"`` is
+    :func:`~sklearn_speechsent.metrics.binned_accuracy_score`. All take regressors and classifiers
+    of levels, also in a fold that lacks a level. ``"neg_ranked_probability_error"`` and
     ``"neg_cross_entropy_error"`` need `predict_proba` and `classes_`, the others `predict`.
 
     `y` may be a table of votes, see
@@ -137,8 +143,8 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     Raises
     ------
     ValueError
-        If the name is unknown, if `levels` are given to ``acc5`` or ``acc7``, whose name fixes
-        them, or if they are not two or more numbers in ascending order.
+        If the name is unknown, if `levels` are given to ``acc5``, ``acc7`` or ``acc7_sdk``, whose
+        name fixes them, or if they are not two or more numbers in ascending order.
 
     Examples
     --------
@@ -159,7 +165,7 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     if scoring not in _METRICS:
         return _sklearn_scorer(scoring)
     metric, greater_is_better, bound = _METRICS[scoring]
-    if steps and "levels" in bound:
+    if steps and scoring.startswith("acc"):
         raise ValueError(f"{scoring!r} fixes its levels; for others use 'rounded_accuracy'.")
     if steps and "levels" in inspect.signature(metric).parameters:
         bound = {**bound, "levels": steps}

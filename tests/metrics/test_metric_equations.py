@@ -4,6 +4,7 @@ import math
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
@@ -69,6 +70,20 @@ def accuracy(true, pred, weight):
     return share([to_level(t) == to_level(p) for t, p in zip(true, pred, strict=True)], weight)
 
 
+def sdk_bin(value):
+    """Bin of the SDK: intervals that hold their outer end, and 0 by itself."""
+    edges = [(-3, -2), (-2, -1), (-1, 0)]
+    value = min(max(value, -3), 3)
+    if value == 0:
+        return 0
+    side = -1 if value > 0 else 1
+    return side * next(low for low, high in edges if low <= side * value < high)
+
+
+def binned_accuracy(true, pred, weight):
+    return share([sdk_bin(t) == sdk_bin(p) for t, p in zip(true, pred, strict=True)], weight)
+
+
 def f1_by_class(true, pred, weight):
     result = {}
     for label in {*true, *pred}:
@@ -118,6 +133,7 @@ EQUATIONS = {
     "threshold_accuracy_score": threshold_accuracy,
     "within_one_accuracy_score": within_one,
     "rounded_accuracy_score": accuracy,
+    "binned_accuracy_score": binned_accuracy,
     "rounded_f1_score": f1_of_levels,
     "polarity_accuracy_score": polarity_accuracy,
     "polarity_f1_score": polarity_f1,
@@ -228,3 +244,18 @@ def test_ranked_probability_error_of_a_certain_prediction_is_the_mae(items):
     ranks = metrics.round_to_levels(pred) + 3
     mae = np.mean(np.abs(metrics.round_to_levels(true) + 3 - ranks))
     assert metrics.ranked_probability_error(true, np.eye(7)[ranks]) == pytest.approx(mae)
+
+
+def test_both_readings_of_acc7_on_cmu_mosei(data_home):
+    """What the best constant reaches in each of them, on the official test fold."""
+    labels = pd.read_csv(data_home / "cmu_mosei" / "labels.csv")
+    y = labels.loc[labels["split"] == "test", "sentiment"].to_numpy()
+    readings = metrics.rounded_accuracy_score, metrics.binned_accuracy_score
+    always = {c: [f"{100 * m(y, np.full(len(y), c)):.2f}" for m in readings] for c in (0.0, 0.4)}
+    assert always == {0.0: ["41.36", "22.00"], 0.4: ["41.36", "32.41"]}
+
+
+def test_labels_off_the_scale_have_no_bin():
+    with pytest.raises(ValueError, match=r"Label 4\.0 in row 1 of y_true"):
+        metrics.binned_accuracy_score([0, 4], [0, 0])
+    assert metrics.binned_accuracy_score([-3, 3], [-7.5, 9]) == 1.0
