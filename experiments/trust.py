@@ -332,7 +332,7 @@ def draw(path: Any, document: dict[str, Any]) -> None:
                 document["truth"], proba, levels=levels, name=method, ax=axis
             )
         axis.set_title(name)
-    save_figure(path, figure)
+    save_figure(path, figure, bbox_inches="tight")
 
 
 def prepare(args: Any, stored: Results, shared: dict[str, Any]) -> Experiment:
