@@ -15,19 +15,6 @@ from sklearn_speechsent.cli.recordings import find_recordings
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Exit code, output and messages of a call."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["speechsent", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def tone(tmp_path):
     def write(name):
         path = tmp_path / name

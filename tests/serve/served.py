@@ -1,26 +1,31 @@
-"""A service in processes of its own, and clients of it."""
+"""Services, whole or of a pool that others use too, and clients of them."""
 
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 
 import httpx
 import numpy as np
 import psutil
+import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from sklearn_speechsent.serve.app import make_app
+from sklearn_speechsent.serve.metrics import Metrics
 
-class Service:
-    """A service that runs, in a folder where it should write nothing."""
 
-    def __init__(self, process, address, folder):
-        self.process = psutil.Process(process.pid)
+class Client:
+    """Asks the service at an address."""
+
+    def __init__(self, address):
         self.address = address
-        self.folder = folder
 
     def get(self, path, **options):
         return httpx.get(f"http://{self.address}{path}", timeout=60, **options)
@@ -34,6 +39,15 @@ class Service:
 
     def socket(self, path="/v1/stream", **options):
         return connect(f"ws://{self.address}{path}", open_timeout=60, **options)
+
+
+class Service(Client):
+    """A service that runs, in a folder where it should write nothing."""
+
+    def __init__(self, process, address, folder):
+        super().__init__(address)
+        self.process = psutil.Process(process.pid)
+        self.folder = folder
 
     def processes(self, niceness=None):
         """The processes that hold the model; those of uploads have another niceness."""
@@ -64,6 +78,25 @@ def running(bundle, folder, *options, log=None):
         said = process.communicate(timeout=60)[1].decode()
         if log is not None:
             log.append(said)
+
+
+@contextmanager
+def listening(pool, **settings):
+    """Address of a service in a thread, with other settings, of a pool that others use too."""
+    pool = copy(pool)
+    pool.settings = replace(pool.settings, **settings)
+    config = uvicorn.Config(make_app(pool, Metrics()), port=0, lifespan="off", log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            thread.join(0.02)
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def hello(**options):

@@ -80,20 +80,6 @@ def test_streams_that_are_behind(service, fitted, spoken):
     assert f"speechsent_left_out_total {left_out}" in service.get("/metrics").text
 
 
-def test_the_end_of_the_service(bundle, spoken, tmp_path):
-    """Streams are told, processes end, and nothing is left on disk."""
-    content = spoken[: 16000 * 5].tobytes()
-    with running(bundle, tmp_path) as service, ExitStack() as stack:
-        streams = [stack.enter_context(begun(service, content)) for _ in range(4)]
-        everything = [service.process, *service.process.children()]
-        service.process.terminate()
-        for socket in streams:
-            found, code = messages(socket)
-            assert code == 1012 and found[-1]["code"] == "closing"
-        assert not psutil.wait_procs(everything, timeout=30)[1]
-        assert service.written() == []
-
-
 def wait_for(condition):
     for _ in range(1200):
         if condition():
@@ -127,3 +113,17 @@ def test_services_that_cannot_start(tmp_path, arguments, message):
         )
     said = result.stderr.decode()
     assert result.returncode == 2 and message in said and "Traceback" not in said
+
+
+def test_the_end_of_the_service(service, spoken):
+    """Streams are told, processes end, and nothing was left on disk. Nothing comes after it."""
+    content = spoken[: 16000 * 5].tobytes()
+    with ExitStack() as stack:
+        streams = [stack.enter_context(begun(service, content)) for _ in range(4)]
+        everything = [service.process, *service.process.children()]
+        service.process.terminate()
+        for socket in streams:
+            found, code = messages(socket)
+            assert code == 1012 and found[-1]["code"] == "closing"
+        assert not psutil.wait_procs(everything, timeout=30)[1]
+        assert service.written() == []
