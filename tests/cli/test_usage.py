@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from sklearn_speechsent.cli import main
 from sklearn_speechsent.cli.options import Format
 from sklearn_speechsent.cli.output import plain, rows_there, written
 from sklearn_speechsent.cli.recordings import find_recordings

@@ -184,7 +184,7 @@ def test_a_fit_that_dies_again_and_again(name, make_frames, tmp_path, die, every
 
 @pytest.mark.parametrize(
     ("interval", "early_stopping", "step"),
-    # Without a save between the epochs many moments are alike. The fourth is "plain", above.
+    # With one save per pass its moments are much alike. The fourth case is "plain", above.
     [(0.0, True, 1), (1e9, True, 3), (1e9, False, 3)],
 )
 def test_every_moment(make_frames, tmp_path, die, monkeypatch, interval, early_stopping, step):
