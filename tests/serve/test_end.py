@@ -47,11 +47,12 @@ def test_processes_that_end_or_hang(service, speech):
 
         def started_again():
             socket.send(bytes(320))  # on a busy machine it takes longer than a stream may be idle
+            if scorer.is_running():
+                return False
             return service.get("/readyz").status_code == 200 and service.processes(5)
 
         wait_for(started_again)
         assert service.post("/v1/score", content).json() == expected
-        assert not scorer.is_running()
         follower.kill()
         found, code = messages(socket)
         assert found[-1]["code"] == "worker_ended" and code == 1011
