@@ -10,7 +10,8 @@ ifneq ($(DATA),)
 export SPEECHSENT_DATA ?= $(abspath $(DATA))
 endif
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Many tests start processes, each of which would compile the package again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo serve test check suite gpu table1 runtime lint clean
 

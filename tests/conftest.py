@@ -1,8 +1,11 @@
 """Hooks and fixtures of all tests: the data home of real recordings, and small synthetic data."""
 
+import gc
 import os
 from pathlib import Path
 
+# What imports and collection make stays to the end: nothing of it is garbage.
+gc.disable()
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Several test processes run at the same time; more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,7 +34,11 @@ def pytest_collection():
     """Let no module see the data home while it is imported."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPEECHSENT_DATA", str(NO_DATA_HOME))
-        return (yield)
+        try:
+            return (yield)
+        finally:
+            gc.freeze()
+            gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects

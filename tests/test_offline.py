@@ -23,15 +23,16 @@ else:
     raise SystemExit("sockets are not blocked")
 attempts.clear()
 
-import joblib, numpy as np
+import joblib, numpy as np, pandas as pd
 from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.datasets import make_speech_sentiment
 
 folder = sys.argv[1]
 corpus = make_speech_sentiment(2, 2, levels=(-1, 1), out_dir=folder, random_state=0)
 pipeline = WaveformPerturbation(make_sentiment_pipeline(n_jobs=1))
-pipeline.fit(corpus.data, corpus.target)
-shown = corpus.data[1:3]  # of both speakers
+X = pd.DataFrame({"file": corpus.data, "start": 0.5, "end": 1.5})
+pipeline.fit(X, corpus.target)
+shown = X[1:3]  # of both speakers
 level, proba = pipeline.predict(shown), pipeline.predict_proba(shown)
 assert set(level) <= {-1, 1} and proba.shape == (2, 2)
 np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import Any
@@ -91,9 +92,8 @@ def example_outputs(model: Any) -> list[list[float | None]]:
     BundleError
         If the model takes neither, gives no numbers, or fails.
     """
-    rng = np.random.RandomState(SEED)  # whose numbers no version changes
     if sample_rate(model) is not None:
-        X: Any = [(_RATE, _voice(rng, 0.8 + 0.1 * k)) for k in range(N_EXAMPLES)]
+        X: Any = [(_RATE, voice) for voice in _voices()]
     else:
         n_features = getattr(first_step(model), "n_features_in_", None)
         if n_features is None or not _takes_tables(first_step(model)):
@@ -101,7 +101,7 @@ def example_outputs(model: Any) -> list[list[float | None]]:
                 f"{type(first_step(model)).__name__}, the first step, takes neither recordings nor "
                 "a table: save the whole Pipeline from recordings to sentiment."
             )
-        X = rng.normal(size=(N_EXAMPLES, n_features))
+        X = _generator().normal(size=(N_EXAMPLES, n_features))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the inputs are unlike any in fit
@@ -160,6 +160,19 @@ def check_outputs(found: list[list[float | None]], wanted: Any, tolerance: Any) 
 
 def _as_array(rows: list[Any]) -> NDArray[np.float64]:
     return np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=np.float64)
+
+
+def _generator() -> np.random.RandomState:
+    return np.random.RandomState(SEED)  # whose numbers no version changes
+
+
+@functools.cache
+def _voices() -> list[NDArray[np.float32]]:
+    rng = _generator()
+    voices = [_voice(rng, 0.8 + 0.1 * k) for k in range(N_EXAMPLES)]
+    for voice in voices:  # the next model hears the same
+        voice.setflags(write=False)
+    return voices
 
 
 def _voice(rng: np.random.RandomState, seconds: float) -> NDArray[np.float32]:

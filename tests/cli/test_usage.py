@@ -8,23 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sklearn_speechsent.cli import main
 from sklearn_speechsent.cli.options import Format
 from sklearn_speechsent.cli.output import plain, rows_there, written
 from sklearn_speechsent.cli.recordings import find_recordings
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Exit code, output and messages of a call."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["speechsent", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Pre-trained weights in bundles: inside or named, their origin, and what must not be believed."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -22,10 +23,15 @@ def small(speech):
     return make_sentiment_pipeline().fit(speech.data[:6], speech.target[:6])
 
 
+@pytest.fixture(scope="module")
+def saved(small, tmp_path_factory):
+    return save_model(small, tmp_path_factory.mktemp("saved") / "named", weights="reference")
+
+
 @pytest.fixture
-def named(small, tmp_path):
-    """Bundle that names its weights."""
-    return save_model(small, tmp_path / "named", weights="reference")
+def named(saved, tmp_path):
+    """Bundle that names its weights, to be changed."""
+    return shutil.copytree(saved, tmp_path / "named")
 
 
 def size(path):

@@ -149,8 +149,8 @@ def test_predictions_in_a_new_process_are_the_same(fitted, X, name):
     folder, models = fitted
     assert set(models) == set(NAMES)
     model = models[name]
-    np.testing.assert_array_equal(np.load(folder / f"{name}.npy"), model.predict(X))
     outputs = model.predict(X)
+    np.testing.assert_array_equal(np.load(folder / f"{name}.npy"), outputs)
     if hasattr(model, "predict_proba"):
         outputs = model.predict_proba(X)
         np.testing.assert_array_equal(np.load(folder / f"{name}.proba.npy"), outputs)

@@ -1,8 +1,10 @@
-"""A bundle that is quick to score."""
+"""A bundle that is quick to score, and processes that hold it."""
 
 import pytest
 
 from sklearn_speechsent import make_sentiment_pipeline, save_model
+from sklearn_speechsent.serve import Settings
+from sklearn_speechsent.serve.pool import Pool
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +15,16 @@ def fitted(speech):
 @pytest.fixture(scope="session")
 def bundle(fitted, tmp_path_factory):
     return save_model(fitted, tmp_path_factory.mktemp("bundle") / "quick.zip")
+
+
+@pytest.fixture(scope="session")
+def pool(bundle):
+    """One process for uploads and one for streams."""
+    pool = Pool(str(bundle), Settings(workers=1))
+    pool.start()
+    yield pool
+    pool.close()
+    pool.end()
 
 
 @pytest.fixture(scope="session")

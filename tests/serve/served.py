@@ -1,39 +1,59 @@
-"""A service in processes of its own, and clients of it."""
+"""Services, whole or of a pool that others use too, and clients of them."""
 
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
+import threading
+import time
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 
 import httpx
 import numpy as np
 import psutil
+import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from sklearn_speechsent.serve.app import make_app
+from sklearn_speechsent.serve.metrics import Metrics
 
-class Service:
-    """A service that runs, in a folder where it should write nothing."""
+#: Without certificates, which take longer to read than most answers take.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    def __init__(self, process, address, folder):
-        self.process = psutil.Process(process.pid)
+
+class Client:
+    """Asks the service at an address."""
+
+    def __init__(self, address):
         self.address = address
-        self.folder = folder
 
     def get(self, path, **options):
-        return httpx.get(f"http://{self.address}{path}", timeout=60, **options)
+        url = f"http://{self.address}{path}"
+        return httpx.get(url, timeout=60, verify=NO_TLS, **options)
 
     def post(self, path, content=None, *, headers=None, **options):
         """Answer to an upload of the content of a file, or to what else httpx sends."""
         if content is not None:
             options["files"] = {"file": ("any name.wav", content)}
         url = f"http://{self.address}{path}"
-        return httpx.post(url, timeout=60, headers=headers, **options)
+        return httpx.post(url, timeout=60, headers=headers, verify=NO_TLS, **options)
 
     def socket(self, path="/v1/stream", **options):
         return connect(f"ws://{self.address}{path}", open_timeout=60, **options)
+
+
+class Service(Client):
+    """A service that runs, in a folder where it should write nothing."""
+
+    def __init__(self, process, address, folder):
+        super().__init__(address)
+        self.process = psutil.Process(process.pid)
+        self.folder = folder
 
     def processes(self, niceness=None):
         """The processes that hold the model; those of uploads have another niceness."""
@@ -64,6 +84,33 @@ def running(bundle, folder, *options, log=None):
         said = process.communicate(timeout=60)[1].decode()
         if log is not None:
             log.append(said)
+
+
+@contextmanager
+def listening(pool, **settings):
+    """Address of a service in a thread, with other settings, of a pool that others use too."""
+    pool = copy(pool)
+    pool.settings = replace(pool.settings, **settings)
+    config = uvicorn.Config(make_app(pool, Metrics()), port=0, lifespan="off", log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            thread.join(0.02)
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wait_for(condition):
+    """Wait until something holds, on a busy machine too."""
+    end = time.monotonic() + 180
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
 
 
 def hello(**options):

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 import soxr
-from served import assert_same_events, hello, messages, running
+from served import Client, assert_same_events, hello, listening, messages
 
 import sklearn_speechsent.serve
 from sklearn_speechsent import StreamingSentiment, sentiment_timeline
@@ -21,10 +21,9 @@ from sklearn_speechsent.inference.events import event_as_dict
 
 
 @pytest.fixture(scope="module")
-def service(bundle, tmp_path_factory):
-    with running(bundle, tmp_path_factory.mktemp("served"), "--max-streams", "8") as service:
-        yield service
-        assert service.written() == []
+def service(pool):
+    with listening(pool, max_streams=8) as address:
+        yield Client(address)
 
 
 def encoded(samples, form, rate=16000):

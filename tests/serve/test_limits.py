@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from served import hello, messages, running
+from served import hello, messages, running, wait_for
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 TOKEN = "a secret of this test"
@@ -196,14 +196,6 @@ def test_slow_senders_hold_places_and_no_more(service, wav):
         assert service.get("/healthz").status_code == 200
         slow[0].sendall(b'"audio": ')
     wait_for(lambda: "speechsent_queue 0" in service.get("/metrics", headers=KNOWN).text)
-
-
-def wait_for(condition):
-    for _ in range(400):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
 
 
 def ended(service, *sent, **options):

@@ -5,10 +5,6 @@ import io
 import json
 import re
 import shutil
-import threading
-from contextlib import contextmanager
-from copy import copy
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from served import listening
 
 from sklearn_speechsent import StreamingSentiment, load_model, sentiment_timeline
 from sklearn_speechsent.inference.display import band
 from sklearn_speechsent.inference.events import event_as_dict
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-uvicorn = pytest.importorskip("uvicorn", reason="needs the extra [serve]")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
 #: ``npm install axe-core`` in the checkout puts it there.
@@ -40,44 +36,10 @@ def model(bundle):
     return load_model(bundle)
 
 
-@contextmanager
-def listening(app):
-    """Address of an application that runs in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            thread.join(0.02)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def pool(bundle):
-    from sklearn_speechsent.serve.pool import Pool
-    from sklearn_speechsent.serve.settings import Settings
-
-    pool = Pool(str(bundle), Settings(workers=1, max_mb=1.0))
-    pool.start()
-    yield pool
-    pool.close()
-    pool.end()
-
-
-def app_of(pool):
-    from sklearn_speechsent.serve.app import make_app
-    from sklearn_speechsent.serve.metrics import Metrics
-
-    return make_app(pool, Metrics())
-
-
 @pytest.fixture(scope="module")
 def address(pool):
-    with listening(app_of(pool)) as address:
-        yield address
+    with listening(pool, max_mb=1.0) as address:
+        yield f"http://{address}/"
 
 
 @pytest.fixture(scope="module")
@@ -395,10 +357,8 @@ def test_broken_stream(opened, error, state, after):
 
 
 def test_token(opened, pool, speech):
-    guarded = copy(pool)
-    guarded.settings = replace(pool.settings, token="right")
-    with listening(app_of(guarded)) as address:
-        page = opened(at=address, permissions=["microphone"])
+    with listening(pool, token="right") as address:
+        page = opened(at=f"http://{address}/", permissions=["microphone"])
         for given, state in (("wrong", "token"), ("right", "done")):
             page.fill("#token", given)
             page.keyboard.press("Enter")

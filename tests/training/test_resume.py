@@ -183,10 +183,11 @@ def test_a_fit_that_dies_again_and_again(name, make_frames, tmp_path, die, every
 
 
 @pytest.mark.parametrize(
-    ("interval", "early_stopping"),
-    [(0.0, True), (1e9, True), (1e9, False)],  # the fourth is "plain", above
+    ("interval", "early_stopping", "step"),
+    # With one save per pass its moments are much alike. The fourth case is "plain", above.
+    [(0.0, True, 1), (1e9, True, 3), (1e9, False, 3)],
 )
-def test_every_moment(make_frames, tmp_path, die, monkeypatch, interval, early_stopping):
+def test_every_moment(make_frames, tmp_path, die, monkeypatch, interval, early_stopping, step):
     """Each batch of two epochs, and of the pass that estimates batch normalisation."""
     monkeypatch.setattr(resume_module, "SAVE_INTERVAL", interval)
     X, y = make_frames(9)
@@ -197,7 +198,7 @@ def test_every_moment(make_frames, tmp_path, die, monkeypatch, interval, early_s
         patch.setattr(UtteranceNet, "infer", lambda *a, **k: batches.append(0) or infer(*a, **k))
         whole = SpeechSentimentRegressor(**params, validation_fraction=0.25).fit(X, y)
     net = clone(whole).set_params(resume=tmp_path)
-    for moment in range(1, len(batches) + 1):
+    for moment in range(1, len(batches) + 1, step):
         patch = die(moment, after=bool(moment % 2))
         with pytest.raises(Killed):
             clone(net).fit(X, y)
