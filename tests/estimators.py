@@ -39,6 +39,8 @@ TABLES = (
     OrdinalClassifier,
     OrdinalVotingClassifier,
 )
+#: Sentiment blocks of a network that trains in a moment.
+SMALL_BLOCKS = dict(module__stext=((1, 8),))
 #: A speaker network that trains in a moment.
 VERIFIER = dict(
     validation_fraction=0,
@@ -62,7 +64,7 @@ def public_estimators():
 def small(cls):
     """Instance of a public estimator that fits in a moment."""
     if issubclass(cls, SpeechSentimentNet):
-        return cls(max_epochs=1, batch_size=4, n_jobs=1, random_state=0)
+        return cls(max_epochs=1, batch_size=4, n_jobs=1, random_state=0, **SMALL_BLOCKS)
     if cls is SpeakerVerifier:
         return cls(**VERIFIER)
     if cls is SpeakerFeatureExtractor:

@@ -1,6 +1,7 @@
 """Small networks that train in a moment."""
 
 import pytest
+from estimators import SMALL_BLOCKS
 
 from sklearn_speechsent import SpeechSentimentClassifier, SpeechSentimentRegressor
 
@@ -8,7 +9,7 @@ from sklearn_speechsent import SpeechSentimentClassifier, SpeechSentimentRegress
 @pytest.fixture
 def net_params():
     """Parameters of a network that trains in a moment."""
-    return dict(max_epochs=1, batch_size=4, n_jobs=1, random_state=0)
+    return dict(max_epochs=1, batch_size=4, n_jobs=1, random_state=0, **SMALL_BLOCKS)
 
 
 @pytest.fixture(params=[SpeechSentimentRegressor, SpeechSentimentClassifier])

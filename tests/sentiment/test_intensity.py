@@ -115,7 +115,7 @@ def test_labels_that_are_not_finite(data, wrong):
         (lambda y: y.astype(str), "A regressor needs numbers, and y holds text.*to_numeric"),
         (lambda y: ["low", *y[1:].tolist()], "y holds text in row 0"),
         (lambda y: y[:-1], "inconsistent"),
-        (lambda y: np.c_[y, y], "1d array"),
+        (lambda y: np.c_[y, y], "table of votes.*negative"),
         (lambda y: pd.cut(y, 2), "A regressor needs numbers"),
     ],
 )

@@ -346,7 +346,9 @@ def test_infinite_loss_names_the_remedy(data, net_params):
 def test_batch_norm_is_estimated_again_after_training(data, net_params, monkeypatch):
     """On a small corpus running averages lag far behind the weights."""
     X, y = data
-    net = SpeechSentimentRegressor(**{**net_params, "max_epochs": 3, "lr": 0.01})
+    net = SpeechSentimentRegressor(
+        **{**net_params, "module__stext": 16, "max_epochs": 3, "lr": 0.01}
+    )
     estimated = np.abs(clone(net).fit(X, y).predict(X) - y).mean()
     monkeypatch.setattr(UtteranceNet, "_estimate_batch_norm", lambda net, run: None)
     lagging = np.abs(clone(net).fit(X, y).predict(X) - y).mean()

@@ -24,6 +24,9 @@ LAYOUT = {"n_mels": 16, "widths": (4, 8, 8, 12), "depths": (1, 1, 2, 1), "embedd
 WHOLE, FIRST = ((2, 8), (1, 12)), ((2, 8),)
 
 
+TRAINING = dict(max_epochs=1, batch_size=4, n_jobs=1, random_state=0)
+
+
 @pytest.fixture
 def frames(make_frames):
     """9 utterances of 16 bins and their levels, recorded as having gone through CMN."""
@@ -48,10 +51,10 @@ def weights(request, tmp_path):
 
 
 @pytest.fixture
-def warm(net_params, weights):
+def warm(weights):
     """Unfitted network above maps of two blocks."""
     return SpeechSentimentRegressor(
-        **net_params, weights=weights, module__stext=WHOLE, module__stext_init="speaker"
+        **TRAINING, weights=weights, module__stext=WHOLE, module__stext_init="speaker"
     )
 
 
@@ -100,14 +103,14 @@ def test_copied_blocks_learn_and_their_normalisation_stays(frames, weights, warm
     assert norms and not any(norm.training for norm in norms)
 
 
-def test_weights_of_a_verifier(frames, net_params):
+def test_weights_of_a_verifier(frames):
     X, y = frames
     layout = {f"module__{k}": v for k, v in LAYOUT.items() if k != "n_mels"}
-    params = {**net_params, "validation_fraction": 0}
+    params = {**TRAINING, "validation_fraction": 0}
     verifier = SpeakerVerifier(**params, **layout).fit(X, np.repeat([1, 2, 3], 3))
     maps = maps_of(FrozenEstimator(verifier), X)
     net = SpeechSentimentClassifier(
-        **net_params,
+        **TRAINING,
         weights=FrozenEstimator(verifier),
         module__stext=FIRST,
         module__stext_init="speaker",
