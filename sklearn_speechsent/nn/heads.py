@@ -373,6 +373,7 @@ class SoftLabelHead(SoftmaxHead):
         return losses.sord_loss(logits, levels)
 
 
+#: Ordinal heads by name.
 ORDINAL_HEADS: dict[str, type[OrdinalHead]] = {
     "coral": CoralHead,
     "corn": CornHead,

@@ -279,7 +279,7 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         """Probability of each level.
 
         Differences of the thresholds' probabilities. Independent classifiers need not keep these in
-        order: they are sorted to decrease [2]_, which does not change the number of those above
+        order: they are sorted to decrease, which does not change the number of those above
         one half, and so the predicted level. Signed distances ``d`` of a classifier without
         probabilities count as ``1 / (1 + exp(-2 d))``, which ranks well but is not calibrated;
         wrap the classifier in :class:`~sklearn.calibration.CalibratedClassifierCV` for more.

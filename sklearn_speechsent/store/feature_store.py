@@ -240,7 +240,7 @@ class FeatureStore:
             Number of frames of each result, where that is known beforehand.
         **progress : dict
             ``n_jobs``, ``prefer``, ``verbose`` and ``label``, see
-            :func:`~sklearn_speechsent.store.compute.compute_missing`.
+            ``sklearn_speechsent.store.compute.compute_missing``.
 
         Returns
         -------
