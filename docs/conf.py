@@ -16,6 +16,7 @@ copyright = author
 version = release = sklearn_speechsent.__version__
 
 extensions = [
+    "built_links",
     "mathml",
     "repository",
     "myst_parser",

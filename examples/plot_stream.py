@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from sklearn_speechsent import StreamingSentiment, make_sentiment_pipeline
 from sklearn_speechsent.datasets import make_speech_sentiment
-from sklearn_speechsent.inference import Score, SpeechEnd, SpeechStart
+from sklearn_speechsent.inference import Score, SpeechStart
 
 # %%
 # A model, and a new voice that says five sentences without a pause, from sad to glad.
@@ -34,8 +34,10 @@ for first in range(0, len(samples), 320):
     known += [((first + 320) / 16000, event) for event in stream.push(samples[first : first + 320])]
 known += [(len(samples) / 16000, event) for event in stream.finish()]
 for time, event in known:
-    if isinstance(event, (SpeechStart, SpeechEnd)) or event.final:
-        print(f"{time:5.2f} s  {event}"[:100])
+    if isinstance(event, SpeechStart):
+        print(f"{time:6.2f} s: somebody speaks since {event.time:.2f} s")
+    elif isinstance(event, Score) and event.final:
+        print(f"{time:6.2f} s: until {event.end:.2f} s, level {event.level}")
 
 # %%
 # Provisional scores are of the last three seconds; the probability of each level as it was known.
