@@ -44,7 +44,7 @@ print(f"largest difference of a probability: {difference:.1e}")
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 axes[0].plot([-2, 2], [-2, 2], "k:", linewidth=1)
-axes[0].scatter(proba["Pipeline"] @ levels, proba["ONNX"] @ levels, c=others.target, cmap="RdYlGn")
+axes[0].scatter(proba["Pipeline"] @ levels, proba["ONNX"] @ levels, c=others.target, ec="grey")
 axes[0].set(title="Expected level", xlabel="Pipeline", ylabel="ONNX")
 axes[1].boxplot(list(milliseconds.values()), tick_labels=list(milliseconds), showfliers=False)
 axes[1].set(title="One answer", ylabel="ms", ylim=(0, None))
