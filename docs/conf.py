@@ -47,6 +47,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    "within_subsection_order": "gallery_order.Taught",
     # Only plot_*.py: the others need a microphone, a server or an hour.
     "ignore_pattern": r"^(?!plot_)",
     "backreferences_dir": "generated/backreferences",

@@ -138,6 +138,11 @@ def load_manifest(
     UserWarning
         If rows are left out or corrected, or speakers are not known for all rows.
 
+    See Also
+    --------
+    check_recordings : Which recordings can be used.
+    load_ravdess : A corpus with a loader of its own.
+
     Examples
     --------
     >>> import tempfile

@@ -88,6 +88,10 @@ def get_scorer_names() -> list[str]:
     list of str
         Sorted names for :func:`get_scorer`, which also knows those of scikit-learn.
 
+    See Also
+    --------
+    get_scorer : The scorers.
+
     Examples
     --------
     >>> from sklearn_speechsent.metrics import get_scorer_names
@@ -127,6 +131,11 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     ValueError
         If the name is unknown, if `levels` are given to ``acc5`` or ``acc7``, whose name fixes
         them, or if they are not two or more numbers in ascending order.
+
+    See Also
+    --------
+    get_scorer_names : The names.
+    ordinal_report : All figures at once.
 
     Examples
     --------

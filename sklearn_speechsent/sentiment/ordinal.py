@@ -114,6 +114,12 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
     feature_names_in_ : ndarray of str
         Names of the features, only if ``X`` had string column names.
 
+    See Also
+    --------
+    IntensityRegressor : The same features, real numbers.
+    OrdinalVotingClassifier : A vote of several.
+    SpeechSentimentClassifier : A network with an ordinal head.
+
     Notes
     -----
     Real labels count as the nearest level, see
