@@ -15,7 +15,7 @@ from sklearn_speechsent.datasets import make_speech_sentiment
 from sklearn_speechsent.metrics import LevelConfusionDisplay, ordinal_report
 from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
 
-corpus = make_speech_sentiment(8, 10, levels=range(-2, 3), random_state=1)
+corpus = make_speech_sentiment(8, 8, levels=range(-2, 3), random_state=1)
 corpus.frame.head()
 
 # %%
