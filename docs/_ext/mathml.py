@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 def convert(node: nodes.Element, as_block: bool = False) -> str:
-    """Formula in MathML, whose brackets grow by themselves, and accents stand on one letter."""
+    """Formula in MathML: brackets grow by themselves, indices go to the right of accents."""
     text = re.sub(r"\\[bB]igg?[lrm]?(?![a-z])", "", node.astext())
-    text = re.sub(r"\\(bar|hat|tilde) *(\w)", r"{\\\1{\2}}", text)
+    text = re.sub(r"(\\(?:bar|hat|tilde) *\w)(?=[_^])", r"\1{}", text)
     try:
         return tex2mathml(text, as_block=as_block)
     except MathError as error:
