@@ -18,7 +18,8 @@ def convert(node: nodes.Element, as_block: bool = False) -> str:
     text = re.sub(r"\\[bB]igg?[lrm]?(?![a-z])", "", node.astext())
     text = re.sub(r"(\\(?:bar|hat|tilde) *\w)(?=[_^])", r"\1{}", text)
     try:
-        return tex2mathml(text, as_block=as_block)
+        # Fonts without a table for formulas set an accent onto its letter.
+        return tex2mathml(text, as_block=as_block).replace(' accent="true"', "")
     except MathError as error:
         logger.warning("formula cannot be shown: %s", error, location=node)
         return f"<code>{text}</code>"
