@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 
 # Real recordings and pre-trained weights, if they lie next to the checkout or at the default place.
 DATA := $(firstword $(wildcard ../shared/data_home $(HOME)/speechsent_data))
@@ -13,7 +14,7 @@ endif
 # Many tests start processes, each of which would compile the package again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo serve test check suite gpu table1 runtime lint clean
+.PHONY: demo serve test check suite gpu table1 runtime docs lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
@@ -51,6 +52,12 @@ runtime:
 	cd build && PYTHONPATH=runtime $(PYTHON) -S -c "import sklearn_speechsent.runtime"
 	du -sm build/runtime
 
+# The site, in build/docs: open build/docs/index.html. A warning, also of a link that leads nowhere, is
+# an error. Examples run once, and again when they have changed.
+docs: $(STAMP) $(DOCS_STAMP)
+	$(BIN)/sphinx-build -W --keep-going -b html -d build/doctrees docs build/docs
+	du -sm build/docs
+
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -60,5 +67,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo_output speechsent_cache build *.egg-info
+	rm -rf $(VENV) demo_output speechsent_cache build docs/gallery docs/generated *.egg-info

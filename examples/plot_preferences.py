@@ -18,13 +18,13 @@ from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
 # %%
 # A model, and how it confuses levels of new speakers. Synthetic voices, to run anywhere.
 LEVELS, ARGUMENTS = np.array([-1, 0, 1]), {"cheaper": 1, "faster": 0, "greener": -1}
-corpus = make_speech_sentiment(12, 9, levels=LEVELS, random_state=0)
+corpus = make_speech_sentiment(9, 6, levels=LEVELS, random_state=0)
 model = make_sentiment_pipeline(levels=LEVELS, n_jobs=-1)
 X, y, speakers = np.array(corpus.data, object), corpus.target, corpus.groups
+model.fit(X, y)
 guesses = cross_val_predict(model, X, y, groups=speakers, cv=StratifiedSpeakerKFold(3))
 counts = confusion_matrix(y, guesses, labels=LEVELS) + 0.5
 confusion = counts / counts.sum(axis=1, keepdims=True)  # P(predicted | true)
-model.fit(X, y)
 
 
 # %%

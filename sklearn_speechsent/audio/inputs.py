@@ -61,6 +61,10 @@ def as_recordings(X: Any) -> list[Recording]:
         If X is a single waveform, a column of a DataFrame is unknown or holds what it cannot, or a
         rate is not positive.
 
+    See Also
+    --------
+    check_recordings : Which of them can be used.
+
     Examples
     --------
     >>> from sklearn_speechsent.audio import as_recordings

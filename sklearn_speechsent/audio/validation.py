@@ -124,6 +124,11 @@ def check_recordings(
         If recordings are odd and can be used, with their number: all channels are the same, or the
         samples are far too small.
 
+    See Also
+    --------
+    as_recordings : What X may be.
+    find_problems : The errors themselves.
+
     Examples
     --------
     >>> import numpy as np

@@ -196,6 +196,10 @@ def load_cmu_mosei(
     UserWarning
         If segments are left out or corrected, or files do not last as long as their segments.
 
+    See Also
+    --------
+    load_cmu_mosi : Its smaller predecessor.
+
     References
     ----------
     .. [1] A. Zadeh, P. P. Liang, S. Poria, E. Cambria and L.-P. Morency, "Multimodal Language
@@ -275,6 +279,10 @@ def load_cmu_mosi(
     -----
     UserWarning
         If segments are left out or corrected, or files do not last as long as their segments.
+
+    See Also
+    --------
+    load_cmu_mosei : Its larger successor.
 
     References
     ----------

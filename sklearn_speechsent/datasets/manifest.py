@@ -55,14 +55,20 @@ def load_manifest(
     table : str, Path or DataFrame
         A text table such as .csv or .tsv, a .parquet file, or a DataFrame, with the columns
 
-        file : path of the recording, absolute or below `audio_dir`
-        label : number on the scale
-        speaker : optional, who speaks; the groups
-        start, end : optional, both or none: segment in seconds. One left empty in a row is the
-            beginning or the end of the file; a row without either is left out where others
-            have them: write 0 as the start of a whole file.
-        channel : optional: 0, 1, ... of the file; one left empty mixes all channels
-        split : optional, such as train, valid or test
+        file
+            Path of the recording, absolute or below `audio_dir`.
+        label
+            Number on the scale.
+        speaker
+            Optional: who speaks; the groups.
+        start, end
+            Optional, both or none: segment in seconds. One left empty in a row is the beginning or
+            the end of the file; a row without either is left out where others have them: write 0
+            as the start of a whole file.
+        channel
+            Optional: 0, 1, ... of the file; one left empty mixes all channels.
+        split
+            Optional, such as train, valid or test.
 
         Others are kept in ``frame``. Instead of ``file`` there may be ``video_id`` and ``clip_id``,
         as in the tables of MMSA and CH-SIMS (where ``mode`` is the split); the files are looked for
@@ -138,6 +144,11 @@ def load_manifest(
     -----
     UserWarning
         If rows are left out or corrected, or speakers are not known for all rows.
+
+    See Also
+    --------
+    check_recordings : Which recordings can be used.
+    load_ravdess : A corpus with a loader of its own.
 
     Examples
     --------

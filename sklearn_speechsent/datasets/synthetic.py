@@ -102,6 +102,10 @@ def make_speech_sentiment(
     OSError
         If `out_dir` cannot be written to.
 
+    See Also
+    --------
+    load_manifest : Your own recordings.
+
     References
     ----------
     .. [1] D. H. Klatt, "Software for a cascade/parallel formant synthesizer", J. Acoust. Soc.

@@ -65,6 +65,11 @@ def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "wav
     ValueError
         If a part of it has no graph; the message says which, and what to do.
 
+    See Also
+    --------
+    sklearn_speechsent.runtime.OnnxSentiment : Runs what is exported.
+    save_model : Saves what can be fitted again.
+
     Notes
     -----
     Outputs are float64. ``level``, shape (1,): the predicted level, for text its position from 0.

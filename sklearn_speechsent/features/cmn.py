@@ -123,6 +123,12 @@ class SlidingCMN(FramesTransformer):
     n_features_in_ : int
         Number of bins.
 
+    See Also
+    --------
+    MelFilterBank : The frames.
+    VoiceActivityDetector : The step before it.
+    SpeakerFeatureExtractor : The step behind it.
+
     References
     ----------
     .. [1] D. Povey et al., "The Kaldi speech recognition toolkit", ASRU 2011.

@@ -285,6 +285,11 @@ class FrameStatistics(EstimatorMixin, TransformerMixin, BaseEstimator):
         What the recordings in ``fit`` were like, see
         :class:`~sklearn_speechsent.SpeakerFeatureExtractor`.
 
+    See Also
+    --------
+    pool_statistics : The same as a function.
+    SpeakerFeatureExtractor : Statistics of the maps of a network.
+
     Examples
     --------
     >>> import numpy as np

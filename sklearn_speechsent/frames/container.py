@@ -45,6 +45,10 @@ class UtteranceFrames:
         If a row range lies outside of ``base`` or ends before it starts, or there is not one
         embedding, or one row of metadata, per utterance.
 
+    See Also
+    --------
+    MelFilterBank : Makes them of recordings.
+
     Examples
     --------
     >>> import numpy as np

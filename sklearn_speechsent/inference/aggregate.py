@@ -63,6 +63,10 @@ def aggregate_timeline(timeline: pd.DataFrame, by: str = "file") -> pd.DataFrame
     ValueError
         If ``by`` is something else, or the time line does not say it.
 
+    See Also
+    --------
+    sentiment_timeline : The time line.
+
     Examples
     --------
     >>> timeline = pd.DataFrame(

@@ -60,6 +60,11 @@ class CausalDetector:
         Probability above which it goes on.
     hangover : int
         Frames that an utterance has before and after its speech.
+
+    See Also
+    --------
+    VoiceActivityDetector : The same network on whole recordings.
+    StreamingSentiment : Uses it.
     """
 
     network: SpeechUNet

@@ -45,6 +45,10 @@ class TimelineDisplay:
     axes_ : ndarray of matplotlib Axes of shape (n_panels,)
         Panels drawn on.
     figure_ : matplotlib Figure
+
+    See Also
+    --------
+    sentiment_timeline : What it draws.
     """
 
     def __init__(

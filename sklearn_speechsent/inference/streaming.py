@@ -55,7 +55,8 @@ class StreamingSentiment:
     Attributes
     ----------
     levels : ndarray of shape (n_levels,) or None
-        Levels of the probabilities in :class:`Score`; None for a regressor.
+        Levels of the probabilities in :class:`~sklearn_speechsent.inference.Score`; None for a
+        regressor.
 
     Raises
     ------

@@ -72,6 +72,10 @@ def threshold_calibration(
         If lengths differ, a value is missing, or rows of ``proba`` are not distributions over the
         levels.
 
+    See Also
+    --------
+    ranked_probability_error : Calibration and sharpness in one number.
+
     Examples
     --------
     >>> from sklearn_speechsent.inspection import threshold_calibration

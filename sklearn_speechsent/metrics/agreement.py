@@ -42,6 +42,10 @@ def concordance_correlation_score(
     ValueError
         If lengths differ, a value is NaN or infinite, or weights are negative or all zero.
 
+    See Also
+    --------
+    pearson_score : Without the question of mean and spread.
+
     References
     ----------
     .. [1] L. I.-K. Lin (1989). "A concordance correlation coefficient to evaluate

@@ -35,6 +35,10 @@ class LevelConfusionDisplay(ConfusionMatrixDisplay):
     figure_ : matplotlib Figure
         Figure of the axes.
 
+    See Also
+    --------
+    ordinal_report : The same predictions in numbers.
+
     Examples
     --------
     >>> import matplotlib

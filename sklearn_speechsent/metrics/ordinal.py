@@ -106,6 +106,10 @@ def quadratic_weighted_kappa_score(
         If lengths differ, a value is NaN or infinite, weights are negative or all zero, or
         `levels` are not two or more numbers in ascending order.
 
+    See Also
+    --------
+    concordance_correlation_score : Its counterpart for real numbers.
+
     References
     ----------
     .. [1] J. Cohen (1968). "Weighted kappa: nominal scale agreement with provision for scaled

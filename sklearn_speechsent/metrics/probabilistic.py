@@ -55,6 +55,10 @@ def ranked_probability_error(
         `proba` has not one column per level or its rows are not distributions, or `levels`
         are not two or more numbers in ascending order.
 
+    See Also
+    --------
+    macro_mean_absolute_error : The same for predictions that are levels.
+
     References
     ----------
     .. [1] E. S. Epstein (1969). "A scoring system for probability forecasts of ranked

@@ -55,6 +55,11 @@ def ordinal_report(
         If lengths differ, a value is NaN or infinite, or `levels` are not two or more
         numbers in ascending order.
 
+    See Also
+    --------
+    get_scorer : One of the figures, for a search.
+    LevelConfusionDisplay : A picture of the same predictions.
+
     References
     ----------
     .. [1] S. Baccianella, A. Esuli and F. Sebastiani (2009). "Evaluation measures for ordinal

@@ -100,6 +100,10 @@ def get_scorer_names() -> list[str]:
     list of str
         Sorted names for :func:`get_scorer`, which also knows those of scikit-learn.
 
+    See Also
+    --------
+    get_scorer : The scorers.
+
     Examples
     --------
     >>> from sklearn_speechsent.metrics import get_scorer_names
@@ -145,6 +149,11 @@ def get_scorer(scoring: str | Scorer, levels: ArrayLike | range | None = None) -
     ValueError
         If the name is unknown, if `levels` are given to ``acc5``, ``acc7`` or ``acc7_sdk``, whose
         name fixes them, or if they are not two or more numbers in ascending order.
+
+    See Also
+    --------
+    get_scorer_names : The names.
+    ordinal_report : All figures at once.
 
     Examples
     --------

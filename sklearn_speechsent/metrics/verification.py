@@ -84,6 +84,11 @@ def equal_error_rate(
         If lengths differ, a score is NaN or infinite, `y_true` is not true or false, or all
         trials are of one kind.
 
+    See Also
+    --------
+    make_trials : Pairs of utterances.
+    min_detection_cost : The same by what mistakes cost.
+
     References
     ----------
     .. [1] A. Martin, G. Doddington, T. Kamm, M. Ordowski and M. Przybocki (1997). "The DET curve
@@ -163,6 +168,11 @@ def min_detection_cost(
         If lengths differ, a score is NaN or infinite, `y_true` is not true or false, all trials
         are of one kind, `p_target` is not in (0, 1) or a cost is not positive and finite.
 
+    See Also
+    --------
+    make_trials : Pairs of utterances.
+    equal_error_rate : The same without costs.
+
     References
     ----------
     .. [1] NIST (2016). "NIST 2016 Speaker Recognition Evaluation Plan", version 1.3.
@@ -225,6 +235,12 @@ def make_trials(
     ValueError
         If a speaker is missing or has a single utterance, there are fewer than two speakers, or
         `n_trials` is not an integer of at least 2.
+
+    See Also
+    --------
+    equal_error_rate : Scores the trials.
+    min_detection_cost : Scores them by what mistakes cost.
+    VerificationDetDisplay : Draws them.
 
     Examples
     --------

@@ -53,6 +53,10 @@ class StratifiedSpeakerKFold(StratifiedGroupKFold):
     random_state : int or RandomState instance, default=None
         Seed of the shuffling.
 
+    See Also
+    --------
+    sklearn.model_selection.GroupKFold : Without an even spread of levels.
+
     References
     ----------
     .. [1] K. Sechidis, G. Tsoumakas and I. Vlahavas (2011). "On the stratification of

@@ -72,6 +72,12 @@ class CGDDecoder(nn.Module):
     out_features : int
         ``2 * channels``.
 
+    See Also
+    --------
+    GeM : The first of its two poolings.
+    StatisticsDecoder : Statistics instead.
+    AttentiveDecoder : Weights over time that are learned.
+
     References
     ----------
     H. Jun et al., "Combination of multiple global descriptors for image retrieval",

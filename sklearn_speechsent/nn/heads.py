@@ -135,6 +135,12 @@ class CoralHead(OrdinalHead):
     n_levels : int, default=7
         Levels, K.
 
+    See Also
+    --------
+    coral_loss : Its loss.
+    CornHead : Conditional thresholds.
+    CumulativeLinkHead : Ordered cut points.
+
     References
     ----------
     W. Cao, V. Mirjalili and S. Raschka, "Rank consistent ordinal regression for neural networks
@@ -373,6 +379,7 @@ class SoftLabelHead(SoftmaxHead):
         return losses.sord_loss(logits, levels)
 
 
+#: Ordinal heads by name.
 ORDINAL_HEADS: dict[str, type[OrdinalHead]] = {
     "coral": CoralHead,
     "corn": CornHead,

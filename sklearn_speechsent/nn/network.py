@@ -80,6 +80,12 @@ class SentimentNetwork(HeadedNetwork):
     ValueError
         If there is no head, speaker blocks are to see maps, or the name of a part is unknown.
 
+    See Also
+    --------
+    SpeakerBlocks : Its first part.
+    SentimentBlocks : Its second part.
+    CGDDecoder : Its third part.
+
     Examples
     --------
     >>> import torch

@@ -122,6 +122,10 @@ class GeM(nn.Module):
     keep_frequency : bool, default=False
         Pool over time only.
 
+    See Also
+    --------
+    CGDDecoder : Uses it.
+
     References
     ----------
     F. Radenović, G. Tolias and O. Chum, "Fine-tuning CNN image retrieval with no human

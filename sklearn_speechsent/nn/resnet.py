@@ -200,6 +200,11 @@ class SpeakerResNet(SpeakerBlocks):
     se_ratio : int or None, default=8
         Reduction of the squeeze-excitation; None leaves it out.
 
+    See Also
+    --------
+    SpeakerBlocks : Its lower blocks.
+    AAMSoftmax : The loss that it is trained with.
+
     References
     ----------
     H. Wang et al., "WeSpeaker: A research and production oriented speaker embedding learning

@@ -111,6 +111,7 @@ def _whisper(
     )
 
 
+#: Weights by name.
 REGISTRY = {
     entry.name: entry
     for entry in [

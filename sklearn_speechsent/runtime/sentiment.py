@@ -88,6 +88,10 @@ class OnnxSentiment:
     ValueError
         If the model was not written by ``export_onnx`` with ``kind="waveform"``.
 
+    See Also
+    --------
+    export_onnx : Writes its model.
+
     Notes
     -----
     A recording is one utterance from its beginning to its end. Its channels are mixed down, and it

@@ -140,6 +140,12 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
     feature_names_in_ : ndarray of str
         Names of the features, only if ``X`` had string column names.
 
+    See Also
+    --------
+    IntensityRegressor : The same features, real numbers.
+    OrdinalVotingClassifier : A vote of several.
+    SpeechSentimentClassifier : A network with an ordinal head.
+
     Notes
     -----
     Real labels count as the nearest level, see
@@ -327,7 +333,7 @@ class OrdinalClassifier(ClassifierMixin, TableEstimator):
         """Probability of each level.
 
         Differences of the thresholds' probabilities. Independent classifiers need not keep these in
-        order: they are sorted to decrease [2]_, which does not change the number of those above
+        order: they are sorted to decrease, which does not change the number of those above
         one half, and so the predicted level. Signed distances ``d`` of a classifier without
         probabilities count as ``1 / (1 + exp(-2 d))``, which ranks well but is not calibrated;
         wrap the classifier in :class:`~sklearn.calibration.CalibratedClassifierCV` for more.

@@ -155,6 +155,11 @@ class SpeakerFeatureExtractor(FrozenTransformer):
     n_features_in_ : int
         Mel bins.
 
+    See Also
+    --------
+    SpeechEncoder : The same with a speech encoder.
+    OrdinalClassifier : The step behind it.
+
     References
     ----------
     .. [1] H. Wang et al., "Wespeaker: a research and production oriented speaker embedding

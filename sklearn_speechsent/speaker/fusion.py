@@ -49,6 +49,10 @@ class SpeakerEmbeddingFusion(FramesOutputMixin, EstimatorMixin, TransformerMixin
     n_features_in_ : int
         Values per frame; with ``frames`` only if X was a 2-D array, the samples per waveform.
 
+    See Also
+    --------
+    SpeakerEmbedder : The embeddings alone.
+
     References
     ----------
     .. [1] "Speech-only sentiment intensity from speaker-verification features", LREC 2022

@@ -139,6 +139,11 @@ dataset, train_split, predict_nonlinearity, use_caching, torch_load_kwargs
     n_features_in_ : int
         Mel bins, or samples per waveform of a 2-D array.
 
+    See Also
+    --------
+    SpeakerEmbedder : Embeddings of a network that is fitted.
+    sklearn_speechsent.metrics.VerificationDetDisplay : Its errors as a curve.
+
     References
     ----------
     .. [1] "Speech-only sentiment intensity from speaker-verification features", LREC 2022

@@ -146,6 +146,10 @@ class FeatureStore:
         Type that frames are stored in; None stores them as they are. float16 halves the space, and
         moves log-mel frames by up to 0.008. Rows of one vector per utterance keep their type.
 
+    See Also
+    --------
+    sklearn_speechsent.store.check_store : What ``memory=`` may be.
+
     Notes
     -----
     Each step has a subfolder for each of its settings, and in it shards: ``.npy`` files that hold
@@ -240,7 +244,7 @@ class FeatureStore:
             Number of frames of each result, where that is known beforehand.
         **progress : dict
             ``n_jobs``, ``prefer``, ``verbose`` and ``label``, see
-            :func:`~sklearn_speechsent.store.compute.compute_missing`.
+            ``sklearn_speechsent.store.compute.compute_missing``.
 
         Returns
         -------

@@ -130,6 +130,11 @@ class VoiceActivityDetector(FramesTransformer):
         Name, architecture and frame settings of the weights, without their tensors; only with
         ``method="unet"``.
 
+    See Also
+    --------
+    MelFilterBank : The frames.
+    sentiment_timeline : Sentiment of the speech that is found.
+
     References
     ----------
     .. [1] O. Ronneberger, P. Fischer and T. Brox, "U-net: convolutional networks for biomedical
