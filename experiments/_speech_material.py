@@ -93,6 +93,12 @@ def with_noise(
     return (wave + gain * noise).astype(np.float32)
 
 
+def at_level(wave: Wave, decibels: float) -> Wave:
+    """The recording at a level (dBFS), clipped at full scale."""
+    gain = 10 ** (decibels / 20) / wave.std()
+    return (wave * np.float32(gain)).clip(-1, 1)  # a gain in double precision makes all double
+
+
 def _files(pattern: str) -> list[str]:
     files = sorted(map(str, get_data_home().glob(pattern)))
     if not files:
@@ -161,8 +167,8 @@ def mixtures(part: str, every: int, limit: int, noises: Sequence = NOISES) -> It
             with_noise(wave, mask, kind, decibels, rng, voices)
             for wave, mask in zip(waves, spoken, strict=True)
         ]
-        gains = 10 ** (rng.uniform(-50, -15, len(noisy)) / 20)
-        noisy = [(w * (g / w.std())).clip(-1, 1) for w, g in zip(noisy, gains, strict=True)]
+        levels = rng.uniform(-50, -15, len(noisy))
+        noisy = [at_level(wave, level) for wave, level in zip(noisy, levels, strict=True)]
         name = kind if kind == "quiet room" else f"{kind} noise, {decibels} dB"
         yield Material(f"LibriSpeech {part}, {name}", noisy, spoken, scored)
 

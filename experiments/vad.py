@@ -167,6 +167,23 @@ def choose(options):
     save(options.out, {"rows": rows}, table_of([*heads, "pink, 0 dB: the same"], cells))
 
 
+def report(out, rows, speed):
+    """Write what was measured so far, and print it."""
+    figures = ("miss", "false alarm", "accuracy")
+    cells = [
+        [
+            *(row["condition"], row["detector"], *(f"{row[name]:.1%}" for name in figures)),
+            f"{row['auc']:.3f}" if "auc" in row else "",
+        ]
+        for row in rows
+    ]
+    lines = table_of(["condition", "detector", *figures, "AUC of frames"], cells)
+    lines += table_of(["detector", "recordings", "has seen"], SEEN)
+    speeds = [[name, f"{times:.0f}"] for name, times in speed.items()]
+    lines += table_of(["one core", "times real time"], speeds)
+    save(out, {"rows": rows, "seen": SEEN, "speed": speed}, lines)
+
+
 def main():
     """Measure, print, write and draw."""
     parser = make_parser(__doc__)
@@ -192,7 +209,7 @@ def main():
         "U-net, causal": Causal(detectors["U-net"]),
         "silero-vad, its own smoothing": Silero(),
     }
-    rows, curves, points = [], {}, {}
+    rows, speed, curves, points = [], {}, {}, {}
     every = [*conditions, *material.acted(), *material.mixtures("test-other", 4, 24)]
     for data in every:
         if not data.name.startswith(options.only):
@@ -209,6 +226,7 @@ def main():
                 curve = roc_curve(truth, values)[:2]
                 rows[-1]["auc"] = area = float(roc_auc_score(truth, values))
                 curves[data.name][name], points[data.name][name] = (*curve, area), found
+        report(options.out, rows, speed)
     seconds = sum(len(clip) for clip in clips) / RATE
     frames = MelFilterBank().fit_transform(clips)
     speed = {
@@ -221,19 +239,7 @@ def main():
         "silero-vad, samples to segments": lambda: Silero().speech_segments(clips),
     }
     speed = {name: seconds / median_time(call) for name, call in speed.items()}
-    figures = ("miss", "false alarm", "accuracy")
-    cells = [
-        [
-            *(row["condition"], row["detector"], *(f"{row[name]:.1%}" for name in figures)),
-            f"{row['auc']:.3f}" if "auc" in row else "",
-        ]
-        for row in rows
-    ]
-    lines = table_of(["condition", "detector", *figures, "AUC of frames"], cells)
-    lines += table_of(["detector", "recordings", "has seen"], SEEN)
-    speeds = [[name, f"{times:.0f}"] for name, times in speed.items()]
-    lines += table_of(["one core", "times real time"], speeds)
-    save(options.out, {"rows": rows, "seen": SEEN, "speed": speed}, lines)
+    report(options.out, rows, speed)
     if all(name in curves for name in DRAWN):
         draw(curves, points, options.out.with_suffix(".png"))
 

@@ -219,7 +219,7 @@ def test_networks_on_the_shipped_blocks(home, speech, system, params):
     if system[0] in "2f":
         blocks = pipeline["srext"].network_
     if system[0] != "0":
-        assert [len(blocks.layer1), len(blocks.layer2)] == [2, 2]
+        assert [len(blocks.layer1), len(blocks.layer2)] == [1, 3]
         assert hasattr(blocks.layer1[0], "se")
     if "SpE" in system:
         assert pipeline["net"].module_.embedding_size == 256
@@ -229,7 +229,7 @@ def test_networks_on_the_shipped_blocks(home, speech, system, params):
 def test_the_tuned_block_is_the_third_of_the_weights(home, wespeaker, speech, rng):
     assert make_sentiment_pipeline("finetuned")["net"].module__stext == ((6, 128),)
     shipped = make_sentiment_pipeline("finetuned", weights=SHIPPED)["net"]
-    assert shipped.module__stext == ((2, 128),) and shipped.weights == SHIPPED
+    assert shipped.module__stext == ((4, 128),) and shipped.weights == SHIPPED
     with pytest.raises(ValueError, match="'finetuned' tunes a pre-trained network"):
         make_sentiment_pipeline("finetuned", weights=None)
     shallow = {"module__widths": (4, 8), "module__depths": (1, 1), "module__embedding_size": 4}

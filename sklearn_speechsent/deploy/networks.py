@@ -177,6 +177,9 @@ class Frozen(Tensors):
         name = WeightsName().read(found["registered"], place, reader)
         if name not in REGISTRY:
             raise place.refuse(f"{name!r:.60} is not a name in the registry of weights.")
+        # Weights of an earlier version of the package have another name now.
+        former = {entry.sha256: entry.name for entry in REGISTRY.values() if entry.former}
+        name = former.get(str(found["sha256"]), name)
         weights = _KINDS[self.kind][0](name)
         if weights.sha256 != found["sha256"]:
             raise place.refuse(

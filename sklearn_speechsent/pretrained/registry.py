@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ class RegisteredWeights:
         :func:`fetch_weights` keeps a part: the encoder of Whisper without its decoder.
     shipped : bool, default=False
         Whether the file is part of the installed package, so that nothing is ever downloaded.
+    former : bool, default=False
+        Whether it was so in an earlier version of the package: now it is in the repository, at
+        the place that it has below the data home.
     """
 
     name: str
@@ -58,6 +61,7 @@ class RegisteredWeights:
     urls: tuple[str, ...] = ()
     whole_sha256: str | None = None
     shipped: bool = False
+    former: bool = False
 
 
 #: Frames of WeSpeaker's recipes: Kaldi's filter bank, a Hamming window, mean normalisation.
@@ -82,7 +86,12 @@ _RESNET34: Mapping[str, Any] = {
     "embedding_size": 256,
 }
 
-_SERESNET: Mapping[str, Any] = {**_RESNET34, "depths": (2, 2, 2, 2), "se_ratio": 8}
+_SERESNET: Mapping[str, Any] = {
+    **_RESNET34,
+    "widths": (32, 64, 128, 208),
+    "depths": (1, 3, 4, 2),
+    "se_ratio": 8,
+}
 
 #: Networks that ship with the package, and the defaults wherever one is needed.
 _SHIPPED_SPEAKER, _SHIPPED_VAD = "speechsent-seresnet", "speechsent-unet-vad"
@@ -111,24 +120,36 @@ def _whisper(
     )
 
 
+_SPEAKER = RegisteredWeights(
+    name=_SHIPPED_SPEAKER,
+    path=f"pretrained/weights/{_SHIPPED_SPEAKER}.safetensors",
+    sha256="0f46c6b225de79fdd2b1ae560e5985f0803ade0e4cd1cff3ef932935475540e6",
+    licence="CC BY 4.0",
+    attribution=(
+        "the developers of sklearn-speechsent, by their recipe "
+        "recipes/train_speaker.py: trained on LibriSpeech train-clean-100 "
+        "(V. Panayotov et al., ICASSP 2015, CC BY 4.0), distilled from WeSpeaker's "
+        "ResNet34 (H. Wang et al., ICASSP 2023, CC BY 4.0)"
+    ),
+    frame_settings=WESPEAKER_FRAME_SETTINGS,
+    architecture=_SERESNET,
+    shipped=True,
+)
+
+
 #: Weights by name.
 REGISTRY = {
     entry.name: entry
     for entry in [
-        RegisteredWeights(
-            name=_SHIPPED_SPEAKER,
-            path=f"pretrained/weights/{_SHIPPED_SPEAKER}.safetensors",
+        _SPEAKER,
+        replace(
+            _SPEAKER,
+            name=f"{_SHIPPED_SPEAKER}-1",
+            path=f"models/weights/{_SHIPPED_SPEAKER}-1.safetensors",
             sha256="9e7fc9f0c21986360e9f06de35cd679b9f32d4f20c2989ffb581987a3ad43ad6",
-            licence="CC BY 4.0",
-            attribution=(
-                "the developers of sklearn-speechsent, by their recipe "
-                "recipes/train_speaker.py: trained on LibriSpeech train-clean-100 "
-                "(V. Panayotov et al., ICASSP 2015, CC BY 4.0), distilled from WeSpeaker's "
-                "ResNet34 (H. Wang et al., ICASSP 2023, CC BY 4.0)"
-            ),
-            frame_settings=WESPEAKER_FRAME_SETTINGS,
-            architecture=_SERESNET,
-            shipped=True,
+            architecture={**_SERESNET, "widths": (32, 64, 128, 256), "depths": (2, 2, 2, 2)},
+            shipped=False,
+            former=True,
         ),
         RegisteredWeights(
             name=_SHIPPED_VAD,
@@ -307,7 +328,7 @@ def find_file(
             )
         path = find_registered(entry)
         remedy = f"Replace it: delete it and call fetch_weights({source!r})."
-        if entry.shipped:
+        if not entry.urls:
             remedy = f"Please {by_hand(entry)}."
         file_sha256(path, entry.sha256, remedy)
         return path, entry
@@ -361,6 +382,8 @@ def by_hand(entry: RegisteredWeights, sha256: str | None = None) -> str:
     if entry.shipped:
         return "reinstall the package sklearn-speechsent, which the file is part of"
     path, checksum, then = weights_path(entry), entry.sha256 or sha256, ""
+    if entry.former:
+        return f"copy {entry.path} of the package's repository to {path}"
     if entry.whole_sha256 is not None:
         path, checksum, then = whole_path(entry), entry.whole_sha256, " and call fetch_weights"
     stated = f"with sha256 {checksum}" if checksum else "(its checksum is not known)"

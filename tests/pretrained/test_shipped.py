@@ -108,6 +108,39 @@ def test_another_checksum_contradicts_the_registry(home):
         fetch_weights(NAME, sha256="0" * 64)
 
 
+# --- weights that shipped with an earlier version
+
+
+REPOSITORY = Path(__file__).parents[2]
+FORMER = sorted(name for name, entry in REGISTRY.items() if entry.former)
+
+
+@pytest.mark.parametrize("name", FORMER)
+@pytest.mark.parametrize("ask", [fetch_weights, load_weights])
+def test_former_weights_are_copied_from_the_repository(home, ask, name):
+    entry = get_weights(name)
+    assert not has_weights(name) and not entry.shipped
+    says = f"[Cc]opy models/weights/{name}.safetensors of the package's repository to {home}/"
+    with pytest.raises(FileNotFoundError, match=says):
+        ask(name)
+    path = weights_path(entry)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"another network")
+    with pytest.raises(ValueError, match=f"expected {entry.sha256}"):
+        ask(name)
+    path.write_bytes((REPOSITORY / entry.path).read_bytes())
+    ask(name)
+    former, latest = load_weights(name), load_weights(NAME)
+    assert former.sha256 == entry.sha256 and former.architecture == entry.architecture
+    assert build_network(former).architecture != latest.architecture
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_former_weights_have_cards(name):
+    path = REPOSITORY / get_weights(name).path
+    assert get_weights(name).sha256 in path.with_suffix(".md").read_text(encoding="utf-8")
+
+
 # --- float16 in a file, float32 in use
 
 
