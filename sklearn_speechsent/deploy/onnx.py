@@ -167,7 +167,13 @@ def _input(model: Any) -> tuple[int, int, int]:
         return rates[0], max(shortest), n_mels[0]
     first = model.steps[0][1] if isinstance(model, Pipeline) else model
     if isinstance(first, SpeakerwiseEstimator):
-        return _input(thawed(first.estimator_))
+        inner = thawed(first.estimator_)
+        if isinstance(inner, WaveformPerturbation):
+            raise ValueError(
+                f"{type(first).__name__} corrects what WaveformPerturbation has averaged over its "
+                "speeds, and a graph computes one speed. Put the perturbation around it."
+            )
+        return _input(inner)
     if isinstance(first, Pipeline | VotingEstimator):
         return _input(first)
     if isinstance(first, MelFilterBank):

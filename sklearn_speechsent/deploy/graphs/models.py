@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_speechsent.audio import WaveformPerturbation
 from sklearn_speechsent.deploy.graphs.builder import Graph, Value
 from sklearn_speechsent.deploy.graphs.sentiment import (
     above,
@@ -111,11 +110,6 @@ def _vote(model: Any, utterance: Utterance, given: bool) -> tuple[Value, Value]:
 
 def _calibrated(model: OrdinalCalibrator, utterance: Utterance, given: bool) -> tuple[Value, Value]:
     inner = thawed(model.estimator_)
-    if isinstance(inner, WaveformPerturbation):
-        raise ValueError(
-            "OrdinalCalibrator corrects what WaveformPerturbation has averaged over its speeds, "
-            "and a graph computes one speed. Put the perturbation around the calibrator."
-        )
     if model.method != "sigmoid":
         raise ValueError(
             f"OrdinalCalibrator(method={model.method!r}) cannot be exported to ONNX: its steps "
