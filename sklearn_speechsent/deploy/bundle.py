@@ -80,8 +80,10 @@ def save_model(
     model : estimator
         Fitted: a Pipeline of :func:`~sklearn_speechsent.make_sentiment_pipeline`, one of your own
         of the same steps and of scikit-learn's scalers, PCA, linear models and support vector
-        machines, a :class:`~sklearn_speechsent.WaveformPerturbation` around it, or its last step
-        alone. Of a search, pass ``best_estimator_``.
+        machines, a :class:`~sklearn_speechsent.WaveformPerturbation`,
+        :class:`~sklearn_speechsent.inspection.OrdinalCalibrator` or
+        :class:`~sklearn_speechsent.inspection.ConformalOrdinal` around it, or its last step alone.
+        Of a search, pass ``best_estimator_``.
     path : str or path-like
         With the suffix ``.zip`` a zip file, else a folder. A bundle that is there is replaced.
     card : object, optional
@@ -116,7 +118,7 @@ def save_model(
     Warns
     -----
     UserWarning
-        If parameters that matter in training only, such as callbacks, are left out.
+        If parameters that matter in training only, such as callbacks and folds, are left out.
 
     See Also
     --------

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from sklearn_speechsent.audio import WaveformPerturbation
 from sklearn_speechsent.deploy.errors import BundleError
 from sklearn_speechsent.features import MelFilterBank
+from sklearn_speechsent.inspection.speakerwise import SpeakerwiseEstimator
 from sklearn_speechsent.sentiment.voting import VotingEstimator
 from sklearn_speechsent.speaker import SpeakerEmbeddingFusion
 from sklearn_speechsent.speech import SpeechEncoder
@@ -42,8 +44,10 @@ def first_step(model: Any) -> Any:
     while True:
         if isinstance(model, Pipeline):
             model = next((s for _, s in model.steps if s != "passthrough"), model[-1])
-        elif isinstance(model, WaveformPerturbation):
+        elif isinstance(model, WaveformPerturbation | SpeakerwiseEstimator):
             model = model.estimator_
+        elif isinstance(model, FrozenEstimator):
+            model = model.estimator
         elif isinstance(model, VotingEstimator):
             model = model.estimators_[0]
         elif isinstance(model, SpeakerEmbeddingFusion) and model.frames_ is not None:

@@ -18,9 +18,10 @@ from sklearn_speechsent._version import __version__
 from sklearn_speechsent.audio import WaveformPerturbation
 from sklearn_speechsent.deploy.graphs.builder import Graph
 from sklearn_speechsent.deploy.graphs.frames import is_silent
-from sklearn_speechsent.deploy.graphs.models import model_output, sentiment
+from sklearn_speechsent.deploy.graphs.models import model_output, sentiment, thawed
 from sklearn_speechsent.deploy.graphs.steps import Utterance
 from sklearn_speechsent.features import MelFilterBank
+from sklearn_speechsent.inspection.speakerwise import SpeakerwiseEstimator
 from sklearn_speechsent.metrics.labels import NUMBERS
 from sklearn_speechsent.sentiment.voting import VotingEstimator
 from sklearn_speechsent.speech import SpeechEncoder
@@ -43,9 +44,10 @@ def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "wav
 
     Parameters
     ----------
-    pipeline : Pipeline, vote of Pipelines, search or WaveformPerturbation
+    pipeline : Pipeline, vote of Pipelines, search, WaveformPerturbation or OrdinalCalibrator
         Fitted, from recordings to levels or intensities, such as
-        :func:`~sklearn_speechsent.make_sentiment_pipeline` makes.
+        :func:`~sklearn_speechsent.make_sentiment_pipeline` makes. Of calibration by
+        ``method="sigmoid"`` only.
     path : str or path-like
         Of the file, with the suffix ``.onnx``. A file that is there is replaced.
     kind : {"waveform", "frames"}, default="waveform"
@@ -169,6 +171,14 @@ def _input(model: Any) -> tuple[int, int, int]:
             )
         return rates[0], max(shortest), n_mels[0]
     first = model.steps[0][1] if isinstance(model, Pipeline) else model
+    if isinstance(first, SpeakerwiseEstimator):
+        inner = thawed(first.estimator_)
+        if isinstance(inner, WaveformPerturbation):
+            raise ValueError(
+                f"{type(first).__name__} corrects what WaveformPerturbation has averaged over its "
+                "speeds, and a graph computes one speed. Put the perturbation around it."
+            )
+        return _input(inner)
     if isinstance(first, Pipeline | VotingEstimator):
         return _input(first)
     if isinstance(first, MelFilterBank):
@@ -187,7 +197,10 @@ def _weights(model: Any) -> list[str]:
         return sorted({name for member in model.estimators_ for name in _weights(member)})
     if isinstance(model, Pipeline):
         return sorted({name for _, step in model.steps for name in _weights(step)})
-    model = model.estimator if isinstance(model, FrozenEstimator) else model
+    if isinstance(model, SpeakerwiseEstimator):
+        return _weights(model.estimator_)
+    if isinstance(model, FrozenEstimator):
+        return _weights(model.estimator)
     model = getattr(model, "embedder_", model)
     if getattr(model, "weights_", None) is not None:  # None of networks from scratch
         return [str(model.weights_.name)]

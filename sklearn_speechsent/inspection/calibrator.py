@@ -10,7 +10,8 @@ from sklearn.isotonic import IsotonicRegression
 
 from sklearn_speechsent.inspection.speakerwise import SpeakerwiseEstimator
 from sklearn_speechsent.inspection.thresholds import known_rows, level_of, log_odds, proba_of
-from sklearn_speechsent.metrics.levels import level_index
+from sklearn_speechsent.metrics.scale import target_shares
+from sklearn_speechsent.metrics.votes import share_above
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
@@ -126,9 +127,9 @@ class OrdinalCalibrator(SpeakerwiseEstimator):
         Parameters
         ----------
         X : see the estimator
-        y : array-like of shape (n,)
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
             Levels: numbers, an ordered category of pandas, or text of which the estimator's
-            ``levels`` gives the order.
+            ``levels`` gives the order. Of votes each threshold learns the share that lies above it.
         groups : array-like of shape (n,), optional
             Speakers. Without them every row counts as one, with a warning. They are also passed to
             the estimator, if it takes any.
@@ -148,22 +149,26 @@ class OrdinalCalibrator(SpeakerwiseEstimator):
         UserWarning
             Without ``groups``, and if a level is absent from the training part of a fold.
         """
-        labels, _, found = self._fit_apart(X, y, groups)
-        index, odds = level_index(labels, self.levels_), log_odds(found.values)
-        n_thresholds = odds.shape[1]
-        usable = np.tile(known_rows(odds)[:, np.newaxis], n_thresholds)
+        target, _, found = self._fit_apart(X, y, groups)
+        above, odds = share_above(target_shares(target, self.levels_)), log_odds(found.values)
+        usable = np.tile(known_rows(odds)[:, np.newaxis], odds.shape[1])
         learned = usable.copy()
         for train, test in found.folds:
             # A model that met one side of a threshold only says nothing about it.
-            low, high = index[train].min(), index[train].max()
-            thresholds = np.arange(n_thresholds)
-            learned[test] &= (low <= thresholds) & (thresholds < high)
+            learned[test] &= (above[train] > 0).any(axis=0) & (above[train] < 1).any(axis=0)
         self.calibrators_ = []
-        for k in range(n_thresholds):
+        for k, share in enumerate(above.T):
             rows = learned[:, k] if learned[:, k].any() else usable[:, k]
-            self.calibrators_.append(self._calibrator().fit(odds[rows, k], index[rows] > k))
+            self.calibrators_.append(self._fit_threshold(odds[rows, k], share[rows]))
         self.classes_ = np.sort(self.levels_)
         return self
+
+    def _fit_threshold(self, odds: NDArray[np.floating], share: NDArray[np.floating]) -> Any:
+        """Fit a function; of divided votes each side counts with its share."""
+        divided = (share > 0) & (share < 1)
+        weight = np.append(np.where(divided, share, 1), 1 - share[divided])
+        side = np.append(share > 0, np.zeros(divided.sum(), dtype=bool))
+        return self._calibrator().fit(np.append(odds, odds[divided]), side, weight)
 
     def _calibrator(self) -> Any:
         if self.method == "sigmoid":

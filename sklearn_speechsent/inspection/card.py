@@ -118,8 +118,8 @@ class ModelCard:
             Fitted; takes recordings.
         X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
             Recordings of speakers that the pipeline was not fitted on.
-        y : array-like of shape (n,)
-            Their labels.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            Their labels; of votes the median is the truth.
         groups : array-like of shape (n,), optional
             Speakers, which intervals are drawn over; without them there are no intervals.
         by : DataFrame or dict of str to array-like of shape (n,), optional
@@ -203,8 +203,8 @@ class ModelCard:
 
         Parameters
         ----------
-        y : array-like of shape (n,)
-            True intensities or levels.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            True intensities or levels; of votes the median.
         prediction : array-like of shape (n,)
             Predicted ones.
         proba : array-like of shape (n, n_levels), optional

@@ -20,7 +20,8 @@ from sklearn_speechsent.inspection.thresholds import (
     level_of,
     level_values,
 )
-from sklearn_speechsent.metrics.levels import level_index, nan_where
+from sklearn_speechsent.metrics.levels import nan_where
+from sklearn_speechsent.metrics.scale import target_index
 from sklearn_speechsent.utils.callbacks import reports_fit
 from sklearn_speechsent.utils.sklearn_compat import (
     HasMethods,
@@ -212,8 +213,9 @@ class ConformalOrdinal(SpeakerwiseEstimator):
         Parameters
         ----------
         X : see the estimator
-        y : array-like of shape (n,)
-            Labels as the estimator takes them, an order of text included.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            Labels as the estimator takes them, an order of text included. Of votes, sets cover the
+            median and intervals the mean.
         groups : array-like of shape (n,), optional
             Speakers. Without them every row counts as one, with a warning. They are also passed to
             the estimator, if it takes any.
@@ -238,15 +240,20 @@ class ConformalOrdinal(SpeakerwiseEstimator):
         if is_classifier(self.estimator) and not hasattr(self.estimator, "predict_proba"):
             raise ValueError(f"{self.estimator!r} has no predict_proba, which sets are made of.")
         plus = self.method == "plus"
-        labels, speakers, found = self._fit_apart(X, y, groups, keep=plus)
+        target, speakers, found = self._fit_apart(X, y, groups, keep=plus)
         self.__dict__.pop("classes_", None)  # of an earlier fit
         known = known_rows(found.values)
-        values, truth = found.values[known], labels[known]
+        values, target = found.values[known], target[known]
+        truth = expected_level(target, self.levels_) if target.ndim == 2 else target
         if is_classifier(self.estimator):
             self.classes_ = np.sort(self.levels_)
-            index = level_index(truth, self.levels_)
+            index = target_index(target, self.levels_)
             self._scores_ = nonconformity(values)[np.arange(len(index)), index]
-            truth = index if truth.dtype.kind == "U" else truth.clip(*self.levels_[[0, -1]])
+            truth = (
+                index
+                if truth.dtype.kind == "U"
+                else truth.clip(*level_values(self.levels_)[[0, -1]])
+            )
         centre, spread = self._centre(values)
         self._residuals_ = np.abs(truth - centre) / spread
         _, place, counts = np.unique(speakers[known], return_inverse=True, return_counts=True)

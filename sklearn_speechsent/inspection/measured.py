@@ -22,7 +22,7 @@ from sklearn_speechsent.metrics import (
     within_one_accuracy_score,
 )
 from sklearn_speechsent.metrics.levels import level_index
-from sklearn_speechsent.metrics.scale import read_labels
+from sklearn_speechsent.metrics.scale import read_target, target_labels
 
 #: Measures on cards: heading, what is better, the name that the hub has for it, and function.
 MEASURES: dict[str, tuple[str, str, str, Callable[..., float]]] = {
@@ -71,12 +71,14 @@ def by_value(column: Any) -> list[tuple[Any, NDArray[np.intp]]]:
 class Measured:
     """Truth and predictions as numbers, and the sections that follow from them.
 
-    Levels of text count as their positions, from 0.
+    Levels of text count as their positions, from 0; of votes the median is the truth.
     """
 
     def __init__(self, y: Any, prediction: Any, levels: Any, groups: Any) -> None:
         check_consistent_length(y, prediction, groups)
-        y, scale = read_labels(y, levels)
+        y, scale = read_target(y, levels)
+        if scale is not None:
+            y = target_labels(y, scale)
         answered = ~pd.isna(np.asarray(prediction))
         if not answered.any():
             raise ValueError(

@@ -21,7 +21,7 @@ from sklearn_speechsent.inference.scoring import fitted_levels
 from sklearn_speechsent.inspection.thresholds import expected_level, level_of
 from sklearn_speechsent.metrics.labels import NUMBERS, name_rows
 from sklearn_speechsent.metrics.levels import level_index, observed_levels
-from sklearn_speechsent.metrics.scale import read_labels
+from sklearn_speechsent.metrics.scale import read_target, target_labels, target_shares
 from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
 from sklearn_speechsent.sentiment.labels import check_scale
 from sklearn_speechsent.utils.estimators import addressed_groups, final_step
@@ -81,8 +81,9 @@ def cross_val_ordinal(
         numbers. It is cloned. ``groups`` are passed to ``fit`` of its last step, if that takes any.
     X : array-like of paths, DataFrame, sequence of arrays or of ``(rate, array)``
         Recordings, or whatever else ``pipeline`` takes.
-    y : array-like of shape (n,)
-        Labels: numbers, an ordered category, or text of which ``levels`` gives the order.
+    y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+        Labels: numbers, an ordered category, or text of which ``levels`` gives the order. Votes
+        are what ``pipeline`` is fitted on.
     groups : array-like of shape (n,)
         Speakers.
     cv : int, splitter or iterable of (train, test), optional
@@ -90,8 +91,8 @@ def cross_val_ordinal(
         :class:`~sklearn_speechsent.model_selection.StratifiedSpeakerKFold`, fewer where there are
         fewer speakers.
     levels : array-like of shape (n_levels,), optional
-        The scale. By default that of the last step of ``pipeline``, the order of a category, or the
-        whole numbers that occur in ``y``.
+        The scale. By default that of the last step of ``pipeline``, the order of a category, the
+        columns of votes, or the whole numbers that occur in ``y``.
     n_jobs : int, optional
         Folds that are computed at the same time.
     verbose : int, default=0
@@ -107,7 +108,8 @@ def cross_val_ordinal(
         - ``expected``: the expected level (for text the mean position, from 0), or the prediction.
         - ``p(l)`` for each level ``l`` in ordinal order; 0 where the model has not met the level in
           training. There are none of a model without probabilities.
-        - ``truth``: ``y``; ``speaker``: ``groups``; ``fold``: whose test part a row is in, from 0.
+        - ``truth``: ``y``, of votes the median level; ``speaker``: ``groups``; ``fold``: whose
+          test part a row is in, from 0.
 
         All but the last three are NaN for recordings that get no prediction.
 
@@ -143,7 +145,8 @@ def cross_val_ordinal(
     np.True_
     """
     (X,) = indexable(X)
-    labels, scale = ordinal_labels(pipeline, y, levels)
+    target, scale = ordinal_target(pipeline, y, levels)
+    labels = target_labels(target, scale)
     speakers = check_speakers(labels, groups)
     folds = speaker_folds(pipeline, cv, X, labels, speakers, scale)
     left = np.ones(len(labels), dtype=bool)
@@ -200,32 +203,32 @@ def known_levels(estimator: Any) -> Any:
     return None if inner is None else known_levels(inner)
 
 
-def ordinal_labels(
+def ordinal_target(
     estimator: Any, y: Any, levels: ArrayLike | range | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Labels, and the scale in ordinal order.
+    """Labels or shares of votes, and the scale in ordinal order.
 
     Parameters
     ----------
     estimator : estimator
-    y : array-like of shape (n,)
+    y : array-like of shape (n,), or table of votes of shape (n, n_levels)
     levels : array-like, optional
         By default those that ``estimator`` was told.
 
     Returns
     -------
-    labels : ndarray of shape (n,)
+    target : ndarray of shape (n,) or (n, n_levels)
     scale : ndarray of shape (n_levels,)
-        If nobody told it, the levels that occur.
+        If nobody told it, the levels that occur, or the columns of votes.
 
     Raises
     ------
     ValueError
-        If labels are missing, off the scale, or text without an order.
+        If labels are missing, off the scale, or text without an order, or votes cannot be used.
     """
-    labels, scale = read_labels(y, known_levels(estimator) if levels is None else levels, warn=True)
-    check_scale(labels, scale)
-    return labels, observed_levels(labels) if scale is None else scale
+    target, scale = read_target(y, known_levels(estimator) if levels is None else levels, warn=True)
+    check_scale(target, scale)
+    return target, observed_levels(target) if scale is None else scale
 
 
 def check_speakers(labels: NDArray[Any], groups: Any) -> NDArray[Any]:
@@ -402,7 +405,7 @@ def out_of_fold(
     UserWarning
         If a level is absent from the training part of a fold.
     """
-    everything, labels = np.arange(len(speakers)), read_labels(y, scale)[0]
+    everything = np.arange(len(speakers))
     tasks = list(folds)
     if refit and len(folds) > 1:
         tasks.append((everything, everything[:0]))
@@ -413,7 +416,7 @@ def out_of_fold(
     )
     results = list(tqdm(parallel(jobs), "folds", len(tasks), unit="fit", disable=not verbose))
     if results[0][0].shape[1] > 1:
-        _warn_absent(level_index(labels, scale), folds, scale)
+        _warn_absent(target_shares(read_target(y, scale)[0], scale), folds, scale)
     fold = np.full(len(speakers), -1, dtype=np.intp)
     values = np.full((len(speakers), results[0][0].shape[1]), np.nan)
     for number, (_, test) in enumerate(folds):
@@ -441,11 +444,11 @@ def _fit_fold(
     return values, model if keep else None
 
 
-def _warn_absent(index: NDArray[np.int64], folds: Sequence[Fold], scale: NDArray[Any]) -> None:
+def _warn_absent(shares: NDArray[np.floating], folds: Sequence[Fold], scale: NDArray[Any]) -> None:
     """Warn of levels that occur, and not in the training part of a fold."""
     for number, (train, _) in enumerate(folds):
-        absent = np.setdiff1d(index, index[train])
-        if len(absent):
+        absent = shares.any(axis=0) & ~shares[train].any(axis=0)
+        if absent.any():
             warnings.warn(
                 f"Level {', '.join(map(str, scale[absent].tolist()))} is absent from the training "
                 f"part of fold {number}, whose probability of it is 0.",

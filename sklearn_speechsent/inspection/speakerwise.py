@@ -15,14 +15,14 @@ from sklearn_speechsent.inspection.out_of_fold import (
     OutOfFold,
     check_speakers,
     known_levels,
-    ordinal_labels,
+    ordinal_target,
     out_of_fold,
     predicted_values,
     speaker_folds,
 )
 from sklearn_speechsent.inspection.thresholds import known_rows
 from sklearn_speechsent.metrics.exact import level_accuracy
-from sklearn_speechsent.metrics.levels import level_index
+from sklearn_speechsent.metrics.scale import target_labels, target_shares
 from sklearn_speechsent.utils.estimators import EstimatorMixin, final_step
 
 
@@ -48,7 +48,7 @@ class SpeakerwiseEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     def _fit_apart(
         self, X: Any, y: Any, groups: Any, *, keep: bool = False
     ) -> tuple[NDArray[Any], NDArray[Any], OutOfFold]:
-        """Fit ``estimator_``; labels, speakers, and what is said about them while held out.
+        """Fit ``estimator_``; target, speakers, and what is said about them while held out.
 
         Raises
         ------
@@ -57,15 +57,17 @@ class SpeakerwiseEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
             about any held-out row.
         """
         (X,) = indexable(X)
-        labels, scale = ordinal_labels(self.estimator, y)
-        if is_classifier(self.estimator) and len(np.unique(level_index(labels, scale))) < 2:
+        target, scale = ordinal_target(self.estimator, y)
+        labels = target_labels(target, scale)
+        if is_classifier(self.estimator) and target_shares(target, scale).any(axis=0).sum() < 2:
             raise ValueError(
                 f"y has only one class, level {labels[:1].tolist()[0]!r}: nothing can be learned "
                 "from one level."
             )
         speakers = check_speakers(labels, groups)
         folds = speaker_folds(self.estimator, self._folds(speakers), X, labels, speakers, scale)
-        if not isinstance(getattr(y, "dtype", None), pd.CategoricalDtype):  # which has an order
+        category = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)  # which has an order
+        if not category and target.ndim == 1:
             y = labels
         found = out_of_fold(
             self.estimator,
@@ -87,7 +89,7 @@ class SpeakerwiseEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
             self.__dict__.pop(name, None)  # of an earlier fit
             if hasattr(found.final, name):
                 setattr(self, name, getattr(found.final, name))
-        return labels, speakers, found
+        return target, speakers, found
 
     def _folds(self, speakers: NDArray[Any]) -> Any:
         """Folds, as :func:`cross_val_ordinal` takes them."""
@@ -108,8 +110,8 @@ class SpeakerwiseEstimator(EstimatorMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : see ``fit``
-        y : array-like of shape (n,)
-            Labels as in ``fit``; real ones count as the nearest level.
+        y : array-like of shape (n,), or table of votes of shape (n, n_levels)
+            Labels as in ``fit``; real ones count as the nearest level, votes as their median.
         sample_weight : array-like of shape (n,), optional
 
         Returns

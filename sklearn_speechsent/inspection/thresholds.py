@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from sklearn_speechsent.metrics.labels import NUMBERS
 from sklearn_speechsent.metrics.levels import nan_where
+from sklearn_speechsent.sentiment.voting import SURE
 
 Floats = NDArray[np.floating]
-
-#: A probability that is surer counts as this sure, as in OrdinalVotingClassifier.
-_SURE = 1e-9
 
 
 def known_rows(values: Floats) -> NDArray[np.bool_]:
@@ -78,7 +76,7 @@ def log_odds(proba: Floats) -> Floats:
     array([[ 0. , -1.1]])
     """
     below, above = below_above(proba)
-    surely = np.maximum(above[:, :-1], _SURE), np.maximum(below[:, 1:], _SURE)
+    surely = np.maximum(above[:, :-1], SURE), np.maximum(below[:, 1:], SURE)
     return np.log(surely[0]) - np.log(surely[1])
 
 

@@ -137,6 +137,28 @@ def target_index(y: NDArray[Any], levels: NDArray[Any]) -> IntArray:
     return median_index(y) if y.ndim == 2 else level_index(y, levels)
 
 
+def target_labels(y: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:
+    """Label of each row, for votes the median level.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,) or (n, n_levels)
+        As :func:`read_target` returns it, for these levels.
+    levels : ndarray of shape (n_levels,)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> target_labels(np.array([[0.6, 0.4], [0.2, 0.8]]), np.array([-1, 1]))
+    array([-1,  1])
+    """
+    return levels[median_index(y)] if y.ndim == 2 else y
+
+
 def target_shares(y: NDArray[Any], levels: NDArray[Any]) -> FloatArray:
     """Share of each level in each row, 1 for the level of a label.
 

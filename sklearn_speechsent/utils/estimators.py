@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
@@ -230,5 +231,9 @@ def set_everywhere(model: Any, **values: Any) -> Any:
     >>> model[0].copy
     False
     """
-    last = {param: param.split("__")[-1] for param in model.get_params()}
+    params = model.get_params()
+    for inner in params.values():
+        if isinstance(inner, FrozenEstimator):  # which hides its parameters
+            set_everywhere(inner.estimator, **values)
+    last = {param: param.split("__")[-1] for param in params}
     return model.set_params(**{p: values[name] for p, name in last.items() if name in values})

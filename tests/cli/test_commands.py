@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from sklearn.frozen import FrozenEstimator
 from typed import COMMAND, lines, run
 
-from sklearn_speechsent import load_model, sentiment_timeline
+from sklearn_speechsent import load_model, save_model, sentiment_timeline
 from sklearn_speechsent._version import __version__
+from sklearn_speechsent.inspection import OrdinalCalibrator
 
 
 def test_help_and_version_load_nothing_heavy():
@@ -42,6 +44,18 @@ def test_predict_gives_what_the_model_gives(bundle, speech, tmp_path):
     # One by one here, because a batch with a file that is not there fails as a whole.
     np.testing.assert_allclose(chances, model.predict_proba(names), rtol=0, atol=1e-12)
     assert found[2]["level"] is None and found[2]["error"] == "there is no such file."
+
+
+def test_predict_by_a_calibrated_model(call, fitted, speech, tmp_path):
+    frozen = OrdinalCalibrator(FrozenEstimator(fitted))
+    model = frozen.fit(speech.data, speech.target, groups=speech.groups)
+    path, names = save_model(model, tmp_path / "a.zip"), list(speech.data[:2])
+    code, out, err = call("predict", *names, "-m", path, "-f", "json")
+    assert code == 0, err
+    found = json.loads(out)
+    chances = [[row[f"p({level})"] for level in model.classes_] for row in found]
+    np.testing.assert_allclose(chances, model.predict_proba(names), rtol=0, atol=1e-12)
+    assert [row["level"] for row in found] == model.predict(names).tolist()
 
 
 def test_real_speech(call, bundle, data_home):

@@ -31,6 +31,7 @@ from sklearn_speechsent import (
     make_sentiment_pipeline,
     save_model,
 )
+from sklearn_speechsent.inspection import ConformalOrdinal, OrdinalCalibrator
 from sklearn_speechsent.nn import EncoderNetwork, SpeakerResNet
 from sklearn_speechsent.pipeline import SYSTEMS
 from sklearn_speechsent.pretrained import save_weights
@@ -105,6 +106,10 @@ def systems(folder):
             weights=None, vad=VoiceActivityDetector("energy", frontend=MelFilterBank(n_mels=40))
         ),
         "8 kHz": make_sentiment_pipeline(**quick, mfb__sample_rate=8000, mfb__n_mels=40),
+        "calibrated": OrdinalCalibrator(make_sentiment_pipeline(**quick), cv=2),
+        "sets": ConformalOrdinal(
+            OrdinalCalibrator(make_sentiment_pipeline(**quick), method="isotonic", cv=2), cv=2
+        ),
     }
 
 
@@ -139,7 +144,7 @@ def fitted(tmp_path_factory, X, y):
 NAMES = (
     *("small", "medium", "large", "bfloat16", "intensity", "large-intensity", "finetuned"),
     *("finetuned-intensity", "paper-0", "paper-1", "paper-2", "paper-3", "paper-4", "scratch"),
-    *("corrected", "layers", "voice", "speeds", "energy", "8 kHz"),
+    *("corrected", "layers", "voice", "speeds", "energy", "8 kHz", "calibrated", "sets"),
 )
 
 

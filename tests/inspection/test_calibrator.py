@@ -154,6 +154,40 @@ def test_text_keeps_its_order(table):
         assert (model.predict(X) == words[y + 1]).mean() > 0.6
 
 
+def votes_of(rng, y, n=5):
+    """Votes of annotators for levels around the true one."""
+    said = (y[:, None] + rng.integers(-1, 2, (len(y), n))).clip(-1, 1)
+    return pd.DataFrame({level: (said == level).sum(axis=1) for level in (1, -1, 0)})
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_of_votes_each_threshold_learns_the_share_above_it(table, rng, method):
+    """As of the same rows written once per vote, out of fold."""
+    X, y, speakers = table
+    votes = votes_of(rng, y)
+    inner = OrdinalClassifier(LogisticRegression())
+    model = OrdinalCalibrator(inner, method=method, cv=GroupKFold(4))
+    model.fit(X, votes, groups=speakers)
+    assert model.levels_.tolist() == [-1, 0, 1]
+    frame = cross_val_ordinal(inner, X, votes, groups=speakers, cv=GroupKFold(4))
+    odds = log_odds(frame.filter(like="p(").to_numpy())
+    now = log_odds(inner.fit(X, votes).predict_proba(X))
+    table_of = votes[[-1, 0, 1]].to_numpy()
+    once = np.repeat(np.tile(LEVELS, len(y)), table_of.ravel())
+    for k in range(2):
+        row_of = np.repeat(np.arange(len(y)), 5)
+        function = model._calibrator().fit(odds[row_of, k], once > LEVELS[k], np.full(600, 0.2))
+        np.testing.assert_allclose(
+            model.calibrators_[k].predict(now[:, k]), function.predict(now[:, k]), atol=1e-6
+        )
+    honest = cross_val_ordinal(model, X, votes, groups=speakers, cv=3).filter(like="p(")
+    assert ranked_probability_error(votes, honest, levels=LEVELS) < 0.2
+    median = np.sort(once.reshape(-1, 5), axis=1)[:, 2]
+    assert model.score(X, votes) == np.mean(model.predict(X) == median)
+    with pytest.raises(ValueError, match="only one class"):
+        model.fit(X, pd.DataFrame({0: np.ones(120), 1: np.zeros(120)}), groups=speakers)
+
+
 def test_groups_come_by_search_by_routing_and_into_a_pipeline(table):
     X, y, speakers = table
     last = make_pipeline(StandardScaler(), OrdinalCalibrator(OrdinalClassifier(), cv=2))

@@ -120,6 +120,20 @@ def test_levels_of_text_count_by_their_order():
     assert list(card.confusion.index) == levels
 
 
+def test_of_votes_the_median_is_the_truth():
+    votes = pd.DataFrame({1: [0, 1, 4], -1: [5, 0, 0], 0: [0, 4, 1], 2: [0, 0, 0]})
+    card = ModelCard.from_predictions(votes, [-1, 0, 0])
+    assert (
+        card.figures
+        == ModelCard.from_predictions([-1, 0, 1], [-1, 0, 0], levels=range(-1, 3)).figures
+    )
+    assert card.confusion.columns.tolist() == [-1, 0, 1, 2]
+    text = ModelCard.from_predictions([[3, 1], [1, 3]], ["low", "low"], levels=["low", "high"])
+    assert text.confusion.to_numpy().tolist() == [[1, 0], [1, 0]]
+    with pytest.raises(ValueError, match="levels are not known"):
+        ModelCard.from_predictions([[3, 1], [1, 3]], [0, 1])
+
+
 def test_intensities_have_the_whole_numbers_that_they_span():
     card = ModelCard.from_predictions([-1.2, 0.4, 1.9], [-1.0, 0.0, 1.0])
     assert card.confusion.index.tolist() == [-1, 0, 1, 2]

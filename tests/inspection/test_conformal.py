@@ -143,6 +143,26 @@ def test_real_labels_are_covered_as_they_are(table):
         ConformalOrdinal(RidgeClassifier()).fit(X, y, groups=speakers)
 
 
+def test_sets_cover_the_median_of_votes_and_intervals_their_mean(table, rng):
+    X, y, speakers = table
+    said = (y[:, None] + rng.integers(-1, 2, (len(y), 5))).clip(-2, 2)
+    votes = pd.DataFrame({level: (said == level).sum(axis=1) for level in LEVELS})
+    median, mean = np.sort(said, axis=1)[:, 2], said.mean(axis=1)
+    fitted = linear().fit(X, votes)
+    model = ConformalOrdinal(FrozenEstimator(fitted)).fit(X, votes, groups=speakers)
+    ones = ConformalOrdinal(FrozenEstimator(fitted)).fit(X, median, groups=speakers)
+    np.testing.assert_array_equal(model.predict_set(X), ones.predict_set(X))
+    real = ConformalOrdinal(FrozenEstimator(fitted)).fit(X, mean, groups=speakers)
+    np.testing.assert_allclose(model.predict_interval(X), real.predict_interval(X))
+    assert (model.predict_interval(X) != ones.predict_interval(X)).any()
+    apart = ConformalOrdinal(linear(), cv=3).fit(X, votes, groups=speakers)
+    assert apart.predict_set(X)[np.arange(len(y)), median + 2].mean() > 0.85
+    low, high = ConformalOrdinal(IntensityRegressor()).fit(
+        X, votes, groups=speakers
+    ).predict_interval(X).T  # fmt: skip
+    assert ((low <= mean) & (mean <= high)).mean() > 0.85
+
+
 def test_many_rows_are_looked_at_in_parts(table, monkeypatch):
     X, y, speakers = table
     model = ConformalOrdinal(linear(), method="plus").fit(X, y, groups=speakers)

@@ -172,6 +172,38 @@ def test_text_has_the_order_that_it_is_given(table):
         cross_val_ordinal(OrdinalClassifier(), X, words[y + 1], groups=speakers)
 
 
+@pytest.mark.parametrize("kind", ["frame", "array"])
+def test_votes_are_learned_and_their_median_is_the_truth(table, rng, kind):
+    X, y, speakers = table
+    votes = np.array([np.bincount((v + rng.integers(-1, 2, 5)).clip(-1, 1) + 1, minlength=3)
+                      for v in y])  # fmt: skip
+    model = OrdinalClassifier(levels=[-1, 0, 1])
+    given = pd.DataFrame(votes, columns=[-1, 0, 1]) if kind == "frame" else votes
+    frame = cross_val_ordinal(model, X, given, groups=speakers, cv=GroupKFold(3))
+    median = np.sort(np.repeat(np.tile([-1, 0, 1], 96), votes.ravel()).reshape(96, 5), axis=1)[:, 2]
+    np.testing.assert_array_equal(frame["truth"], median)
+    train, test = next(GroupKFold(3).split(X, y, speakers))
+    expected = OrdinalClassifier(levels=[-1, 0, 1]).fit(X[train], votes[train])
+    proba = frame.loc[frame["fold"] == 0, ["p(-1)", "p(0)", "p(1)"]]
+    np.testing.assert_allclose(proba, expected.predict_proba(X[test]))
+    # A level that nobody's median is at has votes, and is not absent.
+    votes[:, 0], votes[:, 1:] = 1, 2 * (y >= [[0], [1]]).T
+    if kind == "frame":
+        given = pd.DataFrame({1: votes[:, 2], -1: votes[:, 0], 0: votes[:, 1] + 3})
+        assert (
+            not cross_val_ordinal(OrdinalClassifier(), X, given, groups=speakers)
+            .isna()
+            .any(axis=None)
+        )
+        given = given.astype(float)
+        given.iloc[3, 1] = np.nan
+        with pytest.raises(ValueError, match="row 3, column -1"):
+            cross_val_ordinal(model, X, given, groups=speakers)
+    else:
+        with pytest.raises(ValueError, match="levels are not known"):
+            cross_val_ordinal(OrdinalClassifier(), X, given, groups=speakers)
+
+
 def test_regressors_have_no_probabilities(table):
     X, y, speakers = table
     real = y + 0.25

@@ -14,10 +14,13 @@ import pytest
 import soundfile
 import soxr
 from served import Client, assert_same_events, hello, listening, messages
+from sklearn.frozen import FrozenEstimator
 
 import sklearn_speechsent.serve
-from sklearn_speechsent import StreamingSentiment, sentiment_timeline
+from sklearn_speechsent import StreamingSentiment, save_model, sentiment_timeline
 from sklearn_speechsent.inference.events import event_as_dict
+from sklearn_speechsent.inspection import ConformalOrdinal, OrdinalCalibrator
+from sklearn_speechsent.serve.desk import Desk
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,22 @@ def assert_scored(answer, fitted, content):
     np.testing.assert_allclose(found["expected"], expected @ [-1, 0, 1], atol=1e-6)
     assert type(found["level"]) is int
     return found
+
+
+def test_a_calibrated_model_is_served(fitted, speech, spoken, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    model = ConformalOrdinal(OrdinalCalibrator(FrozenEstimator(fitted)))
+    with pytest.warns(UserWarning, match="each row counts as a speaker"):
+        model.fit(speech.data, speech.target)
+    desk = Desk(str(save_model(model, tmp_path / "a.zip")), 60)
+    content = encoded(spoken[:48000], "WAV")
+    found = json.loads(desk.score(content))
+    (expected,) = model.predict_proba([content])
+    np.testing.assert_allclose(found["probabilities"], expected, rtol=0, atol=1e-12)
+    assert found["levels"] == desk.description["levels"] == [-1, 0, 1]
+    rows = json.loads(desk.timeline(content, {}))["rows"]
+    assert rows and np.isfinite([row["probabilities"] for row in rows]).any()
+    assert desk.open(1, json.loads(hello())) == [-1, 0, 1]
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "webm"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from sklearn_speechsent.deploy.graphs.builder import Graph, Value
@@ -16,6 +17,7 @@ from sklearn_speechsent.deploy.graphs.sentiment import (
 )
 from sklearn_speechsent.deploy.graphs.steps import Utterance, after_steps
 from sklearn_speechsent.deploy.graphs.tables import TableGraph
+from sklearn_speechsent.inspection import ConformalOrdinal, OrdinalCalibrator
 from sklearn_speechsent.sentiment import (
     IntensityRegressor,
     IntensityVotingRegressor,
@@ -54,6 +56,8 @@ def model_output(model: Any, utterance: Utterance, *, given: bool = False) -> tu
     if isinstance(model, Pipeline):
         utterance = after_steps(model, utterance, given=given)
         return model_output(model.steps[-1][1], utterance)
+    if type(model) is OrdinalCalibrator:
+        return _calibrated(model, utterance, given)
     graph, x = utterance.graph, utterance.x
     if type(model) in (OrdinalVotingClassifier, IntensityVotingRegressor):
         return _vote(model, utterance, given)
@@ -63,6 +67,11 @@ def model_output(model: Any, utterance: Utterance, *, given: bool = False) -> tu
         return TableGraph(graph, x).output(model.estimator_).reshape(-1), utterance.valid
     if type(model) in (SpeechSentimentClassifier, SpeechSentimentRegressor):
         return _network(model, utterance).cast(np.float64), utterance.valid
+    if type(model) is ConformalOrdinal:
+        raise ValueError(
+            "A graph has levels and probabilities, and no sets of ConformalOrdinal. Export its "
+            "estimator_ in its place, which gives the same probabilities."
+        )
     raise ValueError(
         f"{type(model).__name__} as the last step cannot be exported to ONNX. OrdinalClassifier, "
         "IntensityRegressor, the two votes, SpeechSentimentClassifier and SpeechSentimentRegressor "
@@ -94,10 +103,38 @@ def _vote(model: Any, utterance: Utterance, given: bool) -> tuple[Value, Value]:
     for weight, member in zip(_weights(model), model.estimators_, strict=True):
         output, holds = model_output(member, utterance, given=given)
         if ordinal:
-            sure = graph.Min(graph.Max(output, np.float64(SURE)), np.float64(1 - SURE))
-            output = graph.Log(sure / (1.0 - sure))
+            output = _log_odds(graph, output)
         total, valid = total + output * float(weight), valid & holds
     return graph.Sigmoid(total) if ordinal else total, valid
+
+
+def _calibrated(model: OrdinalCalibrator, utterance: Utterance, given: bool) -> tuple[Value, Value]:
+    inner = thawed(model.estimator_)
+    if model.method != "sigmoid":
+        raise ValueError(
+            f"OrdinalCalibrator(method={model.method!r}) cannot be exported to ONNX: its steps "
+            'turn rounding into other probabilities. Use method="sigmoid".'
+        )
+    if not np.array_equal(inner.classes_, model.classes_):
+        raise ValueError(
+            f"OrdinalCalibrator has the levels {model.levels_.tolist()}, and the model inside was "
+            "fitted without some of them. Fit it on speakers that have all of them."
+        )
+    graph = utterance.graph
+    output, valid = model_output(inner, utterance, given=given)
+    slopes, shifts = np.array([(each.a_, each.b_) for each in model.calibrators_]).T
+    above = graph.Sigmoid(-(_log_odds(graph, output) * slopes + shifts))
+    return graph.largest(above, len(slopes)), valid
+
+
+def thawed(model: Any) -> Any:
+    """Model that a FrozenEstimator holds, or the model itself."""
+    return model.estimator if isinstance(model, FrozenEstimator) else model
+
+
+def _log_odds(graph: Graph, above: Value) -> Value:
+    sure = graph.Min(graph.Max(above, np.float64(SURE)), np.float64(1 - SURE))
+    return graph.Log(sure / (1.0 - sure))
 
 
 def _weights(model: Any) -> NDArray[np.float64]:
