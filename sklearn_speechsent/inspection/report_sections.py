@@ -168,7 +168,7 @@ def _tiles(report: Report) -> Iterable[tuple[str, str, list[str]]]:
     """What is read first: measures, intervals, and the constant's."""
     row, constant = report.scores.loc[MODEL], report.scores.loc[CONSTANT]
     for name, better in (("mae", "lower"), ("qwk", "higher"), ("within_one", "higher")):
-        notes = [f"{_interval(row, name)} for other speakers", f"constant {constant[name]:.2f}"]
+        notes = [f"interval {_interval(row, name)}", f"constant {constant[name]:.2f}"]
         yield f"{_HEADINGS[name]}, {better} is better", f"{row[name]:.2f}", notes
     if report.calibration is not None:
         error, perfect = report.calibration.error, report.calibration.perfect
@@ -182,7 +182,10 @@ def _interval(row: Any, name: str) -> str:
 
 
 def _signed(name: str, value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−") if name == "bias" else f"{value:.2f}".replace("-", "−")
+    """Number with a minus sign; a bias with a plus, too, unless it rounds to 0."""
+    value = round(value, 2) + 0.0
+    plus = "+" if name == "bias" and value > 0 else ""
+    return f"{plus}{value:.2f}".replace("-", "−")
 
 
 def _score(row: Any, name: str) -> Cell:
@@ -213,8 +216,9 @@ def _data(report: Report, made: Evaluation) -> Section:
         rows.append([_level(level), *counts, _time(seconds)])
     each = speakers.value_counts()
     known = durations.dropna()
+    of_each = " to ".join(map(str, sorted({each.min(), each.max()})))
     texts = [
-        f"{len(frame)} recordings of {len(each)} speakers, {each.min()} to {each.max()} of each, "
+        f"{len(frame)} recordings of {len(each)} speakers, {of_each} of each, "
         f"{_time(durations.sum())} in all."
     ]
     if len(known):
@@ -274,13 +278,17 @@ def _scores(report: Report, n_speakers: int) -> Section:
         p_value = row["p_value"]
         cells.append("–" if np.isnan(p_value) else f"{p_value:.3f}")
         rows.append([str(name), *cells, *[f"{row['unanswered']:.0f}"] * unanswered])
-    headings = [*(_HEADINGS[name] for name in MEASURES), "p", *["without an answer"] * unanswered]
+    headings = [
+        *(_HEADINGS[name] for name in MEASURES),
+        "p value",
+        *["without an answer"] * unanswered,
+    ]
     texts = [
         "MAE is the mean distance from the label, macro MAE its mean over levels, each of which "
         "counts alike. Lower is better; of the other two, higher. The constant always answers the "
         "median label of its training part: a model that is not better than that has learned "
-        "nothing. p is how often a difference of MAE from this model as large comes about when the "
-        "two exchange their predictions for some of the speakers by chance."
+        "nothing. The p value is how often a difference of MAE from this model as large comes "
+        "about when the two exchange their predictions for some of the speakers by chance."
     ]
     if unanswered:
         texts.append("Recordings without an answer count as the median label.")
@@ -363,7 +371,7 @@ def _groups(report: Report) -> Section:
         if name == "speaker":
             tables.append(_by_speaker(rows))
             continue
-        headings = [name, "recordings", "speakers", *_GROUP_HEADINGS, "difference"]
+        headings = [name, "recordings", "speakers", *_GROUP_HEADINGS, "difference of MAE"]
         cells = [
             [str(value), *_counts(row), *_group_scores(row), _difference(row)]
             for value, row in rows.iterrows()
@@ -439,7 +447,8 @@ def _name(recording: Recording) -> str:
 
 def _said(report: Report, row: int) -> str:
     """Truth, prediction and circumstances of a recording."""
-    found = report.predictions.iloc[row]
+    # Not as one row, which would turn whole numbers into real ones.
+    found = {name: column.iloc[row] for name, column in report.predictions.items()}
     level = "" if report.calibration is None else f"predicted {_level(found['level'])}, "
     return (
         f"label {_level(found['truth'])}, {level}expected level {_signed('', found['expected'])} · "
@@ -452,9 +461,9 @@ def _explanations(report: Report, made: Evaluation) -> Section:
     for row, found in report.explanations.items():
         time, band = (_strongest(rows) for rows in (found.time, found.frequency))
         said = (
-            f"{_name(made.recordings[row])}: {_said(report, row)}. Most is added by "
-            f"{time['start']:.1f} to {time['end']:.1f} s ({_signed('bias', time['change'])}) and "
-            f"by {band['low']:.0f} to {band['high']:.0f} Hz ({_signed('bias', band['change'])})."
+            f"{_name(made.recordings[row])}: {_said(report, row)}. The largest parts: "
+            f"{time['start']:.1f} to {time['end']:.1f} s adds {_signed('bias', time['change'])}, "
+            f"{band['low']:.0f} to {band['high']:.0f} Hz {_signed('bias', band['change'])}."
         )
         alt = f"Spectrogram of {_name(made.recordings[row])}, and what its parts add."
         pictures.append(picture(_drawn(found), alt, said))

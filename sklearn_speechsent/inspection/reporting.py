@@ -46,8 +46,8 @@ from sklearn_speechsent.utils.repeats import without_warnings
 
 #: The classical baseline in the table of scores.
 _BASELINE = "mel statistics and SVR"
-#: Recordings that are listed, and those that are explained.
-_WORST, _EXPLAINED = 10, 3
+#: Recordings that are listed, and those that are tried where one cannot be explained.
+_WORST, _TRIED = 10, 5
 #: Rate (Hz) of arrays without one.
 _RATE = 16000
 
@@ -301,6 +301,7 @@ def _scores(
             truth, predicted, {}, speakers=speakers, levels=values, measures=MEASURES
         )
         rows[name] = scored.iloc[0].filter(regex="^((?!difference).)*$")
+        rows[name]["p_value"] = np.nan
         if name != MODEL:
             pair = compare(systems[MODEL], predicted, truth, groups=speakers, levels=values)
             rows[name]["p_value"] = pair.loc["mae", "p_value"]
@@ -321,16 +322,12 @@ def _explained(
 ) -> dict[int, Explanation]:
     """Largest, median and smallest error, each by the model that has not met its speaker."""
     explanations: dict[int, Explanation] = {}
-    n = len(order)
-    starts = [0, n // 2, n - 1]
-    for start, step in zip(starts, [1, 1, -1], strict=True):
-        for place in range(start, n if step > 0 else -1, step)[:_EXPLAINED]:
-            row = int(order[place])
-            if row in explanations:
-                continue
-            try:
-                explanations[row] = explain(found.models[found.fold[row]], recordings[row])
-                break
-            except RecordingError:  # too short, or silent without one of its parts
-                continue
+    for candidates in (order, order[len(order) // 2 :], order[::-1]):
+        for row in candidates[:_TRIED].tolist():
+            if row not in explanations:
+                try:
+                    explanations[row] = explain(found.models[found.fold[row]], recordings[row])
+                    break
+                except RecordingError:  # too short, or nobody speaks without one of its parts
+                    continue
     return explanations

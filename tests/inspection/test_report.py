@@ -11,9 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from sklearn.frozen import FrozenEstimator
 
-from sklearn_speechsent import IntensityRegressor, make_sentiment_pipeline
-from sklearn_speechsent.inspection import bootstrap, cross_val_ordinal, group_report, report
+from sklearn_speechsent import make_sentiment_pipeline
+from sklearn_speechsent.frames import DomainWarning
+from sklearn_speechsent.inspection import (
+    bootstrap,
+    cross_val_ordinal,
+    group_report,
+    report,
+    reporting,
+)
 
 NAME = "<img src=x onerror=alert(1)>.wav"
 #: Elements without an end.
@@ -99,7 +107,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(made):
     assert "default-src 'none'" in policy
     sections = {section["id"] for section in page.of("section")}
     assert {link["href"][1:] for link in page.of("a")} == sections
-    for picture in re.findall("data:image/svg[^,]*,([^\"]*)", content):
+    for picture in re.findall('data:image/svg[^,]*,([^"]*)', content):
         drawn = base64.b64decode(picture).decode()
         assert "<script" not in drawn and not re.search('href="(?!#|data:)', drawn)
 
@@ -111,11 +119,15 @@ def test_names_of_users_are_text(made):
     assert "say <b>here</b>." in text
 
 
-def test_a_name_with_html_among_the_worst(corpus, tmp_path):
+@pytest.fixture
+def no_explanations(monkeypatch):
+    """They take most of the time."""
+    monkeypatch.setattr(reporting, "_explained", lambda *_: {})
+
+
+def test_a_name_with_html_among_the_worst(corpus, tmp_path, no_explanations):
     """It is listed, named in full, and can be listened to."""
-    X, y, speakers = corpus
-    rows = [3, 0, 6, 9, 12, 15]
-    files = [X[row] for row in rows]
+    files = [corpus[0][row] for row in (3, 0, 6, 9, 12, 15)]
     labels, groups = np.array([-1, 1, -1, 1, -1, 1]), np.array(list("aabbcc"))
     pipeline = make_sentiment_pipeline(weights=None, levels=[-1, 1])
     given = {"groups": groups, "cv": 3, "baselines": {}, "verbose": 0}
@@ -158,11 +170,11 @@ def test_figures_are_those_of_the_other_functions(made, corpus):
     assert f"{row['mae']:.2f}{row['mae_low']:.2f} to {row['mae_high']:.2f}" in text_of(made)
     errors = (frame["expected"] - y).abs()
     assert made.worst["row"].tolist() == np.argsort(-errors, kind="stable")[:10].tolist()
-    assert list(made.explanations)[0] == made.worst["row"].iloc[0]
+    assert next(iter(made.explanations)) == made.worst["row"].iloc[0]
     assert made.calibration.reliability["n"].sum() == 2 * len(y)
 
 
-def test_the_constant_has_not_seen_whom_it_is_scored_on(corpus, tmp_path):
+def test_the_constant_has_not_seen_whom_it_is_scored_on(corpus, tmp_path, no_explanations):
     """Each half of the speakers has another median."""
     X, speakers = corpus[0][:8], np.repeat(["a", "b"], 4)
     y = np.array([-1, -1, -1, 1, -1, 1, 1, 1])
@@ -174,35 +186,61 @@ def test_the_constant_has_not_seen_whom_it_is_scored_on(corpus, tmp_path):
     assert not page_of(found).of("audio") and "Voices were left out" in text_of(found)
 
 
-def test_regressors_words_and_unusable_recordings(corpus, tmp_path):
+def test_regressors_have_no_probabilities(corpus, tmp_path):
     X, y, speakers = corpus
-    given = {"groups": speakers, "cv": 2, "verbose": 0}
     regressor = make_sentiment_pipeline("small", target="intensity", weights=None)
-    found = report(regressor, X, y + 0.25 * (y < 1), path=tmp_path / "a.html", levels=[-1, 0, 1], **given)
-    assert found.calibration is None and "no probabilities" in text_of(found)
-    assert isinstance(regressor[-1], IntensityRegressor) and len(found.explanations) == 3
+    given = {"groups": speakers, "levels": [-1, 0, 1], "cv": 2, "baselines": {}, "verbose": 0}
+    found = report(regressor, X, y + 0.25 * (y < 1), path=tmp_path / "a.html", **given)
+    text = text_of(found)
+    assert found.calibration is None and "no probabilities" in text
+    assert "Labels between levels" in text and len(found.explanations) == 3
+    mae = (found.predictions["expected"] - found.predictions["truth"]).abs().mean()
+    assert found.scores.loc["this model", "mae"] == pytest.approx(mae)
+
+
+def test_levels_of_text_and_unusable_recordings(corpus, tmp_path, no_explanations):
+    X, y, speakers = corpus
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF")
     words = pd.Categorical.from_codes(y + 1, ["zz", "low & high", "aa"], ordered=True)
     pipeline = make_sentiment_pipeline(weights=None, on_error="nan", levels=list(words.categories))
+    given = {"groups": speakers, "cv": 2, "verbose": 0, "path": tmp_path / "a.html"}
     with pytest.warns(UserWarning):
-        found = report(pipeline, [str(bad), *X[1:]], words, path=tmp_path / "b.html", **given)
-    assert found.scores.loc["this model", "unanswered"] == 1 and "1 of them cannot be read" in text_of(found)
+        found = report(pipeline, [str(bad), *X[1:]], words, **given)
+    text = text_of(found)
+    assert (found.scores["unanswered"] == [1, 1, 0]).all() and "1 of them cannot be read" in text
     assert 0 not in found.worst["row"].tolist() and np.isnan(found.predictions["duration"].iloc[0])
     assert list(found.card.confusion.index) == ["zz", "low & high", "aa"]
-    assert "low & high" in text_of(found)
+    assert "low & high" in text and found.calibration.reliability["n"].sum() == 2 * (len(y) - 1)
+    same = found.predictions["level"].iloc[1:] == words[1:]
+    assert same.mean() * len(same) == np.trace(found.card.confusion) - (words[0] == "low & high")
 
 
-def test_long_recordings_are_left_out(made, corpus, tmp_path):
+def test_baselines_have_the_same_folds(corpus, tmp_path, no_explanations):
     X, y, speakers = corpus
+    pipeline = make_sentiment_pipeline(weights=None, levels=[-1, 0, 1])
+    given = {"groups": speakers, "cv": 2, "verbose": 0, "path": tmp_path / "a.html"}
+    found = report(pipeline, X, y, baselines={"same": pipeline}, **given)
+    first, second = (found.scores.loc[name] for name in ("this model", "same"))
+    pd.testing.assert_series_equal(first.drop("p_value"), second.drop("p_value"), check_names=False)
+    assert second["p_value"] == 1
+    frozen = FrozenEstimator(pipeline.fit(X, y))
+    found = report(frozen, X, y, baselines={"held out": pipeline}, **given)
+    assert (
+        found.scores.loc["held out", "mae"] == first["mae"] > found.scores.loc["this model", "mae"]
+    )
+    assert "fitted before" in text_of(found)
+
+
+def test_long_recordings_are_left_out(corpus, tmp_path, no_explanations):
+    X, labels = corpus[0], np.tile([-1, 0, 1], 2)
     samples, rate = soundfile.read(X[0])
     long = tmp_path / "long.wav"
     soundfile.write(long, np.tile(samples, int(31 * rate / len(samples)) + 1), rate)
-    rows = [0, 1, 2, 6, 7, 8]
-    files = [str(long), *(X[row] for row in rows[1:])]
-    given = {"groups": speakers[rows], "cv": 2, "baselines": {}, "verbose": 0}
+    given = {"groups": np.repeat(["a", "b"], 3), "cv": 2, "baselines": {}, "verbose": 0}
     pipeline = make_sentiment_pipeline(weights=None, levels=[-1, 0, 1])
-    found = report(pipeline, files, y[rows], path=tmp_path / "a.html", **given)
+    with pytest.warns(DomainWarning, match="1 last 31 s"):
+        found = report(pipeline, [str(long), *X[1:6]], labels, path=tmp_path / "a.html", **given)
     assert len(page_of(found).of("audio")) == 5
     assert "1 of them cannot be listened to here: they last more than 30 s" in text_of(found)
 
@@ -221,7 +259,9 @@ def test_what_cannot_be_written_is_said_before_anything_is_computed(corpus, tmp_
     refused(ValueError, "inconsistent numbers", by={"sex": ["f"]})
 
 
-def test_the_page_is_written_completely_or_not_at_all(corpus, tmp_path, monkeypatch):
+def test_the_page_is_written_completely_or_not_at_all(
+    corpus, tmp_path, no_explanations, monkeypatch
+):
     X, y, speakers = corpus
     path = tmp_path / "report.html"
     path.write_text("before")
