@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
-from sklearn_speechsent._version import __version__
 from sklearn_speechsent.cli import options
 from sklearn_speechsent.cli.output import chosen_format, written
+from sklearn_speechsent.utils.versions import installed_versions
 
 _PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "skorch", "torch", "torchaudio", "pandas", "joblib"),
@@ -19,18 +18,10 @@ _PACKAGES = (
 
 def doctor(form: options.OutputFormat = None, output: options.Output = None) -> None:
     """Show versions, processor, threads, weights and the data home."""
-    facts = [("sklearn-speechsent", __version__), ("python", platform.python_version())]
-    facts += [(name, _version(name)) for name in _PACKAGES]
-    facts += _machine() + _data()
+    versions = installed_versions(_PACKAGES, absent="not installed")
+    facts = [*versions.items(), *_machine(), *_data()]
     with written(["what", "found"], chosen_format(form, output), output) as write:
         write({"what": what, "found": found} for what, found in facts)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _machine() -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +25,7 @@ from sklearn_speechsent.cli.fit import (
     untrained,
 )
 from sklearn_speechsent.cli.output import plain, written
+from sklearn_speechsent.cli.recordings import PLACE
 
 
 def evaluate(
@@ -38,14 +38,20 @@ def evaluate(
     levels: Levels = None,
     columns: Columns = None,
     audio_dir: AudioDir = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Column whose values are scored one by one, as sex.")
+    ] = None,
+    audio: Annotated[
+        bool, typer.Option("--audio/--no-audio", help="Put the ten worst recordings into the page.")
+    ] = True,
     folds: Annotated[int, typer.Option(help="Folds; no speaker is on both sides of one.")] = 5,
     memory: Memory = None,
     seed: Seed = None,
     jobs: options.Jobs = -1,
 ) -> None:
-    """Cross-validate a system by speaker: scores next to the constant predictor, a card.
+    """Cross-validate a system by speaker: a report, a card, scores and predictions.
 
-    The folder has report.html and README.md with all tables, confusion.png, scores.json and
+    The folder has report.html, the card README.md with confusion.png, scores.json and
     predictions.csv.
     """
     corpus = labelled(manifest, audio_dir, levels, columns)
@@ -54,112 +60,61 @@ def evaluate(
         raise ValueError(
             f"--folds {folds} must be from 2 to the number of speakers, which is {speakers}."
         )
+    groupings = {name: column(corpus.frame, name) for name in by or []}
     memory = out / "features" if memory is None else memory
     model = untrained(system, target, perturb, settings, corpus, memory, seed, jobs)
-    predicted, proba, fold_of = _out_of_fold(model, corpus, folds)
 
-    from sklearn_speechsent.inspection import ModelCard
+    from sklearn_speechsent.inspection import report
 
-    card = ModelCard.from_predictions(
+    out.mkdir(parents=True, exist_ok=True)
+    found = report(
+        model,
+        corpus.data,
         corpus.target,
-        predicted,
-        proba=proba,
-        levels=corpus.levels,
         groups=corpus.groups,
-        by={"speaker": corpus.groups},
+        path=out / "report.html",
+        by=groupings,
+        cv=folds,
+        levels=corpus.levels,
+        audio=audio,
+        verbose=int(sys.stderr.isatty()),
         title=f"{system} on {manifest.name}",
         dataset=manifest.name,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    card.save(out)
-    title, picture = f"{system} on {manifest.name}", (out / "confusion.png").read_bytes()
-    (out / "report.html").write_text(page(title, card.measured, picture), encoding="utf-8")
-    _save_rows(out / "predictions.csv", corpus, predicted, proba, fold_of)
-    scores = {name: plain(value) for name, value in card.figures.items()}
+    found.card.save(out)
+    _save_rows(out / "predictions.csv", corpus.frame, found.predictions)
+    scores = {name: plain(value) for name, value in found.card.figures.items()}
     (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    print(card.measured["Scores"])
+    print(found.card.measured["Scores"])
     print(f"Written: {out}", file=sys.stderr)
 
 
-def _out_of_fold(model: Any, corpus: Any, folds: int) -> tuple[Any, Any, Any]:
-    """Predictions, probabilities (None of intensities) and folds of all recordings."""
-    import numpy as np
-    from sklearn.base import clone
-    from tqdm.auto import tqdm
-
-    from sklearn_speechsent.model_selection import StratifiedSpeakerKFold
-
-    X = corpus.data if hasattr(corpus.data, "iloc") else np.asarray(corpus.data, dtype=object)
-    n = len(corpus.target)
-    predicted, fold_of, proba = np.full(n, np.nan), np.zeros(n, int), None
-    splits = list(StratifiedSpeakerKFold(folds).split(X, corpus.target, corpus.groups))
-    for fold, (train, test) in enumerate(tqdm(splits, unit="fold", disable=None)):
-        rows = X.iloc if hasattr(X, "iloc") else X
-        fitted = clone(model).fit(rows[train], corpus.target[train])
-        predicted[test], fold_of[test] = fitted.predict(rows[test]), fold
-        if hasattr(fitted, "predict_proba"):
-            if proba is None:
-                proba = np.full((n, len(corpus.levels)), np.nan)
-            proba[test] = fitted.predict_proba(rows[test])
-    return predicted, proba, fold_of
-
-
-def _save_rows(path: Path, corpus: Any, predicted: Any, proba: Any, fold_of: Any) -> None:
-    names = [] if proba is None else [f"p({level:g})" for level in corpus.levels]
-    columns = ["file", "start", "end", "speaker", "fold", "label", "predicted", *names]
-    frame = corpus.frame
-    with written(columns, options.Format.csv, path) as write:
-        for row in range(len(predicted)):
-            place = {k: frame[k].iloc[row] for k in ("file", "start", "end") if k in frame}
-            values = {
-                "speaker": corpus.groups[row],
-                "fold": fold_of[row],
-                "label": corpus.target[row],
-                "predicted": predicted[row],
-            }
-            chances = {} if proba is None else dict(zip(names, proba[row], strict=True))
-            write([place | values | chances])
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: auto; padding: 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
-th, td {{ padding: .3rem .8rem; border-bottom: 1px solid #8886; text-align: left; }}
-td {{ font-variant-numeric: tabular-nums; }}
-img {{ max-width: 100%; background: white; }}
-</style></head><body>
-{body}</body></html>
-"""
-
-
-def page(title: str, sections: Mapping[str, str], picture: bytes) -> str:
-    """One page of HTML that needs no other file.
+def column(frame: Any, name: str) -> Any:
+    """Column of a table of recordings.
 
     Parameters
     ----------
-    title : str
-    sections : mapping of str to str
-        Markdown by heading.
-    picture : bytes
-        PNG of the confusion of levels.
+    frame : DataFrame
+    name : str
 
     Returns
     -------
-    str
+    Series
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
     """
-    import base64
-    import html
+    if name not in frame:
+        raise ValueError(f"--by {name}: the table has the columns {', '.join(frame)}.")
+    return frame[name]
 
-    from markdown_it import MarkdownIt
 
-    render = MarkdownIt("commonmark", {"html": False}).enable("table").render
-    title, content = html.escape(title), base64.b64encode(picture).decode()
-    parts = [f"<h1>{title}</h1>\n"]
-    for heading, text in sections.items():
-        parts.append(render(f"## {heading}\n\n{text}"))
-    parts.append(f'<img alt="Confusion of levels" src="data:image/png;base64,{content}">\n')
-    return _PAGE.format(title=title, body="".join(parts))
+def _save_rows(path: Path, frame: Any, predictions: Any) -> None:
+    """Table of predictions, with the places of the recordings."""
+    table = predictions.rename(columns={"truth": "label"}).reset_index(drop=True)
+    for place in reversed([name for name in PLACE if name in frame]):
+        table.insert(0, place, frame[place].to_numpy())
+    with written(list(table), options.Format.csv, path) as write:
+        write(table.to_dict("records"))

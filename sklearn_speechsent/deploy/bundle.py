@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +41,7 @@ from sklearn_speechsent.deploy.licences import strictest
 from sklearn_speechsent.deploy.ready import find_ready
 from sklearn_speechsent.deploy.tree import Reader, Writer
 from sklearn_speechsent.deploy.values import Arrays, Place
+from sklearn_speechsent.utils.versions import installed_versions
 
 #: Version of the format: raised when what was written before can no longer be read.
 FORMAT = 1
@@ -163,7 +162,7 @@ def save_model(
     rough = dtype is not None or b'"bfloat16"' in contents[PIPELINE]
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "versions": _versions(),
+        "versions": installed_versions(_PACKAGES),
         "predicts": "intensity" if levels is None else "level",
         "levels": None if levels is None else levels.tolist(),
         "sample_rate": sample_rate(saved),
@@ -296,17 +295,6 @@ def _plain_measures(measures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _digest(content: bytes) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-
-
-def _versions() -> dict[str, str]:
-    """Versions that a model was saved with."""
-    found = {"sklearn-speechsent": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # built by hand, without metadata
-            found[name] = "unknown"
-    return found
 
 
 def _short_card(manifest: Mapping[str, Any]) -> str:

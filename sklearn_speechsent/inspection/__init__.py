@@ -12,6 +12,8 @@ from sklearn_speechsent.inspection.groups import group_report
 from sklearn_speechsent.inspection.learning_display import SpeakerCurveDisplay
 from sklearn_speechsent.inspection.occlusion import Explanation, explain
 from sklearn_speechsent.inspection.out_of_fold import cross_val_ordinal
+from sklearn_speechsent.inspection.report_sections import Report
+from sklearn_speechsent.inspection.reporting import report
 from sklearn_speechsent.inspection.transfer import cross_corpus, learning_curve
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "ExplanationDisplay",
     "ModelCard",
     "OrdinalCalibrator",
+    "Report",
     "SpeakerCurveDisplay",
     "ThresholdCalibration",
     "compare",
@@ -29,6 +32,7 @@ __all__ = [
     "explain",
     "group_report",
     "learning_curve",
+    "report",
     "speaker_interval",
     "threshold_calibration",
 ]

@@ -31,7 +31,7 @@ from sklearn_speechsent.utils.files import atomic_write
 from sklearn_speechsent.utils.repeats import without_warnings
 
 #: Texts that only a person can give: heading of a section, and what is to be filled in.
-_SECTIONS = {
+SECTIONS = {
     "summary": ("", "one paragraph: what the model hears, and in whose voices"),
     "intended_use": ("Intended use", "what it is for, and for whom"),
     "not_for": ("Not for", "what it must not be used for"),
@@ -273,7 +273,7 @@ class ModelCard:
         >>> "Research on acting." in str(card.fill(intended_use="Research on acting."))
         True
         """
-        known = [*_SECTIONS, *_HEADER]
+        known = [*SECTIONS, *_HEADER]
         for name, text in texts.items():
             if name not in known:
                 raise ValueError(f"A card has no text {name!r}; it has {', '.join(known)}.")
@@ -284,7 +284,7 @@ class ModelCard:
     @property
     def blanks(self) -> list[str]:
         """Names of the texts that are still to be filled in."""
-        return [name for name in (*_SECTIONS, *_HEADER) if name not in self.texts]
+        return [name for name in (*SECTIONS, *_HEADER) if name not in self.texts]
 
     def __str__(self) -> str:
         return self._markdown()
@@ -350,7 +350,7 @@ class ModelCard:
 
     def _markdown(self, picture: str = "") -> str:
         parts = [f"---\n{yaml(self._header())}\n---", f"# {literal(self._text('title'))}"]
-        for name, (heading, _) in _SECTIONS.items():
+        for name, (heading, _) in SECTIONS.items():
             if name == "limitations":  # what was measured stands before its limits
                 parts += [part for item in self._measured(picture) for part in item]
             parts += [f"## {heading}"] * bool(heading) + [prose(self._text(name))]
@@ -364,7 +364,7 @@ class ModelCard:
         return [[part for part in section if part] for section in sections]
 
     def _text(self, name: str) -> str:
-        asked = _HEADER[name] if name in _HEADER else _SECTIONS[name][1]
+        asked = _HEADER[name] if name in _HEADER else SECTIONS[name][1]
         return self.texts.get(name, f"[to be filled in: {asked}]")
 
     def _header(self) -> dict[str, Any]:

@@ -19,8 +19,24 @@ _SCHEME = re.compile(r"(?i)\b((?:java|vb)script|data(?=\s*:\s*\w+/))(\s*):")
 _LONGEST = 80
 
 
-def _clean(text: str, keep: str = "") -> str:
-    """Text without control characters, marks of direction and halves of pairs."""
+def clean(text: str, keep: str = "") -> str:
+    r"""Text without control characters, marks of direction and halves of pairs.
+
+    Parameters
+    ----------
+    text : str
+    keep : str, default=""
+        Control characters that stay.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> clean("a\tb\x00")
+    'a b\ufffd'
+    """
     return "".join(
         c if c in keep or unicodedata.category(c)[0] != "C" else " " if c.isspace() else "\ufffd"
         for c in text
@@ -44,7 +60,7 @@ def literal(value: Any) -> str:
     >>> literal("a|b <b>c</b>")
     'a\\|b &lt;b&gt;c&lt;/b&gt;'
     """
-    text = _clean(" ".join(str(value).split()))
+    text = clean(" ".join(str(value).split()))
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 1]}…"
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -69,7 +85,7 @@ def prose(text: str) -> str:
     >>> prose("*Rows* with p < .05 <script>")
     '*Rows* with p < .05 &lt;script>'
     """
-    return _TAG.sub("&lt;", _clean(str(text), keep="\n").strip())
+    return _TAG.sub("&lt;", clean(str(text), keep="\n").strip())
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -136,5 +152,5 @@ def _item(value: Any, indent: int) -> str:
 
 def _scalar(value: Any) -> str:
     """JSON of a scalar, which YAML reads alike, without anything that looks like HTML."""
-    text = json.dumps(_clean(value) if isinstance(value, str) else value, ensure_ascii=False)
+    text = json.dumps(clean(value) if isinstance(value, str) else value, ensure_ascii=False)
     return _SCHEME.sub(r"\1\2\\u003a", text.replace("<", r"\u003c"))

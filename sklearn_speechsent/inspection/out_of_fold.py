@@ -144,6 +144,37 @@ def cross_val_ordinal(
     >>> (frame["level"] == frame["truth"]).mean() > 0.9
     np.True_
     """
+    return cross_validated(
+        pipeline, X, y, groups=groups, cv=cv, levels=levels, n_jobs=n_jobs, verbose=verbose
+    )[0]
+
+
+def cross_validated(
+    pipeline: Any,
+    X: Any,
+    y: Any,
+    *,
+    groups: ArrayLike,
+    cv: Any = None,
+    levels: ArrayLike | range | None = None,
+    keep: bool = False,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> tuple[pd.DataFrame, NDArray[Any], OutOfFold]:
+    """Frame of :func:`cross_val_ordinal`, and what it was made of.
+
+    Parameters
+    ----------
+    pipeline, X, y, groups, cv, levels, n_jobs, verbose : see :func:`cross_val_ordinal`
+    keep : bool, default=False
+        Whether to return the models of the folds.
+
+    Returns
+    -------
+    frame : DataFrame of n rows
+    scale : ndarray of shape (n_levels,)
+    found : OutOfFold
+    """
     (X,) = indexable(X)
     target, scale = ordinal_target(pipeline, y, levels)
     labels = target_labels(target, scale)
@@ -156,7 +187,9 @@ def cross_val_ordinal(
             f"{int(left.sum())} of {len(left)} rows are in no test part ({name_rows(left)}). Pass "
             "a cv that tests every speaker once."
         )
-    found = out_of_fold(pipeline, X, y, speakers, folds, scale, n_jobs=n_jobs, verbose=verbose)
+    found = out_of_fold(
+        pipeline, X, y, speakers, folds, scale, keep=keep, n_jobs=n_jobs, verbose=verbose
+    )
     if found.values.shape[1] > 1:
         columns = {
             "level": level_of(found.values, scale),
@@ -170,7 +203,8 @@ def cross_val_ordinal(
         nearest[known] = scale[level_index(expected[known], scale)]
         columns = {"level": nearest, "expected": expected}
     columns |= {"truth": labels, "speaker": speakers, "fold": found.fold}
-    return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame | pd.Series) else None)
+    index = X.index if isinstance(X, pd.DataFrame | pd.Series) else None
+    return pd.DataFrame(columns, index=index), scale, found
 
 
 def known_levels(estimator: Any) -> Any:

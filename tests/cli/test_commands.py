@@ -93,15 +93,20 @@ def test_fit_evaluate_export(manifest, speech, tmp_path):
     fitted = load_model(model)
     assert fitted["net"].C == 3 and fitted["vad"].hangover == 0.2
     out = tmp_path / "scores"
-    result = run("evaluate", manifest, "--out", out, "--folds", 2, *settings)
+    call = ["evaluate", manifest, "--out", out, "--folds", 2, *settings]
+    result = run(*call, "--by", "sex")
+    assert (
+        result.returncode == 2 and "--by sex: the table has the columns file" in lines(result)[-1]
+    )
+    result = run(*call, "--by", "speaker")
     assert result.returncode == 0, lines(result)
     assert "constant" in result.stdout.decode() and (out / "confusion.png").stat().st_size > 5000
     html = (out / "report.html").read_text()
-    assert "<table>" in html and "data:image/png" in html and "to be filled in" not in html
+    assert "data:audio/mpeg" in html and "small on labels.csv" in html
     rows = pd.read_csv(out / "predictions.csv")
     assert len(rows) == len(speech.target) and rows["label"].tolist() == speech.target.tolist()
     assert rows.groupby("speaker")["fold"].nunique().max() == 1
-    mae = (rows["predicted"] - rows["label"]).abs().mean()
+    mae = (rows["level"] - rows["label"]).abs().mean()
     assert json.loads((out / "scores.json").read_text())["mae"] == pytest.approx(mae)
 
 
