@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_speechsent import make_sentiment_pipeline
+from sklearn_speechsent import WaveformPerturbation, make_sentiment_pipeline
 from sklearn_speechsent.frames import DomainWarning
 from sklearn_speechsent.inspection import (
     bootstrap,
@@ -270,3 +271,28 @@ def test_the_page_is_written_completely_or_not_at_all(
     with pytest.raises(OSError, match="full"):
         report(make_sentiment_pipeline(weights=None), X, y, path=path, **given)
     assert path.read_text() == "before" and os.listdir(tmp_path) == ["report.html"]
+
+
+def test_without_matplotlib_nothing_is_computed(corpus, tmp_path, monkeypatch):
+    X, y, speakers = corpus
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"sklearn-speechsent\[plot\]"):
+        report(None, X, y, groups=speakers, path=tmp_path / "a.html")
+
+
+def test_segments_and_perturbed_copies(corpus, tmp_path):
+    """What stands around a pipeline, and rows that are parts of files."""
+    X, y, speakers = corpus
+    segments = pd.DataFrame({"file": X, "start": 0.25, "end": 1.5}, index=np.arange(len(y)) + 100)
+    pipeline = make_sentiment_pipeline(weights=None, levels=[-1, 0, 1])
+    model = WaveformPerturbation(pipeline, conditions=(), predict_speeds=(1.0,))
+    given = {"groups": speakers, "cv": 2, "baselines": {}, "verbose": 0}
+    found = report(model, segments, y, path=tmp_path / "a.html", **given)
+    assert found.predictions.index.tolist() == segments.index.tolist()
+    assert found.predictions["duration"].tolist() == [1.25] * len(y)
+    assert len(found.explanations) == 3 and "0.25 to 1.5 s" in text_of(found)
+    durations = [
+        soundfile.info(io.BytesIO(base64.b64decode(a["src"].partition(",")[2]))).duration
+        for a in page_of(found).of("audio")
+    ]
+    assert durations == pytest.approx([1.25] * 10, abs=0.15)
