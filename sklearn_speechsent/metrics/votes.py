@@ -60,7 +60,7 @@ def check_votes(y: Any, name: str = "y") -> FloatArray:
         If a value is missing, infinite, negative or not a number, or a row has no votes; the
         message names row and column.
     """
-    columns = y.columns if isinstance(y, pd.DataFrame) else range(np.shape(y)[1])
+    columns = y.columns.tolist() if isinstance(y, pd.DataFrame) else range(np.shape(y)[1])
     table = as_array(y.to_numpy() if isinstance(y, pd.DataFrame) else y)
     if len(table) == 0:
         raise ValueError(

@@ -71,7 +71,7 @@ def test_a_calibrated_model_is_served(fitted, speech, spoken, tmp_path, monkeypa
     np.testing.assert_allclose(found["probabilities"], expected, rtol=0, atol=1e-12)
     assert found["levels"] == desk.description["levels"] == [-1, 0, 1]
     rows = json.loads(desk.timeline(content, {}))["rows"]
-    assert rows and np.isfinite([row["probabilities"] for row in rows]).any()
+    assert np.isfinite(np.array([row["probabilities"] for row in rows], dtype=float)).any()
     assert desk.open(1, json.loads(hello())) == [-1, 0, 1]
 
 
