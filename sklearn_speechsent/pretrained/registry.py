@@ -47,7 +47,7 @@ class RegisteredWeights:
         Whether the file is part of the installed package, so that nothing is ever downloaded.
     former : bool, default=False
         Whether it was so in an earlier version of the package: now it is in the repository, at
-        the place that it has below the data home.
+        the place that it has below the data home, and is found in a checkout or there.
     """
 
     name: str
@@ -261,6 +261,9 @@ def weights_path(entry: RegisteredWeights) -> Path:
     -------
     pathlib.Path
     """
+    in_checkout = _PACKAGE.parent / entry.path
+    if entry.former and in_checkout.is_file():
+        return in_checkout
     return (_PACKAGE if entry.shipped else get_data_home()) / entry.path
 
 

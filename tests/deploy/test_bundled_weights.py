@@ -1,9 +1,7 @@
 """Pre-trained weights in bundles: inside or named, their origin, and what must not be believed."""
 
 import json
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,12 +52,9 @@ def test_named_weights_that_are_not_there(named, monkeypatch):
         load_model(named)
 
 
-def test_named_weights_of_an_earlier_version(home, speech, tmp_path):
+def test_named_weights_of_an_earlier_version(home, speech, tmp_path, monkeypatch):
     """Their name has other weights now: what was saved with them is found by the checksum."""
     entry = REGISTRY["speechsent-seresnet-1"]
-    file = home / entry.path
-    file.parent.mkdir(parents=True)
-    shutil.copy(Path(__file__).parents[2] / entry.path, file)
     model = make_sentiment_pipeline(weights=entry.name, n_jobs=1)
     model.fit(speech.data[::2], speech.target[::2])
     path = save_model(model, tmp_path / "bundle", weights="reference")
@@ -67,8 +62,9 @@ def test_named_weights_of_an_earlier_version(home, speech, tmp_path):
     np.testing.assert_array_equal(
         load_model(path).predict_proba(speech.data[:3]), model.predict_proba(speech.data[:3])
     )
-    file.unlink()
-    with pytest.raises(FileNotFoundError, match=f"Copy {entry.path} of the package's repository"):
+    gone = replace(entry, path="models/weights/gone.safetensors")
+    monkeypatch.setitem(REGISTRY, entry.name, gone)
+    with pytest.raises(FileNotFoundError, match=f"Copy {gone.path} of the package's repository"):
         load_model(path)
 
 

@@ -1,5 +1,6 @@
 """Weights that are part of the package: there without a download, and small on disk only."""
 
+import shutil
 import tomllib
 from fnmatch import fnmatch
 from importlib import resources
@@ -116,8 +117,18 @@ FORMER = sorted(name for name, entry in REGISTRY.items() if entry.former)
 
 
 @pytest.mark.parametrize("name", FORMER)
+def test_former_weights_are_found_in_a_checkout(home, name):
+    assert has_weights(name) and fetch_weights(name) == REPOSITORY / get_weights(name).path
+    assert load_weights(name).sha256 == get_weights(name).sha256
+    assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize("name", FORMER)
 @pytest.mark.parametrize("ask", [fetch_weights, load_weights])
-def test_former_weights_are_copied_from_the_repository(home, ask, name):
+def test_former_weights_are_copied_from_the_repository(home, monkeypatch, tmp_path, ask, name):
+    package = tmp_path / "site-packages" / "sklearn_speechsent"
+    shutil.copytree(weights_path(get_weights(NAME)).parent, package / "pretrained" / "weights")
+    monkeypatch.setattr(registry, "_PACKAGE", package)
     entry = get_weights(name)
     assert not has_weights(name) and not entry.shipped
     says = f"[Cc]opy models/weights/{name}.safetensors of the package's repository to {home}/"
