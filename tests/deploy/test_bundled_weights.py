@@ -1,6 +1,7 @@
 """Pre-trained weights in bundles: inside or named, their origin, and what must not be believed."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
