@@ -14,6 +14,7 @@ import numpy as np
 
 import sklearn_speechsent
 from experiments._harness.files import write_text
+from sklearn_speechsent.pretrained import REGISTRY
 
 #: Parameters that say where, how fast and how verbosely. What comes out is the same, but for what a
 #: device rounds in another way: a table that was made on one can be read where there is none.
@@ -45,6 +46,9 @@ def settings_of(estimator: Any) -> dict[str, str]:
             settings[name] = _qualified(value)
         elif isinstance(value, np.ndarray):
             settings[name] = repr(value.tolist())
+        elif isinstance(value, str) and value in REGISTRY and REGISTRY[value].shipped:
+            # A later version of the weights has the same name.
+            settings[name] = f"{value!r} {REGISTRY[value].sha256}"
         else:
             settings[name] = repr(value)
     return settings

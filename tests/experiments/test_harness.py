@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from experiments._harness.files import write_text
 from experiments._harness.pictures import draw_confusion
 from experiments._harness.results import Results, key_of
 from experiments._harness.tables import duration, save, table_of
-from sklearn_speechsent import MelFilterBank, OrdinalVotingClassifier
+from sklearn_speechsent import MelFilterBank, OrdinalVotingClassifier, make_sentiment_pipeline
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.inspection import speaker_interval
+from sklearn_speechsent.pretrained import REGISTRY
 
 
 def test_files_are_there_in_full_or_not_at_all(tmp_path, monkeypatch):
@@ -191,3 +193,11 @@ def test_what_cannot_be_used_is_said_before_work_starts(run, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
     run("--names", "a", "--memory", "elsewhere", "--jobs", "2")
     assert run.given == {"memory": str(Path("elsewhere").resolve()), "n_jobs": 2}
+
+
+def test_other_weights_of_the_same_name_have_another_key(monkeypatch):
+    shipped = REGISTRY["speechsent-seresnet"]
+    key = key_of(make_sentiment_pipeline("small"))
+    assert key_of(make_sentiment_pipeline("small")) == key
+    monkeypatch.setitem(REGISTRY, shipped.name, replace(shipped, sha256="0" * 64))
+    assert key_of(make_sentiment_pipeline("small")) != key
