@@ -36,7 +36,7 @@ _TRANSFORM = ShortTimeFFT(hann(_FRAME, sym=False), _HOP, RATE)
 
 @dataclass(frozen=True)
 class Explanation:
-    """Parts of a recording by what they add to its prediction, see :func:`explain`.
+    """Parts of a recording by what they add to its prediction, as `explain` finds them.
 
     Parameters
     ----------
