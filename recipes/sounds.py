@@ -188,40 +188,6 @@ def reverberate(wave: Wave, rng: np.random.Generator) -> Wave:
     return out * (loudness(wave) / loudness(out))
 
 
-def colour(wave: Wave, rng: np.random.Generator) -> Wave:
-    """Pass a voice through a microphone, a telephone or a codec.
-
-    Parameters
-    ----------
-    wave : ndarray of shape (n,)
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of float32 of shape (n,)
-    """
-    kind = rng.random()
-    if kind < 0.35:  # a microphone: some tilt, no deep bass
-        tilt = rng.uniform(-0.5, 0.5)
-        wave = signal.lfilter([1, tilt], [1], wave)
-        return signal.sosfilt(
-            signal.butter(1, rng.uniform(30, 200), "high", fs=RATE, output="sos"), wave
-        ).astype(np.float32)
-    if kind < 0.7:  # a codec with an upper limit of frequency
-        edge = rng.uniform(3400, 7500)
-        return signal.sosfilt(signal.butter(8, edge, "low", fs=RATE, output="sos"), wave).astype(
-            np.float32
-        )
-    band = signal.butter(4, [rng.uniform(150, 350), 3400], "band", fs=RATE, output="sos")
-    peak = np.abs(wave).max() + 1e-9
-    wave = signal.sosfilt(band, wave) / peak  # a telephone: a band, and 8 bits after mu-law
-    squeezed = np.sign(wave) * np.log1p(255 * np.abs(wave)) / np.log(256)
-    squeezed = np.round(squeezed * 127) / 127
-    return (peak * np.sign(squeezed) * np.expm1(np.abs(squeezed) * np.log(256)) / 255).astype(
-        np.float32
-    )
-
-
 def change_speed(wave: Wave, speed: float) -> Wave:
     """Play faster or slower, which also moves the pitch.
 
@@ -235,24 +201,3 @@ def change_speed(wave: Wave, speed: float) -> Wave:
     ndarray of float32 of shape (n / speed,)
     """
     return soxr.resample(wave, RATE * speed, RATE, quality="LQ").astype(np.float32)
-
-
-def record(wave: Wave, decibels: float, rng: np.random.Generator) -> Wave:
-    """Set the loudness, and round to 16 bits.
-
-    Parameters
-    ----------
-    wave : ndarray of shape (n,)
-    decibels : float
-        Root mean square relative to full scale.
-    rng : Generator
-        For the dither.
-
-    Returns
-    -------
-    ndarray of float32 of shape (n,)
-        Between -1 and 1; loud peaks are clipped.
-    """
-    steps = wave * np.float32(10 ** (decibels / 20) / loudness(wave) * 32768)
-    steps = np.round(steps + rng.uniform(-0.5, 0.5, len(wave)).astype(np.float32))
-    return np.clip(steps, -32768, 32767).astype(np.float32) / np.float32(32768)
