@@ -23,6 +23,8 @@ WARM_UP, DECAY, CLIP = 0.1, 1e-4, 5.0
 STATE = "state.pt"
 #: Steps between two validations, after which the state may be stored.
 EPOCH = 100
+#: Steps that the mean of the weights reaches back, about.
+MEMORY = 500
 #: Seconds of training between two states that are stored, at least.
 SAVE_EVERY = 20.0
 
@@ -52,6 +54,28 @@ def autocast(precision: str, device: str = "cpu") -> torch.autocast:
     """Context of a precision."""
     kind = torch.device(device).type
     return torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@torch.no_grad()
+def follow(mean: Mapping[str, Tensor], network: nn.Module, step: int) -> None:
+    """Move a mean of weights towards those after a step; early ones are soon forgotten.
+
+    Parameters
+    ----------
+    mean : mapping of str to Tensor
+        State of a network, which is changed.
+    network : Module
+    step : int
+    """
+    share = max(1 / MEMORY, 9 / (10 + step))
+    old, new = [], []
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            old.append(mean[name])
+            new.append(value)
+        else:
+            mean[name].copy_(value)
+    torch._foreach_lerp_(old, new, share)
 
 
 def learning_rate(step: int, n_steps: int, peak: float) -> float:

@@ -1,6 +1,6 @@
 """Generated sounds and rooms for the speech of the training recipes.
 
-Nothing here is recorded: noises, music, rooms and channels come from a random generator, so that a
+Nothing here is recorded: noises, music and rooms come from a random generator, so that a
 recipe needs no recordings but its speech. Waveforms are 1-D float32 arrays at 16 kHz.
 """
 

@@ -61,8 +61,6 @@ PEAK, DECAY = 3e-3, 0.01
 SECONDS = (2.0, 2.0, 4.0)
 HELD_OUT = 11
 NOISES, NOISE_SECONDS = 800, 5
-#: Steps that the mean of the weights reaches back, about.
-MEMORY = 500
 
 
 def make_noise(seed):
@@ -139,18 +137,6 @@ def distances(student, teacher):
     return losses | {"alike": unlike(found, wanted)}
 
 
-@torch.no_grad()
-def follow(average, network, step):
-    """Move the mean of the weights towards those after a step; early ones are soon forgotten."""
-    share = max(1 / MEMORY, 9 / (10 + step))
-    new = network.state_dict()
-    for name, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(new[name], share)
-        else:
-            value.copy_(new[name])
-
-
 def main():
     """Train, and write weights and record."""
     parser = make_parser(__doc__, out=None)
@@ -172,6 +158,7 @@ def main():
     network = SpeakerResNet(**ARCHITECTURE)
     average = Tapped(deepcopy(network).eval().requires_grad_(False), options.device)
     student = Tapped(network.train(), options.device)
+    mean = average.network.state_dict()
     path = options.weights or options.run / "speechsent-seresnet.safetensors"
 
     def make_batch(seed, step):
@@ -222,7 +209,7 @@ def main():
         validate,
         PEAK,
         decay=DECAY,
-        after_step=lambda step: follow(average.network, student.network, step),
+        after_step=lambda step: training.follow(mean, student.network, step),
         after_save=write,
     )
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")

@@ -59,14 +59,10 @@ from sklearn_speechsent.utils.silence import DIGITAL_FLOOR
 SECONDS, PEAK, WARM_UP = 8.0, 3e-3, 200
 #: Blocks of each mixture that are scored as streams have them.
 BLOCKS = 2
-#: Share of the mean of the weights that a step leaves.
-AVERAGING = 0.998
 WIDTHS = (48, 64, 72, 88, 104, 112)
 HELD_OUT = 25
 #: Samples of a window of the teacher.
 WINDOW = 512
-#: Seconds of training between two states that are stored.
-SAVE_EVERY = 20.0
 
 
 def teach(waves: list[sounds.Wave], folder: Path) -> list[sounds.Wave]:
@@ -203,26 +199,6 @@ def losses_of(
     }
 
 
-class Average:
-    """Mean of the weights of a network over the last steps, and of its statistics."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.state = {k: v.detach().clone() for k, v in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take the weights after a step."""
-        share = 1 - min(AVERAGING, (step + 1) / (step + 10))
-        mine, theirs = [], []
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                mine.append(self.state[name])
-                theirs.append(value)
-            else:
-                self.state[name].copy_(value)
-        torch._foreach_lerp_(mine, theirs, share)
-
-
 def learning_rate(step: int, n_steps: int) -> float:
     """Warm up linearly, for a number of steps that is known before theirs is; then fall."""
     if step < WARM_UP:
@@ -258,7 +234,7 @@ class Run:
         torch.backends.cudnn.benchmark = True  # shapes are always the same
         self.network = SpeechUNet(widths=WIDTHS).to(options.device).train()
         self.mixer = Mixer(options.device)
-        self.average = Average(self.network)
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=PEAK, weight_decay=training.DECAY
         )
@@ -272,7 +248,7 @@ class Run:
             if self.record["asked"] != asked:
                 raise SystemExit(f"{self.path}: {self.record['asked']}. Choose another --run.")
             self.network.load_state_dict(saved["network"])
-            self.average.state = saved["average"]
+            self.average = saved["average"]
             self.optimizer.load_state_dict(saved["optimizer"])
 
     def train(self, validation: tuple[Tensor, Tensor]) -> None:
@@ -297,7 +273,7 @@ class Run:
             sums = {k: sums.get(k, 0.0) + v.detach().double() for k, v in losses.items()}
             count += 1
             done = record["step"] == record["steps"]
-            if done or now - stored > SAVE_EVERY:
+            if done or now - stored > training.SAVE_EVERY:
                 record["elapsed"] = round(before + now - begun, 1)
                 entry = {"step": step + 1, "seconds": record["elapsed"]}
                 entry |= {name: round(float(value) / count, 4) for name, value in sums.items()}
@@ -331,13 +307,13 @@ class Run:
         sum(losses.values()).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), training.CLIP)
         self.optimizer.step()
-        self.average.update(self.network, step)
+        training.follow(self.average, self.network, step)
         return losses
 
     def averaged(self) -> SpeechUNet:
         """Network of the mean weights."""
         network = SpeechUNet(widths=WIDTHS).to(self.options.device)
-        network.load_state_dict(self.average.state)
+        network.load_state_dict(self.average)
         return network.eval()
 
     def store(self) -> None:
@@ -346,7 +322,7 @@ class Run:
         torch.save(
             {
                 "network": self.network.state_dict(),
-                "average": self.average.state,
+                "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "record": json.dumps(self.record),
             },
@@ -356,7 +332,7 @@ class Run:
         path = self.options.weights or self.options.run / "speechsent-unet-vad.safetensors"
         save_vad_weights(
             path,
-            training.halved({k: v.cpu() for k, v in self.average.state.items()}),
+            training.halved({k: v.cpu() for k, v in self.average.items()}),
             architecture=self.network.architecture,
             frame_settings=get_weights("speechsent-unet-vad").frame_settings,
             extra={

@@ -174,10 +174,10 @@ def test_the_mean_of_weights_forgets_where_it_began():
     network.running_mean.fill_(5.0)
     network.num_batches_tracked.fill_(7)
     for step in range(400):
-        train_speaker.follow(average, network, step)
+        training.follow(average.state_dict(), network, step)
     torch.testing.assert_close(average.weight, network.weight, atol=1e-3, rtol=0)
     torch.testing.assert_close(average.running_mean, network.running_mean, atol=1e-2, rtol=0)
     assert average.num_batches_tracked == 7
     nn.init.constant_(network.weight, 3.0)
-    train_speaker.follow(average, network, 10**6)
+    training.follow(average.state_dict(), network, 10**6)
     assert 2 < average.weight.max() < 2.01

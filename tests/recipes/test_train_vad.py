@@ -96,7 +96,7 @@ def run(folder, monkeypatch, stopped_at=None, **changed):
             yield make_tracks(2, 2.0, speech(), np.random.default_rng([0, step]))
 
     monkeypatch.setattr(train_vad, "tracks_ahead", tracks_ahead)
-    monkeypatch.setattr(train_vad, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(train_vad.training, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(train_vad, "WIDTHS", (4, 6, 8))
     folder.mkdir(exist_ok=True)
     with torch.random.fork_rng():
@@ -112,8 +112,8 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch):
         run(tmp_path / "parts", monkeypatch, stopped_at=3)
     parts = run(tmp_path / "parts", monkeypatch)
     assert parts.record["step"] == 5 and len(parts.record["history"]) == 5
-    for name, value in whole.average.state.items():
-        assert torch.equal(value, parts.average.state[name]), name
+    for name, value in whole.average.items():
+        assert torch.equal(value, parts.average[name]), name
     with pytest.raises(SystemExit, match="another --run"):
         run(tmp_path / "parts", monkeypatch, seed=1)
 
@@ -122,7 +122,7 @@ def test_stored_weights_are_those_of_a_detector(tmp_path, monkeypatch):
     trained = run(tmp_path, monkeypatch, steps=2)
     path = tmp_path / "speechsent-unet-vad.safetensors"
     detector = VoiceActivityDetector(weights=path).fit([np.random.default_rng(0).normal(size=9000)])
-    for name, value in trained.average.state.items():
+    for name, value in trained.average.items():
         wanted = detector.network_.state_dict()[name]
         np.testing.assert_allclose(value, wanted, atol=1e-3, rtol=1e-3)
 
