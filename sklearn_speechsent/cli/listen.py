@@ -73,7 +73,7 @@ def _said(event: Any) -> str:
     if event.expected != event.expected:
         return "nothing can be said"
     level = "" if event.level is None or event.level != event.level else f"level {event.level}, "
-    return f"{level}expected {event.expected:+.2f}"
+    return f"{level}expected {event.expected:+z.2f}"
 
 
 def _show_json(event: Any) -> None:

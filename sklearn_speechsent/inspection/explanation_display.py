@@ -84,7 +84,7 @@ class ExplanationDisplay:
         self._draw_frequency(axes["frequency"])
         if thresholds:
             self._draw_thresholds(figure, axes)
-        expected = f"{found.expected:+.2f}" if found.has_numbers else f"{found.expected:.2f}"
+        expected = f"{found.expected:+z.2f}" if found.has_numbers else f"{found.expected:.2f}"
         axes["spectrogram"].set_title(f"expected level {expected}", loc="left", fontsize="medium")
         self.axes_, self.figure_ = axes, figure
         return self
