@@ -51,7 +51,7 @@ from sklearn_speechsent.vad.scores import (
 from sklearn_speechsent.vad.segments import segment_table, smooth
 
 #: Part of every cache key: increased when the same settings give other frames.
-_VERSION = 2
+_VERSION = 3
 #: Seconds of the chunks that the network is trained on.
 _CHUNK = 4.0
 #: Threshold of each method, and how far speech that reached it may fall below it. That of the U-net
