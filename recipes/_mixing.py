@@ -7,6 +7,7 @@ come from the generator of the device.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,19 @@ from torch.nn import functional as F
 from recipes._scenes import Tracks
 from recipes.sounds import RATE
 from sklearn_speechsent import MelFilterBank
+
+
+class Noise(NamedTuple):
+    """Signal-to-noise ratios (dB) that are drawn, and the share of mixtures that have the noise."""
+
+    floor: tuple[float, float, float]
+    background: tuple[float, float, float]
+    steady: tuple[float, float, float]
+
+
+#: Noise of all strengths, and that of rooms in which people talk.
+ANY = Noise((15, 70, 1.0), (-3, 30, 0.6), (-5, 25, 0.45))
+ROOMS = Noise((15, 45, 1.0), (3, 28, 0.7), (8, 28, 0.35))
 
 
 class Mixer:
@@ -62,6 +76,29 @@ class Mixer:
             Speech that noise drowns does not count.
         """
         rng = np.random.default_rng(seed)
+        waves, truths = self.waves(tracks, times, rng)
+        frames = self.log_mel(waves)
+        self._switch_off(frames, truths, rng)
+        return frames, truths
+
+    def waves(
+        self, tracks: Tracks, times: int, rng: np.random.Generator, ratios: Noise = ANY
+    ) -> tuple[Tensor, Tensor]:
+        """Samples of the mixtures, see `mix`.
+
+        Parameters
+        ----------
+        tracks : Tracks
+        times : int
+        rng : Generator
+        ratios : Noise
+
+        Returns
+        -------
+        waves : Tensor of shape (n * times, samples)
+            As numbers of 16 bits, divided by full scale.
+        truths : Tensor of shape (n * times, n_frames)
+        """
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         voices, truths, backgrounds, floors = (
             torch.from_numpy(track).to(self.device).float() for track in tracks
@@ -77,8 +114,9 @@ class Mixer:
             drawn = 10 ** (-rng.uniform(low, high, count) / 20)
             return self._put(drawn * (rng.random(count) < share))[:, None]
 
-        noise = floors[floor] * gains(15, 70) + backgrounds[other] * gains(-3, 30, 0.6)
-        noise += self._steady(count, size, rng, generator) * gains(-5, 25, 0.45)
+        noise = floors[floor] * gains(*ratios.floor)
+        noise += backgrounds[other] * gains(*ratios.background)
+        noise += self._steady(count, size, rng, generator) * gains(*ratios.steady)
         heard, drowned = self.log_mel(voices)[chosen], self.log_mel(noise)
         # Within 3 dB of the noise in one of twenty bins, within a quarter of a second.
         clear = ((heard > drowned - 0.7).float().mean(2) > 0.05).float()
@@ -87,10 +125,7 @@ class Mixer:
         waves = waves / waves.square().mean(1, keepdim=True).add(1e-12).sqrt()
         waves *= 32768 * gains(10, 62)
         waves += torch.rand(waves.shape, device=self.device, generator=generator) - 0.5
-        waves = waves.round_().clamp_(-32768, 32767) / 32768
-        frames = self.log_mel(waves)
-        self._switch_off(frames, truths, rng)
-        return frames, truths
+        return waves.round_().clamp_(-32768, 32767) / 32768, truths
 
     def _steady(
         self, count: int, size: int, rng: np.random.Generator, generator: torch.Generator

@@ -57,7 +57,7 @@ def autocast(precision: str, device: str = "cpu") -> torch.autocast:
 
 
 @torch.no_grad()
-def follow(mean: Mapping[str, Tensor], network: nn.Module, step: int) -> None:
+def follow(mean: Mapping[str, Tensor], network: nn.Module, step: int, memory: int = MEMORY) -> None:
     """Move a mean of weights towards those after a step; early ones are soon forgotten.
 
     Parameters
@@ -66,8 +66,10 @@ def follow(mean: Mapping[str, Tensor], network: nn.Module, step: int) -> None:
         State of a network, which is changed.
     network : Module
     step : int
+    memory : int
+        Steps that the mean reaches back, about.
     """
-    share = max(1 / MEMORY, 9 / (10 + step))
+    share = max(1 / memory, 9 / (10 + step))
     old, new = [], []
     for name, value in network.state_dict().items():
         if value.is_floating_point():

@@ -136,6 +136,22 @@ _SPEAKER = RegisteredWeights(
     shipped=True,
 )
 
+_VAD = RegisteredWeights(
+    name=_SHIPPED_VAD,
+    path=f"pretrained/weights/{_SHIPPED_VAD}.safetensors",
+    sha256="0da6da65e5a491bae1bee80ce0d8aaa215e2dc51d55f04d980876f7b8b21da1f",
+    licence="CC BY 4.0",
+    attribution=(
+        "the developers of sklearn-speechsent, by their recipe recipes/train_vad.py: "
+        "trained on LibriSpeech train-clean-100 (V. Panayotov et al., ICASSP 2015, "
+        "CC BY 4.0) with labels by silero-vad 6.2.3 (Silero Team, MIT)"
+    ),
+    frame_settings={**WESPEAKER_FRAME_SETTINGS, "cmn": None},
+    architecture={"n_mels": 80, "widths": (48, 64, 72, 88, 104, 112)},
+    kind=VAD,
+    shipped=True,
+)
+
 
 #: Weights by name.
 REGISTRY = {
@@ -151,20 +167,15 @@ REGISTRY = {
             shipped=False,
             former=True,
         ),
-        RegisteredWeights(
-            name=_SHIPPED_VAD,
-            path=f"pretrained/weights/{_SHIPPED_VAD}.safetensors",
+        _VAD,
+        replace(
+            _VAD,
+            name=f"{_SHIPPED_VAD}-1",
+            path=f"models/weights/{_SHIPPED_VAD}-1.safetensors",
             sha256="f22315c6d3699c0dbac2a31f73cffa913538a17c999e27d30ff95c6a6b77347d",
-            licence="CC BY 4.0",
-            attribution=(
-                "the developers of sklearn-speechsent, by their recipe recipes/train_vad.py: "
-                "trained on LibriSpeech train-clean-100 (V. Panayotov et al., ICASSP 2015, "
-                "CC BY 4.0) with labels by silero-vad 6.2.3 (Silero Team, MIT)"
-            ),
-            frame_settings={**WESPEAKER_FRAME_SETTINGS, "cmn": None},
             architecture={"n_mels": 80, "widths": (32, 48, 64, 96, 128, 128)},
-            kind=VAD,
-            shipped=True,
+            shipped=False,
+            former=True,
         ),
         RegisteredWeights(
             name="wespeaker-voxceleb-resnet34",

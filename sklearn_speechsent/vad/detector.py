@@ -51,12 +51,12 @@ from sklearn_speechsent.vad.scores import (
 from sklearn_speechsent.vad.segments import segment_table, smooth
 
 #: Part of every cache key: increased when the same settings give other frames.
-_VERSION = 2
+_VERSION = 3
 #: Seconds of the chunks that the network is trained on.
 _CHUNK = 4.0
 #: Threshold of each method, and how far speech that reached it may fall below it. That of the U-net
-#: was the best of seven on scenes of held-out speakers, with the default hangover (train_vad.py).
-THRESHOLDS = {"unet": (0.9, 0.15), "energy": (9.0, 3.0), "silero": (0.5, 0.15)}
+#: was the best of eight on mixtures of held-out speakers (experiments.vad --choose).
+THRESHOLDS = {"unet": (0.8, 0.15), "energy": (9.0, 3.0), "silero": (0.5, 0.15)}
 
 
 class VoiceActivityDetector(FramesTransformer):
@@ -86,7 +86,7 @@ class VoiceActivityDetector(FramesTransformer):
         silero-vad [2]_ (``pip install sklearn-speechsent[silero]``), which needs recordings:
         in a Pipeline it stands in the place of ``MelFilterBank``.
     threshold : float, optional
-        Score that speech must reach; None is a probability of 0.9 for ``"unet"``, 0.5 for
+        Score that speech must reach; None is a probability of 0.8 for ``"unet"``, 0.5 for
         ``"silero"`` and 9 dB for ``"energy"``. Speech that reached it may fall 0.15 (3 dB) below
         it. The hangover makes up for a strict threshold; under loud noise 0.5 finds more.
     hangover : float, default=0.25

@@ -14,9 +14,10 @@ from sklearn_speechsent.vad.segments import without_clicks
 #: a voice that is shouted is lowered to where the network knows voices.
 REACHED, SURE, LOWERED = 0.5, 0.9, 0.075
 #: Frames over which spectra are averaged, and nepers by which those of speech differ from each
-#: other, in the mean over the bands. With 10 dB of pink noise recordings of RAVDESS and LibriSpeech
-#: have 0.67 and more; noise, hum and tones have 0.3 and less.
-AVERAGED, MOVED = 9, 0.45
+#: other, in the mean over the bands. Under pink noise as strong as the speech, recordings of
+#: RAVDESS and LibriSpeech have 0.37 and more, in reverberant rooms too; noise, bursts, hum and
+#: tones have 0.34 and less.
+AVERAGED, MOVED = 9, 0.36
 #: Frames of an utterance that are looked at, evenly spaced: enough, and little memory.
 LOOKED_AT = 3000
 
