@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent._version import __version__
 from sklearn_speechsent.audio import WaveformPerturbation
-from sklearn_speechsent.deploy.graphs.builder import Graph
 from sklearn_speechsent.deploy.graphs.frames import is_silent
 from sklearn_speechsent.deploy.graphs.models import model_output, sentiment, thawed
 from sklearn_speechsent.deploy.graphs.steps import Utterance
 from sklearn_speechsent.features import MelFilterBank
+from sklearn_speechsent.graphs.builder import Graph
 from sklearn_speechsent.inspection.speakerwise import SpeakerwiseEstimator
 from sklearn_speechsent.metrics.labels import NUMBERS
 from sklearn_speechsent.sentiment.voting import VotingEstimator
