@@ -26,7 +26,7 @@ from sklearn_speechsent.nn.heads import ORDINAL_HEADS
 from sklearn_speechsent.speech import SpeechEncoder
 from sklearn_speechsent.speech.log_mel import whisper_log_mel
 from sklearn_speechsent.vad.segments import smooth, without_clicks
-from tests.graphs import computed, load_random_encoder
+from tests.graph_runs import computed, load_random_encoder
 
 
 def randomised(kind, *args, seed=0, **kwargs):
