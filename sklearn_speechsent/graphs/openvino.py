@@ -68,8 +68,9 @@ def _problem(precision: str) -> Exception | None:
         openvino = load_openvino()
     except ImportError as exception:
         return exception
-    units = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "bfloat16" and "BF16" not in units:
+    if precision == "float32":
+        return None
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return ValueError(
             'backend="openvino" computes in bfloat16 only on a processor that has units for it, '
             'and this one has none. Use precision="float32", or backend="torch".'

@@ -117,9 +117,9 @@ class VoiceActivityDetector(FramesTransformer):
         Draws the chunks.
     backend : {"torch", "openvino"}, default="torch"
         What computes the U-net. ``"openvino"`` (pip install "sklearn-speechsent[openvino]") takes
-        half the time for a short utterance by itself, with probabilities that are the same up to
-        rounding; training, time lines and streams stay with torch. Where a pickle finds no
-        OpenVINO, ``transform`` warns and takes torch.
+        less time for an utterance by itself, with probabilities that are the same up to rounding;
+        training, time lines and streams stay with torch. Where a pickle finds no OpenVINO,
+        ``transform`` warns and takes torch.
     n_jobs : int, optional
         Threads of torch and of the default front end; -1 uses all cores.
     memory : str, Path or FeatureStore, optional
