@@ -87,8 +87,8 @@ def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "wav
     computes one speed; who runs it, as ``OnnxSentiment`` does, resamples, calls it once per speed
     and averages.
 
-    Networks are in single precision, whatever ``precision`` says, kernels in double. The graph does
-    not check samples, and does not warn about recordings unlike those of training.
+    Networks are in single precision, whatever ``precision`` and ``backend`` say, kernels in double.
+    The graph does not check samples, and does not warn about recordings unlike those of training.
 
     Examples
     --------

@@ -27,6 +27,7 @@ from sklearn_speechsent.graphs.networks import speaker_blocks
 from sklearn_speechsent.graphs.openvino import check_backend, compiled, uses_openvino
 from sklearn_speechsent.nn import SpeakerBlocks, folded, pieces
 from sklearn_speechsent.nn.blocks import Squeeze
+from sklearn_speechsent.nn.derived import derived
 from sklearn_speechsent.pretrained import SpeakerWeights, check_frame_settings, load_weights
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.feature_store import Computed
@@ -177,10 +178,11 @@ class FrozenFunction:
     @cached_property
     def folded(self) -> SpeakerBlocks:
         """Network with batch normalisations folded into its convolutions, on the device."""
-        network = self.network
+        dtype = PRECISIONS[self.precision]
         if self.device.type != "cpu":  # moving a network moves all that share its tensors
-            network = copy.deepcopy(network).to(self.device)
-        return folded(network, PRECISIONS[self.precision])
+            return folded(copy.deepcopy(self.network).to(self.device), dtype)
+        # Folding takes as long as half a second of speech.
+        return derived(self.network, ("folded", dtype), partial(folded, self.network, dtype))
 
     def __call__(self, utterances: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         """Result for each utterance of a batch."""

@@ -8,14 +8,15 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 
+from sklearn_speechsent.nn.derived import derived
 from sklearn_speechsent.utils.devices import is_processor
 from sklearn_speechsent.utils.sklearn_compat import StrOptions
 
@@ -27,8 +28,6 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _HELD = 8
 _LOCK = threading.RLock()
 _compiled: OrderedDict[Any, Compiled] = OrderedDict()
-#: Stamp and checksum of the tensors of networks that were compiled.
-_contents: WeakKeyDictionary[torch.nn.Module, tuple[Any, int]] = WeakKeyDictionary()
 
 
 def load_openvino() -> Any:
@@ -219,8 +218,8 @@ def compiled(
     n_threads = torch.get_num_threads() if n_threads is None else n_threads
     with _LOCK:
         # Threads of a compiled network do not live on in a forked process.
-        content = (type(network), _content(network), what, os.getpid())
-        key = (*content, n_calls or 1, n_threads, precision)
+        content = derived(network, "content", partial(_content, network))
+        key = (type(network), content, what, os.getpid(), n_calls or 1, n_threads, precision)
         if key not in _compiled:
             _compiled[key] = Compiled(make(), n_calls or 1, n_threads, precision)
         _compiled.move_to_end(key)
@@ -230,13 +229,7 @@ def compiled(
 
 
 def _content(network: torch.nn.Module) -> int:
-    """Checksum of the tensors of a network, of which copies in other pickles have the same."""
+    """Checksum of the tensors of a network, of which the copy in a pickle has the same."""
     tensors = [*network.parameters(), *network.buffers()]
-    # Counted up where a tensor is changed in place.
-    stamp = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
-    known = _contents.get(network)
-    if known is None or known[0] != stamp:
-        flat = (t.detach().cpu().reshape(-1).view(torch.uint8) for t in tensors)
-        content = hash(tuple(t.numpy().tobytes() for t in flat))
-        known = _contents[network] = (stamp, content)
-    return known[1]
+    flat = (t.detach().cpu().reshape(-1).view(torch.uint8) for t in tensors)
+    return hash(tuple(t.numpy().tobytes() for t in flat))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from sklearn_speechsent.graphs.openvino import (
     check_backend,
     uses_openvino,
 )
+from sklearn_speechsent.nn import folded
+from sklearn_speechsent.nn.derived import derived
 from sklearn_speechsent.pretrained import (
     build_vad,
     check_frame_settings,
@@ -487,7 +490,7 @@ class VoiceActivityDetector(FramesTransformer):
         """U-net, as the backend computes it."""
         if uses_openvino(self.backend):
             return OpenVINOUNet(self.network_, self.n_jobs)
-        return self.network_
+        return derived(self.network_, "folded", partial(folded, self.network_))
 
     def _scores(self, rows: AudioRows) -> list[NDArray[np.float32]]:
         frames = rows.frames
