@@ -69,7 +69,7 @@ class SpeakerEmbedder(FrozenTransformer):
     precision : {"float32", "bfloat16"}, default="float32"
         Of the network's convolutions. bfloat16 halves the time on processors that have it.
     backend : {"torch", "openvino"}, default="torch"
-        What computes on the processor. ``"openvino"`` takes a tenth to a fifth less time (pip
+        What computes on the processor. ``"openvino"`` takes about a tenth less time (pip
         install "sklearn-speechsent[openvino]"), for features that are the same up to rounding;
         bfloat16 only on processors that have it. In a network with squeeze-excitation, torch
         computes utterances of more than 10 s. Where a pickle

@@ -124,7 +124,7 @@ class SpeakerFeatureExtractor(FrozenTransformer):
         Of the network's convolutions. bfloat16 halves the time on processors that have it; maps of
         the third block are then off by 2 % in norm.
     backend : {"torch", "openvino"}, default="torch"
-        What computes on the processor. ``"openvino"`` takes a tenth to a fifth less time (pip
+        What computes on the processor. ``"openvino"`` takes about a tenth less time (pip
         install "sklearn-speechsent[openvino]"), for features that are the same up to rounding;
         bfloat16 only on processors that have it. In a network with squeeze-excitation, torch
         computes utterances of more than 10 s. Where a pickle

@@ -113,7 +113,7 @@ class SpeechEncoder(RecordingTransformer):
         have units for it, and slower on others.
     backend : {"torch", "openvino"}, default="torch"
         What computes on the processor. ``"openvino"`` (pip install "sklearn-speechsent[openvino]")
-        computes Whisper alone, in a seventh less time, with features that are the same up to
+        computes Whisper alone, in about a tenth less time, with features that are the same up to
         rounding; bfloat16 only on processors that have it. Where a pickle finds no OpenVINO,
         ``transform`` warns and takes torch.
     device : str or torch.device, default="cpu"
