@@ -72,8 +72,8 @@ class SpeakerEmbedder(FrozenTransformer):
         What computes on the processor. ``"openvino"`` takes about a tenth less time (pip
         install "sklearn-speechsent[openvino]"), for features that are the same up to rounding;
         bfloat16 only on processors that have it. In a network with squeeze-excitation, torch
-        computes utterances of more than 10 s. Where a pickle
-        finds no OpenVINO, ``transform`` warns and takes torch.
+        computes utterances of more than 10 s. Where a pickle finds no OpenVINO, ``transform`` warns
+        and takes torch.
     device : str or torch.device, default="cpu"
         Where the network runs, such as ``"cuda"``. On a device other than the processor utterances
         go through it in padded, masked batches of 32,000 frames at most, those of several pieces
