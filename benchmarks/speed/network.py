@@ -6,8 +6,9 @@ WeSpeaker's ResNet34 on recordings of RAVDESS: blocks 1 to 3, which the medium s
 whole embedder; ours through the public transformers. The peers are plain PyTorch, one utterance
 after the other, onnxruntime on the same ONNX file (also in 8 bits), and OpenVINO if it is
 installed. The peak is a matrix product of 2048 x 2048 in the same type, the fastest of the same
-rounds. On one core, then on two. ``--scores`` adds the effect of bfloat16 on sentiment: RAVDESS,
-eight folds of speakers, next to the constant predictor. Writes FILE.json, FILE.md and FILE.png.
+rounds. On one core, then on two. ``--scores`` adds the effect of bfloat16 and of OpenVINO on
+sentiment: RAVDESS, eight folds of speakers, next to the constant predictor. Writes FILE.json,
+FILE.md and FILE.png.
 """
 
 import statistics
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -92,6 +94,11 @@ def contestants(n_blocks, n_cores, frames, folder):
             step = SpeakerFeatureExtractor(WESPEAKER, n_blocks=n_blocks, pooling=None, **settings)
         step.fit(frames)
         found[f"sklearn-speechsent, {precision}"] = lambda step=step: step.transform(frames)
+        try:
+            step = clone(step).set_params(backend="openvino").fit(frames)
+        except (ImportError, ValueError):  # not installed, or no bfloat16 here
+            continue
+        found[f'backend="openvino", {precision}'] = lambda step=step: step.transform(frames)
     path = get_data_home() / "models" / f"{WESPEAKER}.onnx"
     if not embeds:
         cut(path, n_blocks, folder / "blocks.onnx")
@@ -206,7 +213,7 @@ def report(run):
 
 
 def scores(memory):
-    """Scores on RAVDESS of both precisions.
+    """Scores on RAVDESS of both precisions, and of OpenVINO.
 
     Returns
     -------
@@ -219,9 +226,16 @@ def scores(memory):
     shared = {"memory": memory, "n_jobs": -1, "verbose": 1}
     rows = {"constant": constant_scores(corpus, folds)}
     for system in ("small", "medium"):
-        for precision in ("float32", "bfloat16"):
-            pipeline = make_sentiment_pipeline(system, srext__precision=precision, **shared)
-            rows[f"{system}, {precision}"] = system_scores(corpus, folds, pipeline)
+        for backend, precision in (
+            ("torch", "float32"),
+            ("torch", "bfloat16"),
+            ("openvino", "float32"),
+        ):
+            # A store of its own: in float32 the backends have the same keys.
+            pipeline = make_sentiment_pipeline(system, **shared | {"memory": memory / backend})
+            pipeline.set_params(srext__precision=precision, srext__backend=backend)
+            pipeline.set_params(vad__backend=backend)
+            rows[f"{system}, {backend}, {precision}"] = system_scores(corpus, folds, pipeline)
     return rows, score_table("system", rows)
 
 

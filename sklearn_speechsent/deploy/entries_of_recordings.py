@@ -152,7 +152,7 @@ RECORDING_STEPS = [
             "weights_": Record(VADWeights),
             "network_": Frozen(VADWeights),
         },
-        "n_jobs memory verbose",
+        "n_jobs memory verbose backend",
         "weights_ network_",
         blank={"frontend": None},
         get=_get_detector,

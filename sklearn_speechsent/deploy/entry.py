@@ -63,4 +63,4 @@ def plain(names: str) -> dict[str, Rule]:
 #: State of every step that takes a table.
 OF_TABLES: dict[str, Rule] = {"n_features_in_": Size("n"), "feature_names_in_": Names()}
 #: Parameters that say how a step runs on one machine.
-MACHINE = "n_jobs memory verbose device"
+MACHINE = "n_jobs memory verbose device backend"

@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent._version import __version__
 from sklearn_speechsent.audio import WaveformPerturbation
-from sklearn_speechsent.deploy.graphs.builder import Graph
 from sklearn_speechsent.deploy.graphs.frames import is_silent
 from sklearn_speechsent.deploy.graphs.models import model_output, sentiment, thawed
 from sklearn_speechsent.deploy.graphs.steps import Utterance
 from sklearn_speechsent.features import MelFilterBank
+from sklearn_speechsent.graphs.builder import Graph
 from sklearn_speechsent.inspection.speakerwise import SpeakerwiseEstimator
 from sklearn_speechsent.metrics.labels import NUMBERS
 from sklearn_speechsent.sentiment.voting import VotingEstimator
@@ -87,8 +87,8 @@ def export_onnx(pipeline: Any, path: str | os.PathLike[str], *, kind: str = "wav
     computes one speed; who runs it, as ``OnnxSentiment`` does, resamples, calls it once per speed
     and averages.
 
-    Networks are in single precision, whatever ``precision`` says, kernels in double. The graph does
-    not check samples, and does not warn about recordings unlike those of training.
+    Networks are in single precision, whatever ``precision`` and ``backend`` say, kernels in double.
+    The graph does not check samples, and does not warn about recordings unlike those of training.
 
     Examples
     --------

@@ -22,8 +22,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sklearn_speechsent.features.base import UtteranceTransformer
 from sklearn_speechsent.frames.validation import check_frames
+from sklearn_speechsent.graphs.builder import Graph
+from sklearn_speechsent.graphs.networks import speaker_blocks
+from sklearn_speechsent.graphs.openvino import check_backend, compiled, uses_openvino
 from sklearn_speechsent.nn import SpeakerBlocks, folded, pieces
 from sklearn_speechsent.nn.blocks import Squeeze
+from sklearn_speechsent.nn.derived import derived
 from sklearn_speechsent.pretrained import SpeakerWeights, check_frame_settings, load_weights
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.feature_store import Computed
@@ -70,6 +74,24 @@ def n_at_a_time(n_jobs: int | None, device: Any) -> int | None:
     int or None
     """
     return n_jobs if is_processor(device) else 1
+
+
+def arithmetic(precision: str, backend: str) -> dict[str, str]:
+    """Settings of a step that change more than the rounding of its features.
+
+    Parameters
+    ----------
+    precision : {"float32", "bfloat16"}
+    backend : {"torch", "openvino"}
+
+    Returns
+    -------
+    dict of str to str
+        In bfloat16 the backends differ from each other by as much as from float32.
+    """
+    if (precision, backend) == ("bfloat16", "openvino"):
+        return {"precision": precision, "backend": backend}
+    return {"precision": precision}
 
 
 def _noted(means: list[torch.Tensor], mean: torch.Tensor) -> torch.Tensor:
@@ -128,7 +150,9 @@ class FrozenFunction:
     device : torch.device, default=torch.device("cpu")
         Where the maps are computed, with a copy of the network.
     n_jobs : int or None
-        Threads that finish the utterances of a batch.
+        Threads that finish the utterances of a batch; utterances that OpenVINO computes at a time.
+    openvino : bool
+        Whether OpenVINO computes what is one piece, or what has no squeeze-excitation.
     """
 
     def __init__(
@@ -139,6 +163,7 @@ class FrozenFunction:
         n_threads: int | None,
         device: torch.device = _CPU,
         n_jobs: int | None = None,
+        openvino: bool = False,
     ) -> None:
         self.network = network
         self.precision = precision
@@ -146,16 +171,18 @@ class FrozenFunction:
         self.n_threads = n_threads
         self.device = device
         self.n_jobs = n_jobs
+        self.openvino = openvino
         #: Frames of the largest batch; an utterance that is longer is by itself.
         self.batch = 0 if device.type == "cpu" else BATCH
 
     @cached_property
     def folded(self) -> SpeakerBlocks:
         """Network with batch normalisations folded into its convolutions, on the device."""
-        network = self.network
+        dtype = PRECISIONS[self.precision]
         if self.device.type != "cpu":  # moving a network moves all that share its tensors
-            network = copy.deepcopy(network).to(self.device)
-        return folded(network, PRECISIONS[self.precision])
+            return folded(copy.deepcopy(self.network).to(self.device), dtype)
+        # Folding takes as long as half a second of speech.
+        return derived(self.network, ("folded", dtype), partial(folded, self.network, dtype))
 
     def __call__(self, utterances: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         """Result for each utterance of a batch."""
@@ -206,10 +233,15 @@ class FrozenFunction:
         means: list[torch.Tensor] = []
         if gated and len(cuts) > 1:
             means = self._means([utterance[seen] for _, seen in cuts])
+        # A long piece takes memory for all its maps at a time in OpenVINO.
+        openvino = self.openvino and (not gated or len(utterance) <= PIECE)
         for piece, seen in cuts:
-            maps = self._run([utterance[seen]], partial(_given, iter(means)) if means else None)
             first = (piece.start - seen.start) // stride
             last = first - (piece.start - piece.stop) // stride  # rounded up
+            if openvino:
+                yield self._by_openvino(utterance[seen])[first:last]
+                continue
+            maps = self._run([utterance[seen]], partial(_given, iter(means)) if means else None)
             maps = maps[0, :, :, first:last].permute(2, 0, 1).float()
             yield np.ascontiguousarray(maps.cpu().numpy())
 
@@ -226,6 +258,27 @@ class FrozenFunction:
                 total += len(part) * mean
         n_frames = sum(map(len, parts))
         return [(total / n_frames).to(torch.float32) for total in totals]
+
+    def _by_openvino(self, part: NDArray[Any]) -> NDArray[np.float32]:
+        """Maps of a piece, time first."""
+        network = self.network
+
+        def make() -> Any:
+            graph = Graph()
+            frames = graph.input("frames", "float32", ["n_frames", network.n_mels])
+            maps = speaker_blocks(graph, folded(network), frames).transpose(0, 3, 1, 2)
+            return graph.model({"maps": maps.reshape(-1)})
+
+        run = compiled(
+            network,
+            "maps",
+            make,
+            n_calls=self.n_jobs,
+            n_threads=self.n_threads,
+            precision=self.precision,
+        )
+        maps = run(np.asarray(part, np.float32))
+        return maps.reshape(-1, network.out_channels, network.out_frequencies)
 
     def _run(self, parts: list[NDArray[Any]], squeeze: Squeeze | None = None) -> torch.Tensor:
         """Maps of a padded batch of pieces."""
@@ -250,6 +303,7 @@ class FrozenTransformer(UtteranceTransformer):
 
     weights: Any
     precision: str
+    backend: str
     device: Any
     network_: Any
     weights_: SpeakerWeights
@@ -264,6 +318,7 @@ class FrozenTransformer(UtteranceTransformer):
 
     def _fit(self, X: Any, y: Any) -> FrameRows:
         check_device(self.device)
+        check_backend(self.backend, self.device, self.precision)
         frames = check_frames(self, X, reset=True)
         weights = load_weights(self.weights)
         check_frame_settings(weights, frames)
@@ -278,7 +333,7 @@ class FrozenTransformer(UtteranceTransformer):
 
     def _settings(self, rows: FrameRows) -> dict[str, Any]:
         # Not the device: the features of another one are the same, up to rounding.
-        settings = {"sha256": self.weights_.sha256, "precision": self.precision}
+        settings = {"sha256": self.weights_.sha256, **arithmetic(self.precision, self.backend)}
         pieces = {"whole": GATED_WHOLE, "piece": PIECE}
         return settings | (pieces if self.network_.has_gates else {})
 
@@ -286,7 +341,13 @@ class FrozenTransformer(UtteranceTransformer):
         device = usable_device(self.device)
         n_jobs, n_threads = workers(self.n_jobs, len(rows))
         return FrozenFunction(
-            self.network_, self.precision, self._output(), n_threads, device, n_jobs
+            self.network_,
+            self.precision,
+            self._output(),
+            n_threads,
+            device,
+            n_jobs,
+            uses_openvino(self.backend, self.device, self.precision),
         )
 
     def _compute(self, rows: Any, **options: Any) -> Computed:

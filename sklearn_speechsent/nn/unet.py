@@ -155,6 +155,25 @@ class SpeechUNet(nn.Module):
             channels = width
         self.head = nn.Conv2d(channels, 1, 1)
 
+    @staticmethod
+    def centred(x: Tensor, lengths: Tensor | None, level: Tensor | None = None) -> Tensor:
+        """Frames without the level of their utterance, zero in digital silence.
+
+        Parameters
+        ----------
+        x, lengths, level
+            See `forward`.
+
+        Returns
+        -------
+        Tensor of shape (B, T, n_mels)
+        """
+        levels, silent = frame_levels(x)
+        if level is None:
+            valid = x.new_full((len(x),), x.shape[1], dtype=torch.int64)
+            level = utterance_levels(levels, silent, valid if lengths is None else lengths)
+        return (x - level[:, None, None]).masked_fill(silent[:, :, None], 0.0)
+
     def forward(self, x: Tensor, lengths: Tensor | None, level: Tensor | None = None) -> Tensor:
         """Score frames.
 
@@ -173,11 +192,7 @@ class SpeechUNet(nn.Module):
         Tensor of shape (B, T)
             Logits, zero in the padding.
         """
-        levels, silent = frame_levels(x)
-        if level is None:
-            valid = x.new_full((len(x),), x.shape[1], dtype=torch.int64)
-            level = utterance_levels(levels, silent, valid if lengths is None else lengths)
-        x = (x - level[:, None, None]).masked_fill(silent[:, :, None], 0.0).transpose(1, 2)
+        x = self.centred(x, lengths, level).transpose(1, 2)
         x = x if lengths is None else zero_padding(x, lengths)
         x = x[:, :, None] * 0.25  # near unit variance
         passed = []

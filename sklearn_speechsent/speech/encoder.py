@@ -15,10 +15,15 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_speechsent.features.base import MEMORY_CONSTRAINT, as_table
-from sklearn_speechsent.features.frozen import PRECISIONS, n_at_a_time, workers
+from sklearn_speechsent.features.frozen import PRECISIONS, arithmetic, n_at_a_time, workers
 from sklearn_speechsent.features.recordings import RecordingTransformer
 from sklearn_speechsent.features.statistics import COLUMNS, STATISTICS, pool_pieces
 from sklearn_speechsent.frames import UtteranceFrames
+from sklearn_speechsent.graphs.openvino import (
+    BACKEND_CONSTRAINT,
+    check_backend,
+    uses_openvino,
+)
 from sklearn_speechsent.pretrained import EncoderWeights
 from sklearn_speechsent.speech.layers import SHORTEST, Finish
 from sklearn_speechsent.speech.log_mel import SAMPLE_RATE
@@ -106,6 +111,11 @@ class SpeechEncoder(RecordingTransformer):
     precision : {"float32", "bfloat16"}, default="float32"
         Of the encoder's products of matrices. bfloat16 is several times as fast on processors that
         have units for it, and slower on others.
+    backend : {"torch", "openvino"}, default="torch"
+        What computes on the processor. ``"openvino"`` (pip install "sklearn-speechsent[openvino]")
+        computes Whisper alone, in about a tenth less time, with features that are the same up to
+        rounding; bfloat16 only on processors that have it. Where a pickle finds no OpenVINO,
+        ``transform`` warns and takes torch.
     device : str or torch.device, default="cpu"
         Where the encoder runs, such as ``"cuda"``. On a device other than the processor it takes
         one recording at a time, which ``n_jobs`` threads of the processor read ahead. Features are
@@ -187,6 +197,7 @@ class SpeechEncoder(RecordingTransformer):
         "n_blocks": [Interval(Integral, 0, None, closed="left"), None],
         "dtype": [StrOptions({"float16", "float32"})],
         "precision": [StrOptions(set(PRECISIONS))],
+        "backend": BACKEND_CONSTRAINT,
         "device": DEVICE_CONSTRAINT,
         "on_error": [StrOptions({"raise", "nan"})],
         "n_jobs": [Integral, None],
@@ -206,6 +217,7 @@ class SpeechEncoder(RecordingTransformer):
         n_blocks: int | None = None,
         dtype: str = "float32",
         precision: str = "float32",
+        backend: str = "torch",
         device: Any = "cpu",
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -221,6 +233,7 @@ class SpeechEncoder(RecordingTransformer):
         self.n_blocks = n_blocks
         self.dtype = dtype
         self.precision = precision
+        self.backend = backend
         self.device = device
         self.on_error = on_error
         self.n_jobs = n_jobs
@@ -236,6 +249,7 @@ class SpeechEncoder(RecordingTransformer):
 
     def _fit(self, X: Any, y: Any) -> RecordingRows:
         check_device(self.device)
+        check_backend(self.backend, self.device, self.precision)
         self._check_choices()
         rows = super()._fit(X, y)
         loaded = load_model(self.model, self.revision, self._highest(), PRECISIONS[self.precision])
@@ -244,6 +258,11 @@ class SpeechEncoder(RecordingTransformer):
                 f"normalize={self.normalize!r} is for log-mel frames, and {loaded.weights.name!r} "
                 "takes waveforms, which it normalises itself if it was trained that way. Leave "
                 "normalize out."
+            )
+        if self.backend not in loaded.function.backends:
+            raise ValueError(
+                f"backend={self.backend!r} is for Whisper, and {loaded.weights.name!r} takes "
+                "waveforms. Use backend='torch'."
             )
         self.network_ = loaded.network
         self.weights_: EncoderWeights = replace(loaded.weights, state={})
@@ -285,7 +304,7 @@ class SpeechEncoder(RecordingTransformer):
             "sha256": self.weights_.sha256,
             "layers": self._computed(),
             "normalize": self.normalize,
-            "precision": self.precision,
+            **arithmetic(self.precision, self.backend),
             "dtype": self.dtype,
             "pooling": self.pooling,
         }
@@ -316,6 +335,7 @@ class SpeechEncoder(RecordingTransformer):
             n_threads,
             device,
             n_jobs,
+            uses_openvino(self.backend, self.device, self.precision),
         )
 
     def _compute(self, rows: Any, **options: Any) -> Computed:

@@ -49,11 +49,16 @@ class LayersFunction(ABC):
     device : torch.device
         Where the layers are computed, with a copy of the network.
     n_jobs : int or None
-        Threads that read ahead for a device other than the processor.
+        Threads that read ahead for a device other than the processor; recordings that OpenVINO
+        computes at a time.
+    openvino : bool
+        Whether OpenVINO computes the layers; only if it is one of ``backends``.
     """
 
     #: Values that ``normalize`` can have.
     normalizations: ClassVar[tuple[str | None, ...]] = (None,)
+    #: Values that ``backend`` can have.
+    backends: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class LayersFunction(ABC):
         n_threads: int | None,
         device: torch.device,
         n_jobs: int | None,
+        openvino: bool,
     ) -> None:
         self.network = network
         self.layers = list(layers)
@@ -74,6 +80,7 @@ class LayersFunction(ABC):
         self.n_threads = n_threads
         self.device = device
         self.n_jobs = n_jobs
+        self.openvino = openvino
 
     @cached_property
     def placed(self) -> Any:

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.nn import SpeechUNet
-from sklearn_speechsent.vad.scores import unet_scores
+from sklearn_speechsent.vad.scores import Scorer, unet_scores
 from sklearn_speechsent.vad.segments import without_clicks
 
 #: Probabilities that speech reaches somewhere, and that leave no doubt; share of the bands by which
@@ -23,7 +22,7 @@ LOOKED_AT = 3000
 
 
 def holds_speech(
-    network: SpeechUNet,
+    network: Scorer,
     frames: UtteranceFrames,
     scores: list[NDArray[np.float32]],
     n_jobs: int | None,
@@ -33,7 +32,7 @@ def holds_speech(
 
     Parameters
     ----------
-    network : SpeechUNet
+    network : SpeechUNet or OpenVINOUNet
         In eval mode.
     frames : UtteranceFrames
         Log-mel frames.

@@ -5,15 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sklearn_speechsent import audio
 from sklearn_speechsent.frames.container import UtteranceFrames
-from sklearn_speechsent.nn import SpeechUNet, pieces
+from sklearn_speechsent.graphs.builder import Graph
+from sklearn_speechsent.graphs.openvino import compiled
+from sklearn_speechsent.graphs.unet import speech_logits
+from sklearn_speechsent.nn import SpeechUNet, folded, pieces
 from sklearn_speechsent.nn.unet import frame_levels, utterance_levels
 from sklearn_speechsent.training.data import UtteranceDataset, whole_batches
 from sklearn_speechsent.utils.silence import digital_silence
@@ -56,8 +60,43 @@ def energy_scores(frames: NDArray[Any]) -> NDArray[np.float64]:
     return energy - max(floor, top - _RANGE_DB)
 
 
+class OpenVINOUNet:
+    """The U-net on one utterance at a time, by OpenVINO.
+
+    Parameters
+    ----------
+    network : SpeechUNet
+        In eval mode.
+    n_jobs : int or None
+        Threads, in joblib's reading; None for as many as torch is set to.
+    """
+
+    def __init__(self, network: SpeechUNet, n_jobs: int | None) -> None:
+        self.centred = network.centred
+        self.time_stride, self.half_width = network.time_stride, network.half_width
+        n_mels = network.architecture["n_mels"]
+
+        def make() -> Any:
+            graph = Graph()
+            frames = graph.input("frames", "float32", ["n_frames", cast(int, n_mels)])
+            return graph.model({"logits": speech_logits(graph, folded(network), frames)})
+
+        n_threads = None if n_jobs is None else joblib.effective_n_jobs(n_jobs)
+        self._run = compiled(network, "logits", make, n_threads=n_threads)
+
+    def __call__(
+        self, x: torch.Tensor, lengths: torch.Tensor | None, level: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Logits (1, T), as :class:`~sklearn_speechsent.nn.SpeechUNet` gives them."""
+        return torch.from_numpy(self._run(self.centred(x, lengths, level)[0].numpy()))[None]
+
+
+#: What scores frames: the network, or the same by OpenVINO.
+Scorer = SpeechUNet | OpenVINOUNet
+
+
 def unet_scores(
-    network: SpeechUNet, frames: UtteranceFrames, rows: NDArray[np.int64], n_jobs: int | None
+    network: Scorer, frames: UtteranceFrames, rows: NDArray[np.int64], n_jobs: int | None
 ) -> dict[int, NDArray[np.float32]]:
     """Probability of speech in each frame; digital silence has none.
 
@@ -65,7 +104,7 @@ def unet_scores(
 
     Parameters
     ----------
-    network : SpeechUNet
+    network : SpeechUNet or OpenVINOUNet
         In eval mode.
     frames : UtteranceFrames
     rows : ndarray of int
@@ -80,11 +119,12 @@ def unet_scores(
     """
     scores: dict[int, NDArray[np.float32]] = {}
     long = frames.lengths[rows] > _MAX_FRAMES
+    most = 1 if isinstance(network, OpenVINOUNet) else _MAX_UTTERANCES
     short = rows[~long]
     short = short[np.argsort(frames.lengths[short], kind="stable")]
     dataset = UtteranceDataset(frames)
     with torch_threads(n_jobs), torch.inference_mode():
-        batches = whole_batches(frames.lengths, _MAX_UTTERANCES, short, _MAX_FRAMES)
+        batches = whole_batches(frames.lengths, most, short, _MAX_FRAMES)
         for batch in batches if len(short) else []:
             inputs, _ = dataset[batch]
             found = speech_probability(network, inputs["x"].float(), inputs["lengths"])
@@ -96,13 +136,13 @@ def unet_scores(
 
 
 def speech_probability(
-    network: SpeechUNet, x: torch.Tensor, *arguments: torch.Tensor | None
+    network: Scorer, x: torch.Tensor, *arguments: torch.Tensor | None
 ) -> NDArray[np.float32]:
     """Probability of speech in each frame of a batch; digital silence has none.
 
     Parameters
     ----------
-    network : SpeechUNet
+    network : SpeechUNet or OpenVINOUNet
         In eval mode.
     x : Tensor of shape (B, T, n_mels)
     *arguments : Tensor or None
@@ -115,7 +155,7 @@ def speech_probability(
     return network(x, *arguments).sigmoid().masked_fill(digital_silence(x), 0.0).numpy()
 
 
-def _long_scores(network: SpeechUNet, utterance: NDArray[Any]) -> NDArray[np.float32]:
+def _long_scores(network: Scorer, utterance: NDArray[Any]) -> NDArray[np.float32]:
     """Probability of speech in each frame of an utterance that is computed in pieces."""
 
     def batch(part: slice) -> torch.Tensor:

@@ -12,8 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 from sklearn_speechsent import MelFilterBank, OrdinalClassifier, SlidingCMN, VoiceActivityDetector
-from sklearn_speechsent.deploy.graphs import detector, frames, networks
-from sklearn_speechsent.deploy.graphs.builder import Graph
+from sklearn_speechsent.deploy.graphs import detector, frames, pieces
 from sklearn_speechsent.deploy.graphs.encoder import encoder_output
 from sklearn_speechsent.deploy.graphs.models import _thresholds
 from sklearn_speechsent.deploy.graphs.sentiment import network_output
@@ -21,12 +20,13 @@ from sklearn_speechsent.deploy.graphs.statistics import banded, pooled
 from sklearn_speechsent.deploy.graphs.tables import TableGraph
 from sklearn_speechsent.features import frozen
 from sklearn_speechsent.features.statistics import STATISTICS, pool_statistics
+from sklearn_speechsent.graphs.builder import Graph
 from sklearn_speechsent.nn import EncoderNetwork, SentimentNetwork, SpeakerBlocks
 from sklearn_speechsent.nn.heads import ORDINAL_HEADS
 from sklearn_speechsent.speech import SpeechEncoder
 from sklearn_speechsent.speech.log_mel import whisper_log_mel
 from sklearn_speechsent.vad.segments import smooth, without_clicks
-from tests.graphs import computed, load_random_encoder
+from tests.graph_runs import computed, load_random_encoder
 
 
 def randomised(kind, *args, seed=0, **kwargs):
@@ -178,7 +178,7 @@ def test_statistics(rng, n_frames):
 @pytest.mark.parametrize("n_frames", [1, 30, 41, 97, 131])
 def test_speaker_blocks(rng, monkeypatch, se_ratio, n_frames):
     """With squeeze-excitation, what is longer than 40 frames here gets its means from pieces."""
-    for module in (frozen, networks):
+    for module in (frozen, pieces):
         monkeypatch.setattr(module, "GATED_WHOLE", 40)
         monkeypatch.setattr(module, "PIECE", 17)
     shape = {"n_mels": 16, "widths": (8, 8, 16), "depths": (1, 1, 1)}
@@ -188,7 +188,7 @@ def test_speaker_blocks(rng, monkeypatch, se_ratio, n_frames):
         network, "float32", lambda maps, n: np.concatenate(list(maps)), None
     )
     (expected,) = function([given])
-    found = computed(lambda graph, x: networks.speaker_maps(graph, network, x), given)
+    found = computed(lambda graph, x: pieces.speaker_maps(graph, network, x), given)
     atol = 1e-6 * np.abs(expected).max()
     np.testing.assert_allclose(found[0].transpose(2, 0, 1), expected, atol=atol)
 

@@ -30,10 +30,10 @@ from sklearn_speechsent import (
     export_onnx,
     make_sentiment_pipeline,
 )
-from sklearn_speechsent.deploy.graphs.builder import OPSET
+from sklearn_speechsent.graphs.builder import OPSET
 from sklearn_speechsent.nn import EncoderNetwork
 from sklearn_speechsent.runtime import OnnxSentiment
-from tests.graphs import load_random_encoder, session_of
+from tests.graph_runs import load_random_encoder, session_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn_speechsent.frames.DomainWarning")
 

@@ -8,7 +8,7 @@ from sklearn_speechsent import export_onnx, load_model, make_sentiment_pipeline
 from sklearn_speechsent.datasets import load_ravdess
 from sklearn_speechsent.runtime import OnnxSentiment
 from tests.deploy.test_onnx import outputs_of
-from tests.graphs import session_of
+from tests.graph_runs import session_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn_speechsent.frames.DomainWarning")
 

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import joblib
 import numpy as np
@@ -177,6 +178,12 @@ def test_gain_and_silence_at_the_ends_change_nothing(folder):
     assert np.abs(table[2] - table[0]).max() <= 1e-3 * np.abs(table).max()
     with pytest.raises(ValueError, match="takes waveforms, which it normalises itself"):
         SpeechEncoder(folder, layers=(1,), normalize="level").fit([sound])
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="the package openvino is not installed")
+def test_openvino_is_for_whisper(folder):
+    with pytest.raises(ValueError, match=r"is for Whisper, and .* takes waveforms"):
+        SpeechEncoder(folder, layers=(1,), backend="openvino").fit([noise(0.8)])
 
 
 def test_a_fitted_encoder_needs_no_folder(models, tmp_path):

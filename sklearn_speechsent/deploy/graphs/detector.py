@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import torch
 
-from sklearn_speechsent.deploy.graphs.builder import Graph, Value, as_float
 from sklearn_speechsent.deploy.graphs.frames import chosen, some, widened
+from sklearn_speechsent.graphs.builder import Graph, Value
+from sklearn_speechsent.graphs.unet import speech_logits
 from sklearn_speechsent.nn import SpeechUNet, folded
 from sklearn_speechsent.vad import VoiceActivityDetector
 from sklearn_speechsent.vad.presence import AVERAGED, LOOKED_AT, MOVED, REACHED, SURE, lowered_bands
@@ -53,26 +53,7 @@ def speech_frames(
 def _probabilities(graph: Graph, network: SpeechUNet, frames: Value) -> Value:
     """Probability of speech in each frame, of which none is digital silence."""
     level = frames.reduce("Mean", 1).cast(np.float64).reduce("Mean", 0).cast(np.float32)
-    x = graph.Unsqueeze(((frames - level) * 0.25).transpose(1, 0), [0])
-
-    def convolve(x: Value, convolution: torch.nn.Conv2d) -> Value:
-        weight = as_float(convolution.weight)[:, :, 0]  # over time only
-        pads, stride = [convolution.padding[1]] * 2, [convolution.stride[1]]
-        return graph.Conv(x, weight, convolution.bias, pads=pads, strides=stride)
-
-    passed = []
-    down, up = cast(Any, network.down), cast(Any, network.up)
-    for block in down:
-        for part in block:
-            x = graph.Relu(convolve(x, part.conv))
-        passed.append(x)
-    passed.pop()
-    for part in up:
-        skipped = passed.pop()
-        twice = graph.Concat(*[graph.Unsqueeze(x, [3])] * 2, axis=3).reshape(0, 0, -1)
-        x = graph.Concat(twice.part(0, skipped.size(2), axis=2), skipped, axis=1)
-        x = graph.Relu(convolve(x, part.conv))
-    return graph.Sigmoid(convolve(x, network.head)).reshape(-1)
+    return graph.Sigmoid(speech_logits(graph, network, frames - level))
 
 
 def _without_clicks(graph: Graph, scores: Value) -> Value:

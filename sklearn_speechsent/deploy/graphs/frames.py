@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_speechsent.deploy.graphs.builder import Graph, Value
 from sklearn_speechsent.features.mel import MelFilterBank
+from sklearn_speechsent.graphs.builder import Graph, Value
 from sklearn_speechsent.speech import log_mel
 from sklearn_speechsent.utils.silence import DIGITAL_FLOOR
 

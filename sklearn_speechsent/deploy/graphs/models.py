@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_speechsent.deploy.graphs.builder import Graph, Value
 from sklearn_speechsent.deploy.graphs.sentiment import (
     above,
     level_probabilities,
@@ -17,6 +16,7 @@ from sklearn_speechsent.deploy.graphs.sentiment import (
 )
 from sklearn_speechsent.deploy.graphs.steps import Utterance, after_steps
 from sklearn_speechsent.deploy.graphs.tables import TableGraph
+from sklearn_speechsent.graphs.builder import Graph, Value
 from sklearn_speechsent.inspection import ConformalOrdinal, OrdinalCalibrator
 from sklearn_speechsent.sentiment import (
     IntensityRegressor,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from sklearn_speechsent.deploy.graphs.builder import Graph, Value, as_float
-from sklearn_speechsent.deploy.graphs.networks import linear, residual, speaker_blocks
 from sklearn_speechsent.deploy.graphs.statistics import banded
+from sklearn_speechsent.graphs.builder import Graph, Value, as_float
+from sklearn_speechsent.graphs.networks import linear, residual, speaker_blocks
 from sklearn_speechsent.nn import (
     AttentiveDecoder,
     CGDDecoder,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sklearn_speechsent.deploy.graphs.builder import Graph, Value, as_float
+from sklearn_speechsent.graphs.builder import Graph, Value, as_float
 from sklearn_speechsent.nn.pooling import average_bands
 
 

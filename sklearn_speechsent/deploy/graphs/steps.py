@@ -12,13 +12,14 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from sklearn_speechsent.deploy.graphs import frames
-from sklearn_speechsent.deploy.graphs.builder import Graph, Value
 from sklearn_speechsent.deploy.graphs.detector import speech_frames
 from sklearn_speechsent.deploy.graphs.encoder import encoder_output
-from sklearn_speechsent.deploy.graphs.networks import linear, speaker_maps
+from sklearn_speechsent.deploy.graphs.pieces import speaker_maps
 from sklearn_speechsent.deploy.graphs.sentiment import unit
 from sklearn_speechsent.deploy.graphs.statistics import banded, pooled
 from sklearn_speechsent.features import FrameStatistics, MelFilterBank, SlidingCMN
+from sklearn_speechsent.graphs.builder import Graph, Value
+from sklearn_speechsent.graphs.networks import linear
 from sklearn_speechsent.speaker import (
     SpeakerEmbedder,
     SpeakerEmbeddingFusion,

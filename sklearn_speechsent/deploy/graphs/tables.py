@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from sklearn_speechsent.deploy.graphs.builder import Graph, Value
+from sklearn_speechsent.graphs.builder import Graph, Value
 from sklearn_speechsent.sentiment.kernel_machine import (
     KernelClassifier,
     KernelRegressor,

@@ -131,7 +131,7 @@ class Graph:
 
     Examples
     --------
-    >>> from sklearn_speechsent.deploy.graphs.builder import Graph
+    >>> from sklearn_speechsent.graphs.builder import Graph
     >>> graph = Graph()
     >>> x = graph.input("x", "float32", ["n"])
     >>> model = graph.model({"y": graph.Relu(x * 2.0 + 1.0)})

@@ -3,7 +3,7 @@
 import numpy as np
 import onnxruntime
 
-from sklearn_speechsent.deploy.graphs.builder import Graph
+from sklearn_speechsent.graphs.builder import Graph
 from sklearn_speechsent.pretrained.encoder import EncoderWeights
 from sklearn_speechsent.speech.models import LoadedModel
 from sklearn_speechsent.speech.whisper import WhisperFunction

@@ -1,0 +1,1 @@
+"""Networks as graphs of ONNX, and what runs them."""
