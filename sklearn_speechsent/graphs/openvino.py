@@ -166,12 +166,14 @@ class Compiled:
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             # Else every process binds its first thread to the same core.
             "ENABLE_CPU_PINNING": False,
-            # Else something of each length that was met stays, in the end more than a gigabyte.
-            "CPU_RUNTIME_CACHE_CAPACITY": 0,
         }
-        self._model = core.compile_model(
-            core.read_model(model.SerializeToString()), "CPU", settings
-        )
+        graph = core.read_model(model.SerializeToString())
+        # Else something of each length that was met stays, in the end more than a gigabyte.
+        frugal = {"CPU_RUNTIME_CACHE_CAPACITY": 0}
+        try:
+            self._model = core.compile_model(graph, "CPU", settings | frugal)
+        except RuntimeError:  # OpenVINO does not list this setting, and may give it up
+            self._model = core.compile_model(graph, "CPU", settings)
         self._idle: list[Any] = []
 
     def __call__(self, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
