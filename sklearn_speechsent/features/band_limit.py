@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_speechsent.store.compute import Function
-from sklearn_speechsent.utils.silence import digital_silence
+from sklearn_speechsent.utils.silence import DIGITAL_FLOOR
 
 #: Part of every cache key: increased when the same frames give another limit.
 _VERSION = 1
@@ -52,15 +52,19 @@ def band_limits(frame_settings: Mapping[str, Any]) -> tuple[dict[str, Any], Func
 def _limits(
     utterances: Iterable[NDArray[Any]], centres: NDArray[np.float64]
 ) -> Iterator[NDArray[np.float64]]:
+    decibels = 10 / np.log(10)
     for utterance in utterances:
-        spectra = utterance[:: -(-len(utterance) // _FRAMES)].astype(np.float64)
-        spectra = 10 / np.log(10) * spectra[~digital_silence(spectra)]
-        if not np.isfinite(spectra).all() or not len(spectra):
+        utterance = utterance[:: -(-len(utterance) // _FRAMES)]
+        strongest = utterance.max(axis=1).astype(np.float64)
+        heard = np.flatnonzero(strongest > DIGITAL_FLOOR)
+        if not np.isfinite(strongest).all() or not len(heard):
             yield np.full((1, 1), np.nan)
             continue
-        strongest = spectra.max(axis=1)
+        strongest = decibels * strongest[heard]
         n_loudest = max(1, min(len(strongest) // 20, 100))  # pauses may be long
         limit = np.partition(strongest, -n_loudest)[-n_loudest] - _LOUD
-        depths = spectra[strongest > limit] - strongest[strongest > limit, None]
+        loud = np.flatnonzero(strongest > limit)
+        # Only what is loud is looked at band by band.
+        depths = decibels * utterance[heard[loud]].astype(np.float64) - strongest[loud, None]
         depths = np.percentile(depths, 98, axis=0)
         yield centres[[[np.flatnonzero(depths >= -_DEPTH)[-1]]]]
