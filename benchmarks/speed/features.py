@@ -264,14 +264,14 @@ def threads(paths, rounds, extract=ours):
         )
 
 
-def half_hours(folder, n=4):
+def half_hours(folder, n=2):
     """Recordings of half an hour, of LibriSpeech end to end.
 
     Parameters
     ----------
     folder : Path
         Where they are written.
-    n : int, default=4
+    n : int, default=2
 
     Returns
     -------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -222,9 +223,13 @@ def _open(recording: Recording) -> BinaryIO:
     if isinstance(recording.source, bytes):
         return BytesIO(recording.source)
     path = located(str(recording.source))
-    if os.path.isdir(path):
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        mode = stat.S_IFREG  # opening it says what is wrong
+    if stat.S_ISDIR(mode):
         raise recording.error("it is a directory. Pass the files in it.")
-    if os.path.exists(path) and not os.path.isfile(path):
+    if not stat.S_ISREG(mode):
         raise recording.error("it is not a file. Pass its content, or a file.")
     try:
         file = open(path, "rb", buffering=0)

@@ -16,9 +16,10 @@ from sklearn_speechsent.utils.silence import DIGITAL_FLOOR
 _VERSION = 1
 #: Frames that are looked at, evenly spaced, and dB below the loudest in which they are loud.
 _FRAMES, _LOUD = 3000, 20.0
-#: dB that a band lies below the strongest band of its frame, at most, in one loud frame of fifty.
+#: dB that a band lies below the strongest band of its frame, at most, in one loud frame of fifty,
+#: and the share of loud frames in which it may lie lower.
 #: Bands above 4.6 kHz have 0 to 2 in RAVDESS and LibriSpeech, and 38 to 45 after a telephone line.
-_DEPTH = 27.0
+_DEPTH, _SHARE = 27.0, 0.98
 
 
 def band_limits(frame_settings: Mapping[str, Any]) -> tuple[dict[str, Any], Function]:
@@ -66,5 +67,19 @@ def _limits(
         loud = np.flatnonzero(strongest > limit)
         # Only what is loud is looked at band by band.
         depths = decibels * utterance[heard[loud]].astype(np.float64) - strongest[loud, None]
-        depths = np.percentile(depths, 98, axis=0)
-        yield centres[[[np.flatnonzero(depths >= -_DEPTH)[-1]]]]
+        # The percentile of a band reaches the limit only if enough frames above its rank do.
+        at = _SHARE * (len(depths) - 1)
+        enough = (depths >= -_DEPTH).sum(axis=0) >= len(depths) - 1 - int(at)
+        used = (
+            band
+            for band in np.flatnonzero(enough)[::-1]
+            if _percentile(depths[:, band], at) >= -_DEPTH
+        )
+        yield centres[[[next(used)]]]
+
+
+def _percentile(values: NDArray[np.float64], at: float) -> float:
+    """Value at a place of the sorted ones, interpolated: np.percentile takes five times as long."""
+    below, above = int(at), min(int(at) + 1, len(values) - 1)
+    ordered = np.partition(values, (below, above))
+    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
