@@ -246,9 +246,9 @@ class MelFilterBank(FramesOutputMixin, RecordingTransformer):
     def _measured(self, frames: UtteranceFrames) -> UtteranceFrames:
         """Frames with the duration (s) and the band limit (Hz) of each recording."""
         settings, function = band_limits(frames.frame_settings)
-        made, _ = self._store.compute(
-            "band", settings, FrameRows(frames), function, frames=False, n_jobs=self.n_jobs
-        )
+        rows = FrameRows(frames)
+        options: dict[str, Any] = {"n_jobs": self.n_jobs, "prefer": "neither"}
+        made, _ = self._store.compute("band", settings, rows, function, frames=False, **options)
         assert made is not None
         band_limit = made.base[made.starts][:, 0]
         duration = np.where(np.isnan(band_limit), np.nan, frames.lengths * frames.frame_shift)

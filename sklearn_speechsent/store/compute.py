@@ -66,15 +66,17 @@ def compute_all(
         Whether to show a progress bar.
     label : str
         Its label.
-    prefer : {"threads", "processes"}, default="threads"
+    prefer : {"threads", "processes", "neither"}, default="threads"
         Kind of workers. Decoding, resampling, Fourier transforms and large operations of torch
-        release the interpreter lock; many small ones take turns with it.
+        release the interpreter lock; many small ones take turns with it, and two threads need
+        longer for them than one: "neither" is this thread, unless processes are configured.
 
     Yields
     ------
     ndarray or Exception
         One per row.
     """
+    n_jobs, prefer = _preferred(n_jobs, prefer)
     where = {"prefer": prefer}
     _, n_workers = _workers(n_jobs, where)
     with tqdm(total=n, desc=label, unit="utt", disable=not verbose) as bar, ExitStack() as stack:
@@ -94,6 +96,13 @@ def compute_all(
 
 def _list(function: Function, batch: Any) -> list[NDArray[Any] | Exception]:
     return list(function(batch))
+
+
+def _preferred(n_jobs: int | None, prefer: str) -> tuple[int | None, str]:
+    """Number of jobs and kind of workers, of which "neither" is one thread."""
+    if prefer != "neither":
+        return n_jobs, prefer
+    return (1 if _workers(n_jobs, {"prefer": "threads"})[0] else n_jobs), "threads"
 
 
 def _workers(n_jobs: int | None, where: dict[str, str]) -> tuple[bool, int]:
@@ -173,7 +182,7 @@ def compute_missing(
         Whether to show a progress bar.
     label : str
         Its label.
-    prefer : {"threads", "processes"}, default="threads"
+    prefer : {"threads", "processes", "neither"}, default="threads"
         Kind of workers, see :func:`compute_all`.
     threads : bool, default=False
         Whether to use threads of this process whatever backend is configured.
@@ -212,6 +221,7 @@ def compute_missing(
         leases = Leases(cache.folder)
     except OSError as exception:
         raise StoreError.about(cache.folder, exception, len(missing)) from exception
+    n_jobs, prefer = _preferred(n_jobs, prefer)
     where = _where(threads, prefer)
     size = _task_size(len(missing), n_jobs, where)
     bar = tqdm(

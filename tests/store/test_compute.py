@@ -170,6 +170,33 @@ def test_results_come_in_order_and_work_is_taken_as_it_is_needed(n_jobs):
     assert rows == list(range(n)) == taken
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_small_work_is_done_by_this_thread_or_by_processes(tmp_path, stored):
+    """Two threads would need longer for calls of microseconds than one."""
+
+    def found_by(prefer, n_jobs=2):
+        options = dict(n_jobs=n_jobs, prefer=prefer)
+        if not stored:
+            results = list(compute.compute_all(64, list, _who, **options))
+        else:
+            cache = a_step_cache(tmp_path / f"{prefer}{os.times().elapsed}")
+            keys = [key(number) for number in range(64)]
+            assert not compute_missing(cache, keys, list, _who, **options)
+            results = [cache.frames([name])[0] for name in keys]
+        return {tuple(result[0]) for result in results}
+
+    here = os.getpid(), threading.get_ident() % 2**31
+    assert found_by("neither") == {here}
+    assert here not in found_by("threads") and {pid for pid, _ in found_by("threads")} == {here[0]}
+    with joblib.parallel_config("loky", n_jobs=2):
+        assert here[0] not in {pid for pid, _ in found_by("neither", None)}
+
+
+def _who(rows):
+    """Process and thread that compute."""
+    return [np.array([[os.getpid(), threading.get_ident() % 2**31]]) for _ in rows]
+
+
 def test_threads_end_with_an_error_or_a_caller_that_stops():
     before, taken = threading.active_count(), []
 
