@@ -18,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import joblib
 import numpy as np
 import soundfile
 
@@ -238,11 +237,6 @@ def _without_result(extract, paths):
     extract(paths)
 
 
-def _in_workers(extract, paths):
-    with joblib.parallel_config("loky", n_jobs=2):
-        extract(paths, None)
-
-
 def threads(paths, rounds, extract=ours):
     """Time one thread, two threads and two processes on two cores.
 
@@ -264,7 +258,6 @@ def threads(paths, rounds, extract=ours):
             {
                 ONE: lambda: extract(paths, 1),
                 "two threads": lambda: extract(paths, 2),
-                "two workers of joblib's loky, once they run": lambda: _in_workers(extract, paths),
                 "two processes, half of the recordings each": lambda: list(pool.map(half, halves)),
             },
             rounds,
