@@ -4,14 +4,19 @@
 
 Every contestant takes paths of RAVDESS (16 kHz FLAC, 48 kHz WAV) or of LibriSpeech and gives 80
 log-mel bands with the mean over 3 s subtracted. Contestants take turns in a fresh process on one
-core; the same work by two threads on two cores follows. Corpora that are missing below
+core; the same work by two threads on two cores follows, with and without a detector, and for
+recordings of half an hour that are made of LibriSpeech. Corpora that are missing below
 ``SPEECHSENT_DATA`` and packages that are not installed are left out with a message. Writes
 FILE.json, FILE.md and FILE.png.
 """
 
 import importlib.util
+import itertools
 import multiprocessing
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -34,6 +39,10 @@ CORPORA = {
 }
 
 
+#: Of which longer recordings are made.
+LONG = "LibriSpeech, FLAC, 16 kHz"
+
+
 def recordings(corpus, n):
     """Up to n files of a corpus, spread over it.
 
@@ -52,7 +61,7 @@ def recordings(corpus, n):
     return [str(path) for path in paths[:: max(1, len(paths) // n)][:n]]
 
 
-def ours(paths, n_jobs=1, window=3.0):
+def ours(paths, n_jobs=1, window=3.0, detector="passthrough"):
     """Extract by the public estimators, including the check of the headers.
 
     Parameters
@@ -61,6 +70,8 @@ def ours(paths, n_jobs=1, window=3.0):
     n_jobs : int, default=1
     window : float or None, default=3.0
         Of the mean, in seconds.
+    detector : transformer, optional
+        Between frames and mean.
 
     Returns
     -------
@@ -70,7 +81,8 @@ def ours(paths, n_jobs=1, window=3.0):
 
     from sklearn_speechsent import MelFilterBank, SlidingCMN
 
-    return make_pipeline(MelFilterBank(n_jobs=n_jobs), SlidingCMN(window)).fit_transform(paths)
+    steps = MelFilterBank(n_jobs=n_jobs), detector, SlidingCMN(window, n_jobs=n_jobs)
+    return make_pipeline(*steps).fit_transform(paths)
 
 
 def duration_of(paths):
@@ -150,7 +162,7 @@ def parts(paths, rounds):
     import soxr
 
     from sklearn_speechsent import MelFilterBank, SlidingCMN, VoiceActivityDetector
-    from sklearn_speechsent.features._kaldi import log_mel_energies
+    from sklearn_speechsent.features._kaldi import LogMel
 
     read = [soundfile.read(path, dtype="float32") for path in paths]
     frames = MelFilterBank().fit_transform(paths)
@@ -162,7 +174,7 @@ def parts(paths, rounds):
     contestants = {
         "all": lambda: ours(paths),
         "decode": lambda: decode(paths),
-        "MFB": lambda: [log_mel_energies([x], **settings) for x in resampled],
+        "MFB": lambda: list(LogMel(**settings).each([x] for x in resampled)),
         "CMN": lambda: SlidingCMN().fit_transform(frames),
         "check of headers": lambda: MelFilterBank().fit(paths),
         "VAD, U-net": lambda: VoiceActivityDetector().fit_transform(frames),
@@ -204,35 +216,83 @@ def cmn_alone(rounds):
     return take_turns(contestants, rounds)
 
 
-def _extract(paths):
-    ours(paths)
+def detected(paths, n_jobs=1):
+    """Extract with the U-net between frames and mean.
+
+    Parameters
+    ----------
+    paths : list of str
+    n_jobs : int, default=1
+
+    Returns
+    -------
+    UtteranceFrames
+    """
+    from sklearn_speechsent import VoiceActivityDetector
+
+    return ours(paths, n_jobs, detector=VoiceActivityDetector(n_jobs=n_jobs))
 
 
-def threads(paths, rounds):
+def _without_result(extract, paths):
+    extract(paths)
+
+
+def threads(paths, rounds, extract=ours):
     """Time one thread, two threads and two processes on two cores.
 
     Parameters
     ----------
     paths : list of str
     rounds : int
+    extract : callable, default=ours
 
     Returns
     -------
     dict of str to list of float
         Seconds.
     """
+    half = partial(_without_result, extract)
     halves = paths[::2], paths[1::2]
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         return take_turns(
             {
-                ONE: lambda: ours(paths, 1),
-                "two threads": lambda: ours(paths, 2),
-                "two processes, half of the recordings each": lambda: list(
-                    pool.map(_extract, halves)
-                ),
+                ONE: lambda: extract(paths, 1),
+                "two threads": lambda: extract(paths, 2),
+                "two processes, half of the recordings each": lambda: list(pool.map(half, halves)),
             },
             rounds,
         )
+
+
+def half_hours(folder, n=2):
+    """Recordings of half an hour, of LibriSpeech end to end.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are written.
+    n : int, default=2
+
+    Returns
+    -------
+    list of str
+        Empty without the corpus.
+    """
+    paths = recordings(LONG, 10**6)
+    if not paths:
+        return []
+    made = []
+    for number in range(n):
+        made.append(str(folder / f"{number}.flac"))
+        left = 1800 * RATE
+        with soundfile.SoundFile(made[-1], "w", RATE, 1, "PCM_16") as file:
+            for path in itertools.cycle(paths[number::n]):
+                samples, _ = soundfile.read(path, dtype="int16")
+                file.write(samples[:left])
+                left -= len(samples)
+                if left <= 0:
+                    break
+    return made
 
 
 def part_rows(seconds, duration):
@@ -275,6 +335,17 @@ def main():
         lines.extend([f"## {title}", "", *table_of(columns, rows)])
         bars[title] = {name: ratio(seconds, name, OURS) for name in seconds if name != EGEMAPS}
 
+    def on_two_cores(title, paths):
+        for extract, more in ((ours, ""), (detected, ", with the U-net")):
+            seconds = on_cores(threads, 2, paths, options.rounds, extract)
+            results.setdefault("threads", {})[title + more] = seconds
+            gains = [
+                [name, f"{1000 * np.median(times):.0f}", f"{ratio(seconds, ONE, name):.2f}"]
+                for name, times in seconds.items()
+            ]
+            columns = [f"{title}{more}, two cores", "median, ms", "times as fast"]
+            lines.extend(table_of(columns, gains))
+
     if "cmn" in wanted:
         results["cmn"] = on_cores(cmn_alone, 1, options.rounds)
         compared("Sliding mean of 700 x 80, ten times", results["cmn"])
@@ -295,16 +366,12 @@ def main():
             lines += ["Our time by part, one core (detectors are not part of it):", ""]
             lines += table_of(["part", "times real time", "share"], rows)
         if "threads" in wanted:
-            seconds = result["threads"] = on_cores(threads, 2, paths, options.rounds)
-            gains = [
-                [
-                    name,
-                    f"{1000 * np.median(times):.0f}",
-                    f"{ratio(result['threads'], ONE, name):.2f}",
-                ]
-                for name, times in seconds.items()
-            ]
-            lines += table_of([f"{corpus}, two cores", "median, ms", "times as fast"], gains)
+            on_two_cores(corpus, paths)
+        save(options.out, results, lines)
+    if "threads" in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            if paths := half_hours(Path(folder)):
+                on_two_cores(f"{len(paths)} recordings of half an hour", paths)
         save(options.out, results, lines)
     if bars:
         draw_ratios(options.out.with_suffix(".png"), bars)

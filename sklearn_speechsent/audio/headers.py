@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, NamedTuple, cast
 
+from sklearn_speechsent.audio import flac
 from sklearn_speechsent.audio.mpeg import count_frames, counting_frame, frame_length
 
 #: Sizes that recorders and streams write before they know better: 0, or close to the largest.
@@ -172,6 +173,8 @@ def promise(file: BinaryIO) -> Promise:
         # 36 bits of STREAMINFO; zero leaves it open, and a decoder then reads all that is there.
         samples = int.from_bytes(head[21:26], "big") & (2**36 - 1)
         fixes = {21: bytes([head[21] & 0xF0, 0, 0, 0, 0])} if samples else {}
+        if flac.ends_at(file, size, head, samples):
+            fixes = {}
         return Promise(samples=samples or None, fixes=fixes)
     if head[:4] == b"OggS":
         return _ogg(file, size)
@@ -357,26 +360,3 @@ def _mpeg(file: BinaryIO, size: int, head: bytes) -> Promise:
     if promised < there - 1:
         return Promise(flaw=f"its header promises {promised} of the {there} frames that are there")
     return Promise()
-
-
-def has_second_flac(file: BinaryIO, start: int) -> bool:
-    """Whether a FLAC file has another one behind it, which only its content shows.
-
-    Parameters
-    ----------
-    file : binary file
-        Its position is moved.
-    start : int
-        Where the first one begins.
-
-    Returns
-    -------
-    bool
-    """
-    file.seek(start + 4)
-    last = b""
-    while content := file.read(2**20):
-        if b"fLaC\0\0\0\x22" in last + content:
-            return True
-        last = content[-7:]
-    return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -17,9 +18,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sklearn_speechsent.audio import flac
 from sklearn_speechsent.audio.extent import MISSING, Extent, more_than
 from sklearn_speechsent.audio.ffmpeg import FFmpegFile, open_ffmpeg
-from sklearn_speechsent.audio.headers import Corrected, Promise, has_second_flac, promise
+from sklearn_speechsent.audio.headers import Corrected, Promise, promise
 from sklearn_speechsent.audio.names import located
 from sklearn_speechsent.audio.recording import (
     MissingRecordingError,
@@ -37,6 +39,8 @@ _WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
 _WIDTHS |= {"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 #: Number of samples that libsndfile gives if it does not know it.
 _OPEN = 2**63 - 1
+#: Flaw of a file with more behind its samples.
+_ANOTHER = "another file begins behind it"
 #: Samples that are decoded and dropped after a seek, where frames depend on those before them.
 _WARM_UP = {"MP3": 16 * 1152}
 
@@ -108,6 +112,7 @@ class AudioFile:
         if header.samples is not None and (recording.start or recording.stop is not None):
             # A decoder that does not know the number of samples cannot seek well.
             header = replace(header, fixes={})
+        self._corrected = header.corrects
         file: Any = Corrected(stream, header) if header.corrects else stream
         if isinstance(file, FileIO):  # libsndfile reads it itself, faster than through Python
             file = file.fileno()
@@ -183,11 +188,14 @@ class AudioFile:
                 block = block[: np.isfinite(block[:, 0]).sum()]
                 extent.check(self._recording, at + len(block), last, exception)
                 ended = True  # at a tag, or the like
-                if self._file.format == "FLAC" and has_second_flac(self._stream, self._start):
-                    extent = replace(extent, flaw="another file begins behind it")
+                if self._file.format == "FLAC" and flac.has_second_file(self._stream, self._start):
+                    extent = replace(extent, flaw=_ANOTHER)
             if len(block) and at + len(block) > first:
                 yield block[max(0, first - at) :]
             at += len(block)
+        if last is None and self._file.format == "FLAC" and not self._corrected:
+            if flac.goes_on(self._stream):
+                extent = replace(extent, flaw=_ANOTHER)
         extent.check_decoded(self._recording, at, last)
 
     def _next(self, at: int, last: int | None) -> int:
@@ -215,9 +223,13 @@ def _open(recording: Recording) -> BinaryIO:
     if isinstance(recording.source, bytes):
         return BytesIO(recording.source)
     path = located(str(recording.source))
-    if os.path.isdir(path):
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        mode = stat.S_IFREG  # opening it says what is wrong
+    if stat.S_ISDIR(mode):
         raise recording.error("it is a directory. Pass the files in it.")
-    if os.path.exists(path) and not os.path.isfile(path):
+    if not stat.S_ISREG(mode):
         raise recording.error("it is not a file. Pass its content, or a file.")
     try:
         file = open(path, "rb", buffering=0)

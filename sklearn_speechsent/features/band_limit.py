@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_speechsent.store.compute import Function
-from sklearn_speechsent.utils.silence import digital_silence
+from sklearn_speechsent.utils.silence import DIGITAL_FLOOR
 
 #: Part of every cache key: increased when the same frames give another limit.
 _VERSION = 1
 #: Frames that are looked at, evenly spaced, and dB below the loudest in which they are loud.
 _FRAMES, _LOUD = 3000, 20.0
-#: dB that a band lies below the strongest band of its frame, at most, in one loud frame of fifty.
+#: dB that a band lies below the strongest band of its frame, at most, in one loud frame of fifty,
+#: and the share of loud frames in which it may lie lower.
 #: Bands above 4.6 kHz have 0 to 2 in RAVDESS and LibriSpeech, and 38 to 45 after a telephone line.
-_DEPTH = 27.0
+_DEPTH, _SHARE = 27.0, 0.98
 
 
 def band_limits(frame_settings: Mapping[str, Any]) -> tuple[dict[str, Any], Function]:
@@ -52,15 +53,33 @@ def band_limits(frame_settings: Mapping[str, Any]) -> tuple[dict[str, Any], Func
 def _limits(
     utterances: Iterable[NDArray[Any]], centres: NDArray[np.float64]
 ) -> Iterator[NDArray[np.float64]]:
+    decibels = 10 / np.log(10)
     for utterance in utterances:
-        spectra = utterance[:: -(-len(utterance) // _FRAMES)].astype(np.float64)
-        spectra = 10 / np.log(10) * spectra[~digital_silence(spectra)]
-        if not np.isfinite(spectra).all() or not len(spectra):
+        utterance = utterance[:: -(-len(utterance) // _FRAMES)]
+        strongest = utterance.max(axis=1).astype(np.float64)
+        heard = np.flatnonzero(strongest > DIGITAL_FLOOR)
+        if not np.isfinite(strongest).all() or not len(heard):
             yield np.full((1, 1), np.nan)
             continue
-        strongest = spectra.max(axis=1)
+        strongest = decibels * strongest[heard]
         n_loudest = max(1, min(len(strongest) // 20, 100))  # pauses may be long
         limit = np.partition(strongest, -n_loudest)[-n_loudest] - _LOUD
-        depths = spectra[strongest > limit] - strongest[strongest > limit, None]
-        depths = np.percentile(depths, 98, axis=0)
-        yield centres[[[np.flatnonzero(depths >= -_DEPTH)[-1]]]]
+        loud = np.flatnonzero(strongest > limit)
+        # Only what is loud is looked at band by band.
+        depths = decibels * utterance[heard[loud]].astype(np.float64) - strongest[loud, None]
+        # The percentile of a band reaches the limit only if enough frames above its rank do.
+        at = _SHARE * (len(depths) - 1)
+        enough = (depths >= -_DEPTH).sum(axis=0) >= len(depths) - 1 - int(at)
+        used = (
+            band
+            for band in np.flatnonzero(enough)[::-1]
+            if _percentile(depths[:, band], at) >= -_DEPTH
+        )
+        yield centres[[[next(used)]]]
+
+
+def _percentile(values: NDArray[np.float64], at: float) -> float:
+    """Value at a place of the sorted ones, interpolated: np.percentile takes five times as long."""
+    below, above = int(at), min(int(at) + 1, len(values) - 1)
+    ordered = np.partition(values, (below, above))
+    return ordered[below] + (at - below) * (ordered[above] - ordered[below])

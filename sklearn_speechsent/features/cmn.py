@@ -18,6 +18,7 @@ from sklearn_speechsent.frames.no_speech import rows_of_nan, warn_without_speech
 from sklearn_speechsent.frames.validation import check_frames
 from sklearn_speechsent.store import FrameRows
 from sklearn_speechsent.store.compute import Function
+from sklearn_speechsent.store.feature_store import Computed
 from sklearn_speechsent.utils.sklearn_compat import Interval
 
 #: Part of every cache key: increased when the same settings give other frames.
@@ -111,7 +112,7 @@ class SlidingCMN(FramesTransformer):
         Width in seconds. At the edges the window is shifted inward; an utterance shorter than it
         loses its mean. None subtracts the mean of the whole utterance.
     n_jobs : int, optional
-        Threads over utterances; -1 uses all cores.
+        Threads over utterances, where these last 40 s and more; -1 uses all cores.
     memory : str, Path or FeatureStore, optional
         Folder in which frames are stored, see :class:`~sklearn_speechsent.FeatureStore`. Without it
         they are held in memory.
@@ -171,6 +172,11 @@ class SlidingCMN(FramesTransformer):
 
     def _function(self, rows: FrameRows) -> Function:
         return partial(_without_means, **self._arguments(rows))
+
+    def _compute(self, rows: Any, **options: Any) -> Computed:
+        # The means of a short utterance are a few calls of microseconds.
+        short = rows.frames.lengths.mean() < _BLOCK
+        return super()._compute(rows, prefer="neither" if short else "threads", **options)
 
     def _lengths(self, rows: FrameRows) -> NDArray[np.int64] | None:
         frames = rows.frames

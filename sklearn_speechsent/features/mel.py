@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from sklearn_speechsent import audio
 from sklearn_speechsent.audio import Recording
 from sklearn_speechsent.features._kaldi import (
     LOG_FLOOR,
-    log_mel_energies,
+    LogMel,
     mel_banks,
     window_function,
 )
@@ -32,21 +31,39 @@ from sklearn_speechsent.utils.threads import torch_threads
 _VERSION = 4
 
 
-def _extract(
-    recordings: list[Recording], arguments: dict[str, Any]
-) -> Iterator[NDArray[np.floating] | Exception]:
-    """Log-mel frames of each recording, or what is wrong with it."""
-    rate = arguments["sample_rate"]
-    for recording in recordings:
+class _Extractor:
+    """Log-mel frames of each recording of a batch, or what is wrong with it.
+
+    Parameters
+    ----------
+    arguments : dict
+        Of :class:`LogMel`, whose buffers go from batch to batch.
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self.arguments = arguments
+        self._idle: list[LogMel] = []
+
+    def __call__(self, recordings: list[Recording]) -> Iterator[NDArray[np.floating] | Exception]:
+        rate = self.arguments["sample_rate"]
+        shortest = self.arguments["frame_length"] / rate
+        signals = (
+            audio.read_blocks(recording, rate, min_duration=shortest) for recording in recordings
+        )
         try:
-            blocks = audio.read_blocks(
-                recording, rate, min_duration=arguments["frame_length"] / rate
-            )
-            yield log_mel_energies(blocks, **arguments)
-        except audio.SilentRecordingError:
-            yield np.full((1, arguments["n_mels"]), np.nan, arguments["dtype"])
-        except audio.RecordingError as exception:
-            yield exception
+            log_mel = self._idle.pop()
+        except IndexError:
+            log_mel = LogMel(**self.arguments)
+        for result in log_mel.each(signals, (audio.RecordingError,)):
+            if isinstance(result, audio.SilentRecordingError):
+                kind = self.arguments["dtype"]
+                yield np.full((1, self.arguments["n_mels"]), np.nan, kind)
+            else:
+                yield result
+        self._idle.append(log_mel)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"arguments": self.arguments, "_idle": []}
 
 
 class LogMelDesign(NamedTuple):
@@ -216,7 +233,7 @@ class MelFilterBank(FramesOutputMixin, RecordingTransformer):
         return super()._rows(X, y, reset=reset)
 
     def _function(self, rows: RecordingRows) -> Function:
-        return partial(_extract, arguments=self._arguments())
+        return _Extractor(self._arguments())
 
     def _compute(self, rows: Any, **options: Any) -> Computed:
         with torch_threads(1):  # or torch's threads contend with those of n_jobs
@@ -229,9 +246,9 @@ class MelFilterBank(FramesOutputMixin, RecordingTransformer):
     def _measured(self, frames: UtteranceFrames) -> UtteranceFrames:
         """Frames with the duration (s) and the band limit (Hz) of each recording."""
         settings, function = band_limits(frames.frame_settings)
-        made, _ = self._store.compute(
-            "band", settings, FrameRows(frames), function, frames=False, n_jobs=self.n_jobs
-        )
+        rows = FrameRows(frames)
+        options: dict[str, Any] = {"n_jobs": self.n_jobs, "prefer": "neither"}
+        made, _ = self._store.compute("band", settings, rows, function, frames=False, **options)
         assert made is not None
         band_limit = made.base[made.starts][:, 0]
         duration = np.where(np.isnan(band_limit), np.nan, frames.lengths * frames.frame_shift)
@@ -250,7 +267,7 @@ class MelFilterBank(FramesOutputMixin, RecordingTransformer):
         ndarray of shape (n_frames, n_mels)
             Empty for fewer samples than a frame has.
         """
-        return log_mel_energies([samples], **self._arguments())
+        return next(LogMel(**self._arguments()).each([[samples]]))
 
     def design(self) -> LogMelDesign:
         """Numbers that the frames are made with.

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.utils.silence import digital_silence
@@ -40,6 +39,9 @@ def audible(utterance: NDArray[Any], frames: UtteranceFrames) -> NDArray[np.bool
     """
     silent = digital_silence(utterance)
     n_cut = math.ceil(frames.frame_length / frames.frame_shift - 1e-6) - 1
-    if n_cut > 0 and silent.any():
-        silent = ndimage.binary_dilation(silent, np.ones(2 * n_cut + 1, dtype=bool))
-    return ~silent
+    heard = ~silent
+    if silent.any():
+        for distance in range(1, n_cut + 1):
+            heard[distance:] &= ~silent[:-distance]
+            heard[:-distance] &= ~silent[distance:]
+    return heard

@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,7 +30,7 @@ from sklearn_speechsent.utils.files import folder_lock
 #: threads each costs some milliseconds and makes a file.
 _TASKS, _TASKS_PER_WORKER, _SMALLEST, _LARGEST = 256, 16, 4, (128, 512)
 #: Largest number of utterances in a task that stores nothing.
-_UNSTORED = 8
+_UNSTORED = 16
 #: Seconds between two looks at other processes, and the longest wait for one without progress.
 _POLL, _PATIENCE = 0.1, 60.0
 #: Entries found and computed by this process, by folder.
@@ -64,25 +66,28 @@ def compute_all(
         Whether to show a progress bar.
     label : str
         Its label.
-    prefer : {"threads", "processes"}, default="threads"
+    prefer : {"threads", "processes", "neither"}, default="threads"
         Kind of workers. Decoding, resampling, Fourier transforms and large operations of torch
-        release the interpreter lock; many small ones take turns with it.
+        release the interpreter lock; many small ones take turns with it, and two threads need
+        longer for them than one: "neither" is this thread, unless processes are configured.
 
     Yields
     ------
     ndarray or Exception
         One per row.
     """
-    n_workers = joblib.effective_n_jobs(n_jobs)
-    with tqdm(total=n, desc=label, unit="utt", disable=not verbose) as bar:
+    n_jobs, prefer = _preferred(n_jobs, prefer)
+    where = {"prefer": prefer}
+    _, n_workers = _workers(n_jobs, where)
+    with tqdm(total=n, desc=label, unit="utt", disable=not verbose) as bar, ExitStack() as stack:
         results: Iterable[Iterable[NDArray[Any] | Exception]]
         if n_workers == 1:  # one batch, whose items come as they are computed
             results = [function(take(list(range(n))))]
         else:
             size = max(1, min(_UNSTORED, n // (4 * n_workers)))
             blocks = (list(range(first, min(first + size, n))) for first in range(0, n, size))
-            parallel = joblib.Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")
-            results = parallel(joblib.delayed(_list)(function, take(rows)) for rows in blocks)
+            tasks = (joblib.delayed(_list)(function, take(rows)) for rows in blocks)
+            results = stack.enter_context(closing(_run(tasks, n_jobs, where, in_order=True)))
         for block in results:
             for result in block:
                 bar.update()
@@ -91,6 +96,61 @@ def compute_all(
 
 def _list(function: Function, batch: Any) -> list[NDArray[Any] | Exception]:
     return list(function(batch))
+
+
+def _preferred(n_jobs: int | None, prefer: str) -> tuple[int | None, str]:
+    """Number of jobs and kind of workers, of which "neither" is one thread."""
+    if prefer != "neither":
+        return n_jobs, prefer
+    return (1 if _workers(n_jobs, {"prefer": "threads"})[0] else n_jobs), "threads"
+
+
+def _workers(n_jobs: int | None, where: dict[str, str]) -> tuple[bool, int]:
+    """Whether workers are threads of this process, and how many there are."""
+    backend, configured = get_active_backend(**where)
+    n_workers = backend.effective_n_jobs(configured if n_jobs is None else n_jobs)
+    return getattr(backend, "supports_sharedmem", False), n_workers
+
+
+def _run(
+    tasks: Iterable[Any], n_jobs: int | None, where: dict[str, str], *, in_order: bool
+) -> Generator[Any]:
+    """Results of delayed calls, each taken from ``tasks`` when a worker is about to be free.
+
+    joblib looks for results every hundredth of a second, which is long for threads: they have a
+    pool of their own.
+    """
+    here, n_workers = _workers(n_jobs, where)
+    if not here:
+        kind = "generator" if in_order else "generator_unordered"
+        yield from joblib.Parallel(n_jobs, return_as=kind, **where)(tasks)
+    elif n_workers == 1:
+        yield from (function(*args, **kwargs) for function, args, kwargs in tasks)
+    else:
+        with ThreadPoolExecutor(n_workers) as pool:
+            yield from _on_threads(pool, enumerate(tasks), 2 * n_workers, in_order)
+
+
+def _on_threads(
+    pool: ThreadPoolExecutor, tasks: Iterator[tuple[int, Any]], n_waiting: int, in_order: bool
+) -> Iterator[Any]:
+    running: dict[Future[Any], int] = {}
+    results: dict[int, Any] = {}
+    turn = 0
+    try:
+        while True:
+            for number, (function, args, kwargs) in islice(tasks, n_waiting - len(running)):
+                running[pool.submit(function, *args, **kwargs)] = number
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                results[running.pop(future)] = future.result()
+            while results and (not in_order or turn in results):
+                yield results.pop(turn if in_order else next(iter(results)))
+                turn += 1
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def compute_missing(
@@ -122,7 +182,7 @@ def compute_missing(
         Whether to show a progress bar.
     label : str
         Its label.
-    prefer : {"threads", "processes"}, default="threads"
+    prefer : {"threads", "processes", "neither"}, default="threads"
         Kind of workers, see :func:`compute_all`.
     threads : bool, default=False
         Whether to use threads of this process whatever backend is configured.
@@ -161,6 +221,7 @@ def compute_missing(
         leases = Leases(cache.folder)
     except OSError as exception:
         raise StoreError.about(cache.folder, exception, len(missing)) from exception
+    n_jobs, prefer = _preferred(n_jobs, prefer)
     where = _where(threads, prefer)
     size = _task_size(len(missing), n_jobs, where)
     bar = tqdm(
@@ -184,8 +245,7 @@ def compute_missing(
                     )
                     for block in _blocks(free, size, cache, leases, expired)
                 )
-                workers = joblib.Parallel(n_jobs, return_as="generator_unordered", **where)
-                with closing(workers(tasks)) as results:
+                with closing(_run(tasks, n_jobs, where, in_order=False)) as results:
                     for block, found in results:
                         problems |= found
                         bar.update(len(block))
@@ -202,10 +262,9 @@ def compute_missing(
 
 
 def _task_size(n_missing: int, n_jobs: int | None, where: dict[str, str]) -> int:
-    backend, _ = get_active_backend(**where)
-    n_workers = joblib.effective_n_jobs(n_jobs)
+    here, n_workers = _workers(n_jobs, where)
     share = -(-n_missing // n_workers)  # of few rows, which may be hours long
-    if getattr(backend, "supports_sharedmem", False):
+    if here:
         return min(share, int(np.clip(n_missing // _TASKS, _SMALLEST, _LARGEST[0])))
     size = np.clip(n_missing // (_TASKS_PER_WORKER * n_workers), _SMALLEST, _LARGEST[1])
     return min(share, int(size))

@@ -10,10 +10,14 @@ import soundfile
 
 from sklearn_speechsent import MelFilterBank
 from sklearn_speechsent.audio import (
+    Recording,
     RecordingError,
     as_recordings,
     check_recordings,
     find_problems,
+    flac,
+    headers,
+    io,
     read,
 )
 
@@ -286,6 +290,36 @@ def test_flac_of_unknown_length(tmp_path, recording):
         samples(recording(lying, start=4.0, end=6.0))
     with pytest.raises(RecordingError, match="cut off"):
         samples(recording(lying[: len(lying) // 2]))
+
+
+@pytest.mark.parametrize("n", [1, 4095, 4096, 4097, 130 * 4096, 2100 * 4096 + 7])
+@pytest.mark.parametrize("rate", [16000, 12345, 44100, 96000])
+def test_a_whole_flac_is_read_by_the_decoder_itself(tmp_path, monkeypatch, n, rate):
+    """Not through Python, which other threads would wait for."""
+    samples_of = np.random.default_rng(0).integers(-99, 99, n).astype(np.int16)
+    path = str(tmp_path / "a.flac")
+    soundfile.write(path, samples_of, rate)
+    monkeypatch.setattr(headers.Corrected, "readinto", None)
+    with io.open_audio(Recording(0, path)) as file:
+        read = np.concatenate(list(file.blocks(0, None)))
+    np.testing.assert_array_equal(read[:, 0] * 2.0**15, samples_of)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 5])
+def test_two_flac_of_one_length_behind_one_another(tmp_path, recording, seconds):
+    """The last frame of the second one ends where the first one promises."""
+    whole = content(tmp_path, "FLAC", n=int(seconds * N))
+    for twice in (2 * whole, whole + bytes(9) + whole + b"TAG" + bytes(125)):
+        with pytest.raises(RecordingError, match="another file begins behind it, after"):
+            samples(recording(twice))
+
+
+def test_a_flac_that_ends_within_its_last_frame(tmp_path, recording):
+    """Its header is there and says what the file promises."""
+    whole = content(tmp_path, "FLAC", n=4 * 4096)
+    assert flac.frame_end(whole[whole.rfind(b"\xff\xf8") :][:16], 4096) == 4 * 4096
+    with pytest.raises(RecordingError, match=f"ends after {3 * 4096} of {4 * 4096} samples"):
+        samples(recording(whole[: whole.rfind(b"\xff\xf8") + 500]))
 
 
 def test_a_promise_beyond_all_memory_is_an_error(tmp_path, recording):

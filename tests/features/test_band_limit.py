@@ -7,6 +7,7 @@ import soxr
 from scipy import signal
 
 from sklearn_speechsent import FeatureStore, MelFilterBank
+from sklearn_speechsent.features.band_limit import band_limits
 from sklearn_speechsent.frames import NoSpeechWarning
 
 RATE = 16000
@@ -86,3 +87,25 @@ def test_wide_band_speech_and_the_same_by_telephone(data_home, tmp_path):
         by_telephone.append(tmp_path / f"{number}.wav")
         soundfile.write(by_telephone[-1], soxr.resample(samples, RATE, 8000), 8000, subtype="ULAW")
     assert limits(paths).min() > 6700 and limits(by_telephone).max() < 3900
+
+
+def test_the_highest_band_is_that_of_all_percentiles(rng):
+    """Bands are looked at from the top, and only those that can be it."""
+    settings = {"n_mels": 40, "low_freq": 20.0, "high_freq": 8000.0}
+    _, function = band_limits(settings)
+    utterances = []
+    for n in (1, 2, 3, 40, 51, 52, 700):
+        for slope in (0.0, 0.1, 0.3, 1.0):
+            utterances.append(rng.normal(-slope * np.arange(40), 2.0, (n, 40)).astype(np.float32))
+    found = [float(limit[0, 0]) for limit in function(utterances)]
+    mel = np.linspace(*np.log1p(np.array([20.0, 8000.0]) / 700), 42)[1:-1]
+    expected = []
+    for utterance in utterances:
+        level = 10 / np.log(10) * utterance.astype(np.float64)
+        peak = level.max(axis=1)
+        n = max(1, min(len(peak) // 20, 100))
+        loud = peak > np.sort(peak)[-n] - 20
+        high = np.percentile((level - peak[:, None])[loud], 98, axis=0) >= -27
+        expected.append(700 * np.expm1(mel[np.flatnonzero(high)[-1]]))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert len(set(found)) > 5

@@ -15,6 +15,7 @@ from torchaudio.compliance import kaldi
 
 from sklearn_speechsent import FeatureStore, MelFilterBank, SlidingCMN, audio
 from sklearn_speechsent.features import FrameStatistics, _kaldi
+from sklearn_speechsent.frames import NoSpeechWarning
 
 
 def reference(samples, rate=16000, **options):
@@ -136,6 +137,45 @@ def test_a_long_recording_equals_its_pieces(rng):
     frames = MelFilterBank(dtype="float64").fit_transform(pieces)
     for piece, start in zip(frames, starts, strict=True):
         np.testing.assert_allclose(piece, whole[start : start + len(piece)], atol=1e-10)
+
+
+def test_recordings_of_a_call_do_not_change_each_other(rng):
+    """They share one tape; what is on it before and behind must not show, not in the last bit."""
+    blocks = (_kaldi._BLOCK - 1) * 160
+    lengths = [400, 719, 5000, 16001, blocks - 30000, blocks + 399, 3 * blocks, 560, 400]
+    X = [rng.normal(0, 0.1, n).astype(np.float32) for n in lengths]
+    X.insert(3, np.zeros(20000))  # known to be bad only once it is on the tape
+    X.insert(5, np.r_[X[4], np.nan])
+    X.insert(7, np.r_[rng.normal(0, 0.1, blocks), np.nan])
+    bank = MelFilterBank(on_error="nan")
+    silent = pytest.warns(NoSpeechWarning, match="1 of 12 .* silent")
+    with silent, pytest.warns(UserWarning, match="(?s)2 of 12 .*row 5 .*row 7 "):
+        together = bank.fit_transform(X)
+    silent = pytest.warns(NoSpeechWarning, match="1 of 12 .* silent")
+    with silent, pytest.warns(UserWarning, match="(?s)2 of 12 .*row 4 .*row 6 "):
+        reverse = MelFilterBank(on_error="nan", n_jobs=2).fit_transform(X[::-1])[::-1]
+    for row, samples in enumerate(X):
+        if row in (3, 5, 7):
+            alone = np.full((1, 80), np.nan, np.float32)
+        else:
+            alone = MelFilterBank().fit_transform([samples])[0]
+        np.testing.assert_array_equal(together[row], alone)
+        np.testing.assert_array_equal(reverse[row], alone)
+
+
+def test_recordings_are_decoded_as_their_frames_are_taken(rng):
+    """A step never holds the waveforms, or the frames, of a whole batch."""
+    decoded = []
+
+    def signals():
+        for number in range(40):
+            decoded.append(number)
+            yield [rng.normal(0, 0.1, 50000)]
+
+    results = _kaldi.LogMel(**MelFilterBank()._arguments()).each(signals())
+    for number, frames in enumerate(results):
+        assert len(frames) == 311 and len(decoded) <= number + 5
+    assert len(decoded) == 40
 
 
 # --- settings that do not change results

@@ -145,6 +145,81 @@ def test_threads_that_were_chosen_compute(tmp_path, recordings, expected):
     assert_complete(tmp_path, recordings, expected)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2, 3])
+def test_results_come_in_order_and_work_is_taken_as_it_is_needed(n_jobs):
+    """A slow first task lets others pass; tasks are taken a few at a time, not all at once."""
+    n, taken, computed, behind = 400, [], [], threading.Event()
+
+    def take(rows):
+        taken.extend(rows)
+        if n_jobs > 1:
+            assert len(taken) - len(computed) <= 2 * n_jobs * compute._UNSTORED
+        return rows
+
+    def function(rows):
+        if n_jobs > 1 and rows[0] == 0:
+            assert behind.wait(TIMEOUT)
+        for row in rows:
+            yield np.full((1, 1), row) if row != 7 else ValueError(row)
+        computed.extend(rows)
+        if len(computed) > n // 2:
+            behind.set()
+
+    results = compute.compute_all(n, take, function, n_jobs=n_jobs)
+    rows = [7 if isinstance(found, ValueError) else int(found[0, 0]) for found in results]
+    assert rows == list(range(n)) == taken
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_small_work_is_done_by_this_thread_or_by_processes(tmp_path, stored):
+    """Two threads would need longer for calls of microseconds than one."""
+
+    def found_by(prefer, n_jobs=2):
+        options = dict(n_jobs=n_jobs, prefer=prefer)
+        if not stored:
+            results = list(compute.compute_all(64, list, _who, **options))
+        else:
+            cache = a_step_cache(tmp_path / f"{prefer}{os.times().elapsed}")
+            keys = [key(number) for number in range(64)]
+            assert not compute_missing(cache, keys, list, _who, **options)
+            results = [cache.frames([name])[0] for name in keys]
+        return {tuple(result[0]) for result in results}
+
+    here = os.getpid(), threading.get_ident() % 2**31
+    assert found_by("neither") == {here}
+    assert here not in found_by("threads") and {pid for pid, _ in found_by("threads")} == {here[0]}
+    with joblib.parallel_config("loky", n_jobs=2):
+        assert here[0] not in {pid for pid, _ in found_by("neither", None)}
+
+
+def _who(rows):
+    """Process and thread that compute."""
+    return [np.array([[os.getpid(), threading.get_ident() % 2**31]]) for _ in rows]
+
+
+def test_threads_end_with_an_error_or_a_caller_that_stops():
+    before, taken = threading.active_count(), []
+
+    def take(rows):
+        taken.extend(rows)
+        return rows
+
+    def function(rows):
+        for row in rows:
+            yield np.full((1, 1), 1 / (40 - row))
+
+    with pytest.raises(ZeroDivisionError):
+        list(compute.compute_all(400, take, function, n_jobs=2))
+    assert len(taken) < 400 and threading.active_count() == before
+    sound = [row for row in range(400) if row != 40]
+    results = compute.compute_all(
+        399, lambda rows: [sound[row] for row in rows], function, n_jobs=2
+    )
+    next(results)
+    results.close()
+    assert threading.active_count() == before
+
+
 def test_threads_fill_one_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_LONGEST_WAIT", TIMEOUT)
     names, barrier, computed = list(range(100)), threading.Barrier(4), []
