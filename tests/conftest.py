@@ -17,6 +17,7 @@ import torch
 from joblib.externals.loky import reusable_executor
 
 from sklearn_speechsent import UtteranceFrames
+from sklearn_speechsent.nn import SpeakerBlocks
 from sklearn_speechsent.pretrained import get_weights, weights_path
 from sklearn_speechsent.utils.files import get_data_home
 
@@ -199,3 +200,16 @@ def decoded(monkeypatch):
 def rng() -> np.random.Generator:
     """Fresh generator with a fixed seed."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Frames that speaker blocks of torch computed, piece by piece."""
+    lengths, maps = [], SpeakerBlocks.maps
+
+    def counting(self, x, *rest):
+        lengths.append(x.shape[1])
+        return maps(self, x, *rest)
+
+    monkeypatch.setattr(SpeakerBlocks, "maps", counting)
+    return lengths

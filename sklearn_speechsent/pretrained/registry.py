@@ -142,7 +142,7 @@ _VAD = RegisteredWeights(
     sha256="0da6da65e5a491bae1bee80ce0d8aaa215e2dc51d55f04d980876f7b8b21da1f",
     licence="CC BY 4.0",
     attribution=(
-        "the developers of sklearn-speechsent, by their recipe recipes/train_vad.py: "
+        "the developers of sklearn-speechsent, by their recipes recipes/*_vad.py: "
         "trained on LibriSpeech train-clean-100 (V. Panayotov et al., ICASSP 2015, "
         "CC BY 4.0) with labels by silero-vad 6.2.3 (Silero Team, MIT)"
     ),

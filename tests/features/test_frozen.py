@@ -63,19 +63,6 @@ def make_weights(tmp_path):
     return make
 
 
-@pytest.fixture
-def computed(monkeypatch):
-    """Frames that went through the network, piece by piece."""
-    lengths, maps = [], SpeakerBlocks.maps
-
-    def counting(self, x, *rest):
-        lengths.append(x.shape[1])
-        return maps(self, x, *rest)
-
-    monkeypatch.setattr(SpeakerBlocks, "maps", counting)
-    return lengths
-
-
 def all_maps(network, utterance, longest):
     def join(found, n_columns):
         joined = np.concatenate(list(found))

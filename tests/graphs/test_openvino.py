@@ -20,7 +20,7 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.features import frozen
 from sklearn_speechsent.graphs import openvino
-from sklearn_speechsent.nn import SpeakerBlocks, SpeakerResNet, SpeechUNet
+from sklearn_speechsent.nn import SpeakerResNet, SpeechUNet
 from sklearn_speechsent.pretrained import save_weights
 from sklearn_speechsent.speech.layers import LayersFunction
 from sklearn_speechsent.vad import scores as vad_scores
@@ -68,19 +68,6 @@ def weights(request, tmp_path, monkeypatch):
     )
 
 
-@pytest.fixture
-def by_torch(monkeypatch):
-    """Frames of the pieces that torch computed."""
-    lengths, maps = [], SpeakerBlocks.maps
-
-    def counting(self, x, *rest):
-        lengths.append(x.shape[1])
-        return maps(self, x, *rest)
-
-    monkeypatch.setattr(SpeakerBlocks, "maps", counting)
-    return lengths
-
-
 def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
@@ -95,18 +82,18 @@ def assert_close(found, expected):
         (SpeakerEmbedder, {}),
     ],
 )
-def test_speaker_networks(frames, weights, by_torch, kind, settings, n_jobs):
+def test_speaker_networks(frames, weights, computed, kind, settings, n_jobs):
     """All lengths; with squeeze-excitation torch computes what is longer than a piece."""
     expected = kind(weights, **settings).fit_transform(frames)
-    assert by_torch
-    by_torch.clear()
+    assert computed
+    computed.clear()
     step = kind(weights, backend="openvino", n_jobs=n_jobs, **settings).fit(frames)
     found = step.transform(frames)
     if settings.get("pooling", "") is None:
         expected, found = expected.base, found.base
     assert_close(found, expected)
-    assert (not by_torch) or step.network_.has_gates
-    assert all(length > PIECE for length in by_torch)
+    assert (not computed) or step.network_.has_gates
+    assert all(length > PIECE for length in computed)
 
 
 @needs_openvino
@@ -125,8 +112,8 @@ def test_scores_of_the_detector(rng, monkeypatch, speech):
 
     monkeypatch.setattr(SpeechUNet, "forward", fail)
     found = detector.set_params(backend="openvino").frame_scores(X)
-    for each, by_torch in zip(found, expected, strict=True):
-        np.testing.assert_allclose(each, by_torch, atol=1e-5)
+    for each, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(each, wanted, atol=1e-5)
     pipeline.set_params(vad__backend="openvino")
     np.testing.assert_array_equal(pipeline[:2].transform(speech.data).lengths, masks.lengths)
 
@@ -188,13 +175,13 @@ def test_threads_may_share_an_estimator(frames, weights):
 
 
 @needs_openvino
-def test_a_store_holds_features_of_either_backend(frames, weights, by_torch, tmp_path):
+def test_a_store_holds_features_of_either_backend(frames, weights, computed, tmp_path):
     store = FeatureStore(tmp_path / "store")
     expected = SpeakerEmbedder(weights, memory=store).fit_transform(frames)
-    by_torch.clear()
+    computed.clear()
     found = SpeakerEmbedder(weights, backend="openvino", memory=store).fit_transform(frames)
     np.testing.assert_array_equal(found, expected)
-    assert not by_torch and not openvino._compiled
+    assert not computed and not openvino._compiled
 
 
 def test_in_bfloat16_backends_have_keys_of_their_own():
