@@ -2,11 +2,12 @@
 
     python -m benchmarks.speed.backends --out results/speed_backends.json
 
-Utterances of 1, 4 and 15 s of speech, through the public transformers, in float32: blocks 1 to 3 of
-the network that ships and of WeSpeaker's, layers 2 to 4 of Whisper base, scores of the U-net. All
-take turns; each has seen the length before. "Off" is the largest difference of the results,
-relative to the largest of them. The last table is version 1 of the network that ships (4 s, one
-core), next to version 2. Writes FILE.json and FILE.md.
+Utterances of 1, 4 and 15 s of speech, through the public transformers: blocks 1 to 3 of the network
+that ships and of WeSpeaker's, layers 2 to 4 of Whisper base, scores of the U-net; in float32 and,
+where the processor has it, all but the U-net in bfloat16. All take turns; each has seen the length
+before. "Off" is the largest difference from torch in float32, relative to the largest value. The
+last table is version 1 of the network that ships (4 s, one core, float32), next to version 2.
+Writes FILE.json and FILE.md.
 """
 
 import statistics
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
 from benchmarks._timing import on_cores, ratio, take_turns
 from experiments._harness.command import make_parser
@@ -29,9 +31,18 @@ from sklearn_speechsent import (
 )
 from sklearn_speechsent.audio import as_recordings, read
 from sklearn_speechsent.datasets import load_ravdess
+from sklearn_speechsent.graphs.openvino import check_backend
 
 OLD = Path(__file__).parents[2] / "models" / "weights" / "speechsent-seresnet-1.safetensors"
 RATE = 16_000
+EXACT = "torch, float32"
+#: Backends and precisions, by the name of their rows.
+WAYS = {
+    EXACT: ("torch", "float32"),
+    "OpenVINO, float32": ("openvino", "float32"),
+    "torch, bfloat16": ("torch", "bfloat16"),
+    "OpenVINO, bfloat16": ("openvino", "bfloat16"),
+}
 
 
 def waveform(seconds):
@@ -59,7 +70,7 @@ def networks(samples):
 
 
 def measure(seconds, rounds, n_cores):
-    """Times of both backends on an utterance.
+    """Times of both backends on an utterance, in each precision that a network has here.
 
     Returns
     -------
@@ -70,13 +81,26 @@ def measure(seconds, rounds, n_cores):
     runs = []
     for name, (step, X, method) in networks(waveform(seconds)).items():
         runners, results = {}, {}
-        for backend in ("torch", "openvino"):
-            fitted = type(step)(**{**step.get_params(deep=False), "backend": backend}).fit(X)
-            runners[backend] = partial(getattr(fitted, method), X)
-            results[backend] = np.ravel(runners[backend]()[0])
-        off = np.abs(results["openvino"] - results["torch"]).max() / np.abs(results["torch"]).max()
+        for way, (backend, precision) in WAYS.items():
+            settings = {"backend": backend, "precision": precision}
+            if "precision" not in step.get_params():
+                if precision != "float32":
+                    continue
+                del settings["precision"]
+            try:
+                check_backend(backend, precision=precision)
+            except ValueError:  # no bfloat16 here
+                continue
+            fitted = clone(step).set_params(**settings).fit(X)
+            runners[way] = partial(getattr(fitted, method), X)
+            results[way] = np.ravel(runners[way]()[0])
+        exact = results[EXACT]
+        off = {
+            way: float(np.abs(result - exact).max() / np.abs(exact).max())
+            for way, result in results.items()
+        }
         times = take_turns(runners, rounds)
-        runs.append({"network": name, "audio": seconds, "off": float(off), "seconds": times})
+        runs.append({"network": name, "audio": seconds, "off": off, "seconds": times})
     return runs
 
 
@@ -94,13 +118,15 @@ def versions(rounds):
 def report(runs, n_cores):
     """Lines of one table."""
     rows = []
-    for run in runs:
-        torch_ms, openvino_ms = (1000 * statistics.median(t) for t in run["seconds"].values())
-        times = [f"{torch_ms:.1f}", f"{openvino_ms:.1f}"]
-        gain = f"{ratio(run['seconds'], 'openvino', 'torch'):.2f}"
-        rows.append([run["network"], f"{run['audio']:g} s", *times, gain, f"{run['off']:.0e}"])
-    rows.sort(key=lambda row: row[0])
-    titles = ["", "speech", "torch, ms", "OpenVINO, ms", "time, torch = 1", "off"]
+    for run in sorted(runs, key=lambda run: run["network"]):
+        for way, times in run["seconds"].items():
+            figures = [
+                f"{1000 * statistics.median(times):.1f}",
+                f"{ratio(run['seconds'], way, EXACT):.2f}",
+                f"{run['off'][way]:.0e}",
+            ]
+            rows.append([run["network"], f"{run['audio']:g} s", way, *figures])
+    titles = ["", "speech", "", "ms", "time, torch in float32 = 1", "off"]
     return [f"{n_cores} core(s)", "", *table_of(titles, rows)]
 
 

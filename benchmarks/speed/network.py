@@ -36,6 +36,7 @@ from sklearn_speechsent import (
     make_sentiment_pipeline,
 )
 from sklearn_speechsent.datasets import get_data_home, load_ravdess
+from sklearn_speechsent.graphs.openvino import check_backend
 from sklearn_speechsent.pretrained import load_weights
 
 OURS = "sklearn-speechsent, bfloat16"
@@ -230,7 +231,12 @@ def scores(memory):
             ("torch", "float32"),
             ("torch", "bfloat16"),
             ("openvino", "float32"),
+            ("openvino", "bfloat16"),
         ):
+            try:
+                check_backend(backend, precision=precision)
+            except (ImportError, ValueError):  # not installed, or no bfloat16 here
+                continue
             # A store of its own: in float32 the backends have the same keys.
             pipeline = make_sentiment_pipeline(system, **shared | {"memory": memory / backend})
             pipeline.set_params(srext__precision=precision, srext__backend=backend)
