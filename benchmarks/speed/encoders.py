@@ -7,10 +7,10 @@ from samples to the last layer: transformers and faster-whisper pad to 30 s, and
 takes each recording at its own length; also as the large system has it, up to block 4. Then the
 same six blocks on the same log-mel frames at their own length: ours, CTranslate2 and onnxruntime on
 our export (transformers refuses other lengths than 30 s). bfloat16 is left out on processors that
-only imitate it. The peak is a matrix product of 2048 x 2048, the fastest of the same rounds. On one
-core, then on two. ``--scores`` adds the effect of bfloat16 on sentiment: RAVDESS, eight folds of
-speakers, on means of layers 3 and 4, next to the constant predictor. Writes FILE.json, FILE.md and
-FILE.png.
+only imitate it. The peak is a large matrix product or convolution, the fastest of the same rounds.
+On one core, then on two. ``--scores`` adds the effect of bfloat16 on sentiment: RAVDESS, eight
+folds of speakers, on means of layers 3 and 4, next to the constant predictor. Writes FILE.json,
+FILE.md and FILE.png.
 """
 
 import statistics
@@ -25,7 +25,8 @@ from sklearn.pipeline import make_pipeline
 from benchmarks._timing import draw_ratios, on_cores, ratio, take_turns
 from benchmarks.speed import _encoder_peers as peers
 from benchmarks.speed._network_peers import onnxruntime
-from benchmarks.speed.network import PEAKS, SIZE, deviation, products
+from benchmarks.speed._peak import Peak
+from benchmarks.speed.network import PRECISIONS, deviation
 from experiments._harness.command import make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.sentiment import constant_scores, score_table, system_scores
@@ -49,7 +50,8 @@ def has_bfloat16():
     -------
     bool
     """
-    runs = {name: products(getattr(torch, name), 512) for name in PEAKS}
+    squares = {dtype: torch.randn(512, 512).to(getattr(torch, dtype)) for dtype in PRECISIONS}
+    runs = {dtype: lambda square=square: square @ square for dtype, square in squares.items()}
     seconds = take_turns(runs, rounds=5)
     return min(seconds["bfloat16"]) < min(seconds["float32"])
 
@@ -221,18 +223,21 @@ def measure(table, n_cores, seconds, n, rounds):
         runners = {
             name: lambda run=run: [run(given) for given in inputs] for name, run in found.items()
         }
-        kinds = [dtype for dtype in PEAKS if any(name.endswith(f", {dtype}") for name in found)]
-        for dtype in kinds:
-            runners[PEAKS[dtype]] = products(getattr(torch, dtype))
+        peaks = {
+            dtype: Peak(dtype)
+            for dtype in PRECISIONS
+            if any(name.endswith(f", {dtype}") for name in found)
+        }
+        for peak in peaks.values():
+            runners.update(peak.runs)
         times = take_turns(runners, rounds)
-    peaks = {dtype: 2 * SIZE**3 / min(times.pop(PEAKS[dtype])) for dtype in kinds}
     return {
         "table": table,
         "n_cores": n_cores,
         "utterance_seconds": seconds,
         "n": len(inputs),
         "operations": operations(network, round(100 * seconds)),
-        "peaks": peaks,
+        "peaks": {dtype: peak.pop(times) for dtype, peak in peaks.items()},
         "off": off,
         "seconds": times,
     }

@@ -4,11 +4,11 @@
 
 A 4 s recording through a fitted pipeline that was loaded from a pickle: cold in a fresh process
 (imports, loading, the first prediction), then warm, step by step, compared with the time that the
-arithmetic of the frozen network alone takes at the processor's peak (a large matrix product in the
-same type, measured in the same rounds). Of large, both halves are added up. Fitted on every fourth
-recording of RAVDESS. Also the size of the pickle, the memory of the process, and the time of
-importing the package compared with importing scikit-learn, torch and skorch alone. Writes FILE.json
-and FILE.md.
+arithmetic of the frozen network alone takes at the processor's peak (a large matrix product or
+convolution in the same type, measured in the same rounds). Of large, both halves are added up.
+Fitted on every fourth recording of RAVDESS. Also the size of the pickle, the memory of the process,
+and the time of importing the package compared with importing scikit-learn, torch and skorch alone.
+Writes FILE.json and FILE.md.
 """
 
 import json
@@ -113,8 +113,9 @@ def warm(folder, rounds):
     import joblib
     import torch
 
+    from benchmarks.speed._peak import Peak
     from benchmarks.speed.encoders import operations
-    from benchmarks.speed.network import SIZE, arithmetic, products
+    from benchmarks.speed.network import arithmetic
 
     torch.set_num_threads(1)
     pipeline = joblib.load(folder / "pipeline.joblib")
@@ -127,17 +128,19 @@ def warm(folder, rounds):
             work += arithmetic(extractor.network_, frames)
         else:
             work += operations(member["encoder"].network_, round(100 * SECONDS))
-    product = products(getattr(torch, extractor.precision))
-    times, peaks, steps = [], [], {}
+    highest = Peak(extractor.precision)
+    times, steps = [], {}
+    at_peak = {name: [] for name in highest.runs}
     for _ in range(3):
-        pipeline.predict([path]), product()
+        pipeline.predict([path])
     for _ in range(rounds):
         started = time.perf_counter()
         pipeline.predict([path])
         times.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        product()
-        peaks.append(time.perf_counter() - started)
+        for name, run in highest.runs.items():
+            started = time.perf_counter()
+            run()
+            at_peak[name].append(time.perf_counter() - started)
         spent = {}
         for member in members(pipeline):
             x = [path]
@@ -149,7 +152,7 @@ def warm(folder, rounds):
                 spent[name] = spent.get(name, 0.0) + time.perf_counter() - started
         for name, duration in spent.items():
             steps.setdefault(name, []).append(duration)
-    peak = 2 * SIZE**3 / min(peaks)
+    peak = highest.pop(at_peak)
     return {
         "seconds": times,
         "steps": {name: statistics.median(values) for name, values in steps.items()},

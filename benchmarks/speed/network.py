@@ -5,8 +5,8 @@
 WeSpeaker's ResNet34 on recordings of RAVDESS: blocks 1 to 3, which the medium system takes, and the
 whole embedder; ours through the public transformers. The peers are plain PyTorch, one utterance
 after the other, onnxruntime on the same ONNX file (also in 8 bits), and OpenVINO if it is
-installed. The peak is a matrix product of 2048 x 2048 in the same type, the fastest of the same
-rounds. On one core, then on two. ``--scores`` adds the effect of bfloat16 and of OpenVINO on
+installed. The peak is a large matrix product or convolution in the same type, the fastest of the
+same rounds. On one core, then on two. ``--scores`` adds the effect of bfloat16 and of OpenVINO on
 sentiment: RAVDESS, eight folds of speakers, next to the constant predictor. Writes FILE.json,
 FILE.md and FILE.png.
 """
@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._timing import draw_ratios, on_cores, ratio, take_turns
 from benchmarks.speed._network_peers import BLOCKS, cut, eager, onnxruntime, openvino, quantize
+from benchmarks.speed._peak import Peak
 from experiments._harness.command import make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.sentiment import constant_scores, score_table, system_scores
@@ -41,8 +42,7 @@ from sklearn_speechsent.pretrained import load_weights
 
 OURS = "sklearn-speechsent, bfloat16"
 EXACT = "PyTorch eager, float32"
-PEAKS = {"float32": "matrix product, float32", "bfloat16": "matrix product, bfloat16"}
-SIZE = 2048
+PRECISIONS = ("float32", "bfloat16")
 
 
 def arithmetic(network, frames):
@@ -67,12 +67,6 @@ def files(n):
     """Some recordings of RAVDESS, spread over speakers and emotions."""
     corpus = load_ravdess()
     return [str(file) for file in corpus.data[:: len(corpus.data) // n][:n]]
-
-
-def products(dtype, size=SIZE):
-    """A large matrix product in a type."""
-    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
-    return lambda: a @ b
 
 
 def contestants(n_blocks, n_cores, frames, folder):
@@ -166,16 +160,16 @@ def measure(n_blocks, n_cores, n_files, rounds):
             name: [deviation(result, exact, pooled) for pooled in pools]
             for name, result in results.items()
         }
-        for dtype, name in PEAKS.items():
-            runners[name] = products(getattr(torch, dtype))
+        peaks = {dtype: Peak(dtype) for dtype in PRECISIONS}
+        for peak in peaks.values():
+            runners.update(peak.runs)
         seconds = take_turns(runners, rounds)
-    peaks = {dtype: 2 * SIZE**3 / min(seconds.pop(name)) for dtype, name in PEAKS.items()}
     return {
         "n_blocks": n_blocks,
         "n_cores": n_cores,
         "audio_seconds": float(frames.lengths.sum()) / 100,
         "operations": work,
-        "peaks": peaks,
+        "peaks": {dtype: peak.pop(seconds) for dtype, peak in peaks.items()},
         "off": off,
         "seconds": seconds,
     }
