@@ -44,7 +44,9 @@ LONG = "LibriSpeech, FLAC, 16 kHz"
 
 
 def recordings(corpus, n):
-    """Up to n files of a corpus, spread over it.
+    """Up to n files of a corpus, spread over it, without digital silence.
+
+    Ours leaves frames of digital silence out, and other packages do not.
 
     Parameters
     ----------
@@ -58,7 +60,16 @@ def recordings(corpus, n):
     """
     folder, pattern = CORPORA[corpus]
     paths = sorted((get_data_home() / folder).rglob(pattern))
-    return [str(path) for path in paths[:: max(1, len(paths) // n)][:n]]
+    sounding = [str(path) for path in paths if not has_silence(path)]
+    return sounding[:: max(1, len(sounding) // n)][:n]
+
+
+def has_silence(path):
+    """Whether every sample of some frame of 25 ms is zero."""
+    samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    places = np.flatnonzero(samples.any(axis=1))
+    gaps = np.diff(places, prepend=-1, append=len(samples))
+    return bool(gaps.max() > rate // 40)
 
 
 def ours(paths, n_jobs=1, window=3.0, detector="passthrough"):
