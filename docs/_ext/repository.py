@@ -23,7 +23,8 @@ ROOT = DOCS.parent
 COPIED = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "*/README.md",
+    # Without the folders that tools hide in a checkout.
+    "[a-z]*/README.md",
     "models/*/README.md",
     "sklearn_speechsent/pretrained/weights/*.md",
 )
