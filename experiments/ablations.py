@@ -242,7 +242,7 @@ def main():
     parser.add_argument("--corpus", default="ravdess", help="ravdess, or a manifest.csv")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--chunk", type=float, default=2.0, help="seconds of speech per draw (2)")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu", help="of networks and frozen parts (cpu)")
