@@ -48,8 +48,11 @@ def _rate(lr: float) -> dict[str, Any]:
 #: Changes, by name: parameters, and what `make` makes of "vad", "spe", "copies" and "speeds".
 SETTINGS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "3 epochs": {"max_epochs": 3},
-    "12 epochs": {"max_epochs": 12},
+    "block learns from the start": {"max_epochs": 12, "frozen_epochs": 0},
+    "2 frozen epochs": {"max_epochs": 14, "frozen_epochs": 2},
+    "8 frozen epochs": {"max_epochs": 20, "frozen_epochs": 8},
+    "10 epochs": {"max_epochs": 10},
+    "28 epochs": {"max_epochs": 28},
     "rate of the block 1e-4": _rate(1e-4),
     "rate of the block 4e-4": _rate(4e-4),
     "rate of the head 3e-4": {"lr": 3e-4},
@@ -78,9 +81,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "SpE": {"spe": "embedding"},
     "shipped network": {"weights": "speechsent-seresnet"},
     "speeds averaged": {"speeds": True},
-    "copies, 2 epochs": {"copies": True, "max_epochs": 2},
-    "copies, 4 epochs": {"copies": True, "max_epochs": 4},
-    "copies, 6 epochs": {"copies": True, "max_epochs": 6},
+    "copies, 3 epochs": {"copies": True, "max_epochs": 3, "frozen_epochs": 1},
+    "copies, 5 epochs": {"copies": True, "max_epochs": 5, "frozen_epochs": 1},
+    "copies, 7 epochs": {"copies": True, "max_epochs": 7, "frozen_epochs": 1},
 }
 
 
