@@ -1,5 +1,6 @@
 """Pre-trained blocks that stay as they are until the parts above them have learned."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -94,7 +95,7 @@ def changed(net):
     epochs = steps_of(net).epochs_
     return [
         {name for name in after if not torch.equal(before[name], after[name])}
-        for before, after in zip(epochs, epochs[1:], strict=False)
+        for before, after in itertools.pairwise(epochs)
     ]
 
 
