@@ -48,11 +48,10 @@ def _rate(lr: float) -> dict[str, Any]:
 #: Changes, by name: parameters, and what `make` makes of "vad", "spe", "copies" and "speeds".
 SETTINGS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "block learns from the start": {"max_epochs": 12, "frozen_epochs": 0},
-    "2 frozen epochs": {"max_epochs": 14, "frozen_epochs": 2},
-    "8 frozen epochs": {"max_epochs": 20, "frozen_epochs": 8},
-    "10 epochs": {"max_epochs": 10},
-    "28 epochs": {"max_epochs": 28},
+    "none frozen": {"max_epochs": 6, "frozen_epochs": 0},
+    "8 frozen epochs": {"max_epochs": 14, "frozen_epochs": 8},
+    "7 epochs": {"max_epochs": 7},
+    "16 epochs": {"max_epochs": 16},
     "rate of the block 1e-4": _rate(1e-4),
     "rate of the block 4e-4": _rate(4e-4),
     "rate of the head 3e-4": {"lr": 3e-4},

@@ -298,7 +298,7 @@ def _finetuned(
         "ordinal": "sord",
         "chunk_duration": 3.0,
         "sampling_exponent": 0.5,
-        "max_epochs": 16,
+        "max_epochs": 10,
         "frozen_epochs": 4,
         "lr_schedule": "one-cycle",
         "optimizer": torch.optim.AdamW,
