@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from skorch.callbacks import Freezer, Unfreezer
 
 from experiments._harness.command import choose, make_parser
 from experiments._harness.corpus import Corpus, load_corpus
@@ -45,13 +46,28 @@ def _rate(lr: float) -> dict[str, Any]:
     return {_RATE: [("stext.*", {"lr": lr})]}
 
 
+def thaw(pattern: str, epoch: int) -> list[Any]:
+    """Callbacks that let weights learn from an epoch on.
+
+    Parameters
+    ----------
+    pattern : str
+        Of the names of weights.
+    epoch : int
+        Counted from 1.
+
+    Returns
+    -------
+    list of (str, Callback)
+    """
+    return [("freeze", Freezer(pattern)), ("thaw", Unfreezer(pattern, at=epoch))]
+
+
 #: Changes, by name: parameters, and what `make` makes of "vad", "spe", "copies" and "speeds".
 SETTINGS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "none frozen": {"max_epochs": 6, "frozen_epochs": 0},
-    "8 frozen epochs": {"max_epochs": 14, "frozen_epochs": 8},
-    "7 epochs": {"max_epochs": 7},
-    "16 epochs": {"max_epochs": 16},
+    "3 epochs": {"max_epochs": 3},
+    "12 epochs": {"max_epochs": 12},
     "rate of the block 1e-4": _rate(1e-4),
     "rate of the block 4e-4": _rate(4e-4),
     "rate of the head 3e-4": {"lr": 3e-4},
@@ -66,6 +82,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "weight decay 0.1": {"optimizer__weight_decay": 0.1},
     "hidden size 512": {"module__hidden_size": 512},
     "average of 3 epochs": {"average_epochs": 3},
+    "block frozen at first": {"max_epochs": 10, "callbacks": thaw("stext.*", 5)},
     "detector": {"vad": "detector"},
     "masks in time": {"spec_augment": SpecAugment(n_frequency_masks=0)},
     "attentive decoder": {"module__decoder": "attentive"},
@@ -80,9 +97,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "SpE": {"spe": "embedding"},
     "shipped network": {"weights": "speechsent-seresnet"},
     "speeds averaged": {"speeds": True},
-    "copies, 3 epochs": {"copies": True, "max_epochs": 3, "frozen_epochs": 1},
-    "copies, 5 epochs": {"copies": True, "max_epochs": 5, "frozen_epochs": 1},
-    "copies, 7 epochs": {"copies": True, "max_epochs": 7, "frozen_epochs": 1},
+    "copies, 2 epochs": {"copies": True, "max_epochs": 2},
+    "copies, 4 epochs": {"copies": True, "max_epochs": 4},
+    "copies, 6 epochs": {"copies": True, "max_epochs": 6},
 }
 
 

@@ -203,7 +203,7 @@ def _finetuned(settings: Settings, **params: Any) -> Any:
 
 def _finetuned_perturbed(settings: Settings) -> Any:
     # Each epoch goes through six copies.
-    model = _finetuned(settings, max_epochs=5, frozen_epochs=1)
+    model = _finetuned(settings, max_epochs=4)
     return WaveformPerturbation(model, random_state=settings.seed)
 
 

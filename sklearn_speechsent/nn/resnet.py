@@ -125,23 +125,6 @@ class SpeakerBlocks(nn.Module):
         if self.n_frozen_blocks:
             yield from (self.conv1, self.bn1, *self._layers()[: self.n_frozen_blocks])
 
-    def tuned_modules(self) -> list[nn.Module]:
-        """Modules that learn.
-
-        Returns
-        -------
-        list of Module
-
-        Examples
-        --------
-        >>> from sklearn_speechsent.nn import SpeakerBlocks
-        >>> blocks = SpeakerBlocks(2, n_frozen_blocks=1)
-        >>> blocks.tuned_modules() == [blocks.layer2]
-        True
-        """
-        stem = [] if self.n_frozen_blocks else [self.conv1, self.bn1]
-        return [*stem, *self._layers()[self.n_frozen_blocks :]]
-
     def train(self, mode: bool = True) -> "SpeakerBlocks":
         """Set the mode; frozen parts stay in eval mode.
 

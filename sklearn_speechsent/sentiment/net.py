@@ -40,7 +40,6 @@ from sklearn_speechsent.sentiment.pretrained_parts import (
     check_input,
     determined_parameters,
     load_parts,
-    tuned_parts,
 )
 from sklearn_speechsent.training.checks import TRAINING_CONSTRAINTS, check_training_data
 from sklearn_speechsent.training.data import UtteranceDataset
@@ -64,7 +63,6 @@ NET_CONSTRAINTS: dict[str, list[Any]] = {
     "weights": [str, os.PathLike, HasMethods(["to_weights"]), None],
     "sampling_exponent": [Interval(Real, 0, None, closed="left")],
     "max_gradient_norm": [Interval(Real, 0, None, closed="neither"), None],
-    "frozen_epochs": [Interval(Integral, 0, None, closed="left")],
     "average_epochs": [Interval(Integral, 1, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -158,7 +156,6 @@ class SpeechSentimentNet(UtteranceNet):
         lr_schedule: str | None = "milestones",
         max_gradient_norm: float | None = None,
         max_epochs: int = 20,
-        frozen_epochs: int = 0,
         average_epochs: int = 1,
         batch_size: int = 32,
         precision: str = "float32",
@@ -216,7 +213,6 @@ class SpeechSentimentNet(UtteranceNet):
         self.sampling_exponent = sampling_exponent
         self.lr_schedule = lr_schedule
         self.max_gradient_norm = max_gradient_norm
-        self.frozen_epochs = frozen_epochs
         self.average_epochs = average_epochs
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -438,12 +434,6 @@ class SpeechSentimentNet(UtteranceNet):
             self.prior_ratio_ = np.divide(
                 natural, sampled, out=np.zeros_like(natural), where=sampled > 0
             )
-
-    def _tuned_parts(self) -> list[torch.nn.Module]:
-        """Parts of the network that begin as pre-trained ones and learn."""
-        if self.weights_ is None:
-            return []
-        return tuned_parts(self._network, self.get_params_for("module"))
 
     def _check_frames(self, X: Any, *, reset: bool) -> UtteranceFrames:
         """Frames of X; rows of NaN are treated later."""

@@ -79,10 +79,6 @@ max_gradient_norm : float, optional
     Steps are made with gradients of this norm at most, over all weights together; None leaves
     them as they are.
 max_epochs : int, default=20
-frozen_epochs : int, default=0
-    Pre-trained blocks that learn (``module__n_tuned_blocks``, ``module__stext_init``) stay as they
-    are for this many first epochs of a network, in which the parts above them learn that begin at
-    random [7]_. ``max_epochs`` counts these epochs, too.
 average_epochs : int, default=1
     The network ends with the mean of the weights of this number of last epochs [5]_, for which
     batch normalisation is estimated again. Not with ``early_stopping``.
@@ -166,8 +162,6 @@ _REFERENCES = """
 .. [5] P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI
    2018.
 .. [6] R. Diaz and A. Marathe, "Soft labels for ordinal regression", CVPR 2019.
-.. [7] A. Kumar et al., "Fine-tuning can distort pretrained features and underperform
-   out-of-distribution", ICLR 2022.
 """
 
 

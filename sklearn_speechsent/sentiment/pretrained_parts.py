@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from sklearn_speechsent.frames.container import UtteranceFrames
 from sklearn_speechsent.nn import SentimentNetwork
 from sklearn_speechsent.nn.stext import stages_of
@@ -113,24 +111,6 @@ def determined_parameters(
                 "module__stext to these or to the first of them, or leave out module__stext_init."
             )
     return found
-
-
-def tuned_parts(module: SentimentNetwork, parameters: Mapping[str, Any]) -> list[nn.Module]:
-    """Parts of a network that begin as pre-trained ones and learn.
-
-    Parameters
-    ----------
-    module : SentimentNetwork
-        With pre-trained weights.
-    parameters : mapping
-        Of the network.
-
-    Returns
-    -------
-    list of Module
-    """
-    parts = [] if module.srext is None else module.srext.tuned_modules()
-    return [*parts, module.stext] if _is_warm(parameters) else parts
 
 
 def load_parts(

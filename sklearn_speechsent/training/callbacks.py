@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from skorch.callbacks import Callback, EarlyStopping
 
-from sklearn_speechsent.training.data import is_shared
-
 
 class _RateSchedule(Callback):
     """Learning rates of one call of ``fit`` or ``partial_fit``, as factors of the full ones.
@@ -93,48 +91,6 @@ class OneCycle(_RateSchedule):
         self._set_factor(net, factor)
 
 
-class FrozenStart(Callback):
-    """Leave pre-trained parts as they are in the first epochs of a network.
-
-    The parts above them begin at random, and what their first gradients do to pre-trained parts is
-    not undone by later ones.
-
-    Parameters
-    ----------
-    n_epochs : int
-
-    References
-    ----------
-    A. Kumar et al., "Fine-tuning can distort pretrained features and underperform
-    out-of-distribution", ICLR 2022.
-    """
-
-    def __init__(self, n_epochs: int) -> None:
-        self.n_epochs = n_epochs
-
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Freeze the parts, or let them learn."""
-        self.frozen_ = len(net.history) <= self.n_epochs
-        self._set_learning(net, not self.frozen_)
-
-    def on_grad_computed(self, net: Any, **kwargs: Any) -> None:
-        """Drop the gradients of the parts, where there have to be some."""
-        if self.frozen_:
-            for part in net._tuned_parts():
-                part.zero_grad(set_to_none=True)
-
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Let the parts learn."""
-        self._set_learning(net, True)
-
-    def _set_learning(self, net: Any, learning: bool) -> None:
-        # Processes that train together wait for the gradients of all parts that learned when the
-        # network was distributed.
-        if not is_shared():
-            for part in net._tuned_parts():
-                part.requires_grad_(learning)
-
-
 class AverageWeights(Callback):
     """Replace the weights at the end by their mean over the last epochs of the call.
 
@@ -164,7 +120,7 @@ class AverageWeights(Callback):
         n_taken = len(net.history) - max(last - self.n_epochs, self.first_epoch_)
         if n_taken < 1:
             return
-        # Of all weights: those of frozen parts may learn in a later epoch.
+        # Of all weights: what is frozen now may have learned in another of these epochs.
         for name, weight in net._network.named_parameters():
             weight = weight.detach()
             mean = self.mean_.get(name, weight).to(weight.device)

@@ -27,7 +27,6 @@ from sklearn_speechsent.training.callbacks import (
     AverageWeights,
     BestEpoch,
     EpochTasks,
-    FrozenStart,
     LearningRateMilestones,
     OneCycle,
 )
@@ -218,9 +217,6 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
                 patience=max(1, getattr(self, "patience", 5) // 2),
             )
             callbacks.append(("lr_schedule", plateau))
-        n_frozen = getattr(self, "frozen_epochs", 0)
-        if isinstance(n_frozen, Integral) and int(n_frozen) > 0:
-            callbacks.append(("frozen_epochs", FrozenStart(int(n_frozen))))
         norm = getattr(self, "max_gradient_norm", None)
         if norm is not None:
             callbacks.append(("max_gradient_norm", GradientNormClipping(norm)))
@@ -276,10 +272,6 @@ class UtteranceNet(EstimatorMixin, NeuralNet):
 
     def _start_heads(self, run: TrainingRun) -> None:
         """Set the first predictions of an untrained network."""
-
-    def _tuned_parts(self) -> list[torch.nn.Module]:
-        """Parts of the network that begin as pre-trained ones and learn."""
-        return []
 
     def _run_training(
         self,

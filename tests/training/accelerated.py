@@ -6,15 +6,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch._dynamo  # which every optimizer imports: once, before the fork
+import torch._dynamo  # noqa: F401  # which every optimizer imports: once, before the fork
 from accelerate import Accelerator, DataLoaderConfiguration, debug_launcher
-from skorch.callbacks import Callback
 from skorch.hf import AccelerateMixin
 
 from sklearn_speechsent import SpeechSentimentClassifier, UtteranceFrames
-from sklearn_speechsent.nn import SpeakerResNet
-from sklearn_speechsent.pretrained import save_weights
 from sklearn_speechsent.sentiment import SummedLoss
 from sklearn_speechsent.training.data import UtteranceDataset
 
@@ -58,44 +54,6 @@ def make_net(**params):
     )
 
 
-class Tuned(Callback):
-    """Remembers a pre-trained weight before training and after each epoch."""
-
-    def on_train_begin(self, net, **kwargs):
-        self.weights_ = [self._weight(net)]
-
-    def on_epoch_end(self, net, **kwargs):
-        self.weights_.append(self._weight(net))
-
-    def _weight(self, net):
-        return net._network.srext.layer2[0].conv1.weight.detach().double().sum().item()
-
-
-def tuned_weights(X, y, folder):
-    """Sums of a pre-trained weight that stays as it is in the first of three epochs."""
-    layout = {"n_mels": 8, "widths": (4, 8), "depths": (1, 1), "se_ratio": None}
-    layout["embedding_size"] = 6
-    torch.manual_seed(0)
-    path = Path(folder, f"{os.getpid()}.safetensors")
-    save_weights(
-        path,
-        SpeakerResNet(**layout).state_dict(),
-        architecture=layout,
-        frame_settings={"sample_rate": 16000, "n_mels": 8, "frame_shift": 0.01, "cmn": None},
-    )
-    net = make_net(
-        weights=path,
-        module__n_frozen_blocks=1,
-        module__n_tuned_blocks=1,
-        module__stext=((1, 4),),
-        frozen_epochs=1,
-        max_gradient_norm=1.0,
-        random_state=0,
-        callbacks=[("tuned", Tuned())],
-    )
-    return dict(net.fit(X, y).callbacks_)["tuned"].weights_
-
-
 def main(folder):
     X, y = make_data()
     seen = []
@@ -118,14 +76,13 @@ def main(folder):
     except ValueError as error:
         refused = str(error)
     result = {
-        "seen": list(seen),
+        "seen": seen,
         "n_epochs": len(net.history),
         "rates": net.history[:, "event_lr"],
         "valid_loss": net.history[:, "valid_loss"],
         "state": state,
         "predictions": net.predict(X).tolist(),
         "refused": refused,
-        "tuned": tuned_weights(X, y, folder),
     }
     Path(folder, f"{net.accelerator.process_index}.json").write_text(json.dumps(result))
 

@@ -76,10 +76,3 @@ def test_each_process_goes_through_the_whole_cycle_of_rates(processes):
 def test_resume_is_refused_with_several_processes(processes):
     for report in processes:
         assert "Leave it out, or train on one device" in report["refused"]
-
-
-def test_pretrained_blocks_begin_to_learn_together(processes):
-    one, other = (report["tuned"] for report in processes)
-    assert one == other
-    before, first, second, third = one
-    assert before == first != second != third

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Freezer, Unfreezer
 
 from sklearn_speechsent import SpeechSentimentClassifier, SpeechSentimentRegressor
 
@@ -54,6 +54,17 @@ def test_the_network_ends_with_the_mean(net, data, n_epochs):
     net.partial_fit(*data)
     assert len(epochs_of(net)) == 5  # of this call alone
     assert_means(net, epochs_of(net)[-n_epochs:])
+
+
+def test_weights_that_learn_in_some_of_the_epochs(net, data):
+    thaw = [("freeze", Freezer("stext.*")), ("thaw", Unfreezer("stext.*", at=5))]
+    net.set_params(callbacks=[*net.callbacks, *thaw]).fit(*data)
+    third, fourth, fifth = epochs_of(net)[-3:]
+    for name, parameter in net.module_.named_parameters():
+        if name.startswith("stext"):
+            assert torch.equal(third[name], fourth[name])
+            mean = fourth[name] + (fifth[name] - fourth[name]) / 3
+            torch.testing.assert_close(parameter, mean, atol=1e-6, rtol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("validated", [False, True])
