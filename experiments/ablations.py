@@ -18,7 +18,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from experiments._harness.command import add_extraction, make_parser
+from experiments._harness.command import add_extraction, choose, make_parser
 from experiments._harness.corpus import load_corpus
 from experiments._harness.pictures import draw_losses
 from experiments._harness.results import Results, key_of
@@ -242,6 +242,7 @@ def main():
     parser.add_argument("--corpus", default="ravdess", help="ravdess, or a manifest.csv")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--systems", default="all", help="names or parts of them (all)")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--chunk", type=float, default=2.0, help="seconds of speech per draw (2)")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
@@ -255,7 +256,11 @@ def main():
     y, groups, levels = corpus.y, corpus.groups, corpus.levels
     folds = corpus.folds(options.folds)
     fits = Fits(corpus, folds, options)
-    tasks = list(combinations(options.seeds, len(folds)))
+    names = list(dict.fromkeys(system_name(setting) for setting in (*CENTRAL, *SINGLE)))
+    chosen = choose(options.systems, names)
+    tasks = [
+        task for task in combinations(options.seeds, len(folds)) if system_name(task[0]) in chosen
+    ]
     if not options.report:
         found = Parallel(options.processes, return_as="generator_unordered", batch_size=1)(
             delayed(fits.compute)(*task) for task in tasks

@@ -30,6 +30,15 @@ def run(manifest, tmp_path, monkeypatch):
     return run
 
 
+def test_some_systems(run, tmp_path):
+    tables = run("--systems", "spe")["tables"]
+    assert [row["setting"]["spe"] for row in tables["All seeds"]] == [True]
+    assert [row["setting"]["spe"] for row in tables["One seed"]] == [True]
+    assert len(list((tmp_path / "a_fits").iterdir())) == 2 * 2
+    with pytest.raises(ValueError, match="'34'"):
+        run("--systems", "34")
+
+
 def test_end_to_end(run, tmp_path):
     tables = run()["tables"]
     assert [(row["seeds"], row["n"]) for row in tables["All seeds"]] == [(2, 24), (2, 24)]
