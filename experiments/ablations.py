@@ -251,13 +251,16 @@ def main():
     parser.add_argument("--report", action="store_true", help="only show the results so far")
     add_extraction(parser)
     options = parser.parse_args()
+    names = list(dict.fromkeys(system_name(setting) for setting in (*CENTRAL, *SINGLE)))
+    try:
+        chosen = choose(options.systems, names)
+    except ValueError as error:
+        parser.error(str(error))
 
     corpus = load_corpus(options.corpus)
     y, groups, levels = corpus.y, corpus.groups, corpus.levels
     folds = corpus.folds(options.folds)
     fits = Fits(corpus, folds, options)
-    names = list(dict.fromkeys(system_name(setting) for setting in (*CENTRAL, *SINGLE)))
-    chosen = choose(options.systems, names)
     tasks = [
         task for task in combinations(options.seeds, len(folds)) if system_name(task[0]) in chosen
     ]

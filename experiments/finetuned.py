@@ -10,6 +10,7 @@ in FILE_folds: the same command resumes.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -116,7 +117,8 @@ def make(changes: dict[str, Any], settings: Settings) -> Any:
     -------
     estimator
     """
-    changes = dict(changes)
+    # A fit sets up the callbacks that it is given: each estimator needs its own.
+    changes = deepcopy(changes)
     copies, speeds = changes.pop("copies", False), changes.pop("speeds", False)
     extraction = settings.extraction()
     if "vad" in changes:

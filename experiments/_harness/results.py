@@ -18,7 +18,7 @@ from sklearn_speechsent.pretrained import REGISTRY
 
 #: Parameters that say where, how fast and how verbosely. What comes out is the same, but for what a
 #: device rounds in another way: a table that was made on one can be read where there is none.
-_IMMATERIAL = ("memory", "n_jobs", "verbose", "callbacks", "resume", "device")
+_IMMATERIAL = ("memory", "n_jobs", "verbose", "resume", "device")
 #: Part of every key: raise it when the same settings give other results, or results hold more.
 _VERSION = 1
 
@@ -42,6 +42,8 @@ def settings_of(estimator: Any) -> dict[str, str]:
             continue
         if _leaf(name) == "estimators":  # they are among the parameters, under these names
             settings[name] = repr([member for member, _ in value])
+        elif _leaf(name) == "callbacks":
+            settings[name] = joblib.hash(value)  # in their text are addresses
         elif hasattr(value, "get_params") or isinstance(value, type):
             settings[name] = _qualified(value)
         elif isinstance(value, np.ndarray):

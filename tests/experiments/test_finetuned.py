@@ -14,6 +14,7 @@ SETTINGS = {
     "copies, 1 epoch": {**TINY, "copies": True, "module__hidden_size": 8},
     "speeds averaged": {**TINY, "speeds": True},
     "detector": {**TINY, "vad": "detector"},
+    "block frozen at first": {**TINY, "callbacks": finetuned.thaw("stext.*", 2)},
 }
 
 
@@ -47,6 +48,15 @@ def test_end_to_end(corpus, tmp_path):
     assert finetuned.main([*arguments, "--settings", "as it is,speeds,detector"]) == 0
     added = set((tmp_path / "f_folds").iterdir()) - files
     assert len(added) == 2 * 2 * 2
+
+
+def test_callbacks_of_a_setting_are_not_shared(corpus, tmp_path, capsys):
+    arguments = ["--out", str(tmp_path / "f.json"), "--speakers", "2-3", "--folds", "2"]
+    arguments += ["--seeds", "2", "--settings", "block frozen"]
+    assert finetuned.main(arguments) == 0
+    capsys.readouterr()
+    assert finetuned.main(arguments) == 0
+    assert "0 results computed" in capsys.readouterr().out  # after a fit the keys are the same
 
 
 def test_speakers_that_are_not_there(corpus, tmp_path, capsys):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Unfreezer
 
 from experiments._harness.command import choose, make_parser
 from experiments._harness.experiment import (
@@ -17,7 +18,12 @@ from experiments._harness.files import write_text
 from experiments._harness.pictures import draw_confusion
 from experiments._harness.results import Results, key_of
 from experiments._harness.tables import duration, save, table_of
-from sklearn_speechsent import MelFilterBank, OrdinalVotingClassifier, make_sentiment_pipeline
+from sklearn_speechsent import (
+    MelFilterBank,
+    OrdinalVotingClassifier,
+    SpeechSentimentClassifier,
+    make_sentiment_pipeline,
+)
 from sklearn_speechsent.features import FrameStatistics
 from sklearn_speechsent.inspection import speaker_interval
 from sklearn_speechsent.pretrained import REGISTRY
@@ -201,3 +207,14 @@ def test_other_weights_of_the_same_name_have_another_key(monkeypatch):
     assert key_of(make_sentiment_pipeline("small")) == key
     monkeypatch.setitem(REGISTRY, shipped.name, replace(shipped, sha256="0" * 64))
     assert key_of(make_sentiment_pipeline("small")) != key
+
+
+def test_callbacks_of_a_network_are_part_of_the_key():
+    def key(callbacks):
+        return key_of(SpeechSentimentClassifier(callbacks=callbacks))
+
+    def thaw(epoch):
+        return [("thaw", Unfreezer("stext.*", at=epoch))]
+
+    assert key(thaw(2)) == key(thaw(2))
+    assert len({key(None), key(thaw(2)), key(thaw(3))}) == 3
