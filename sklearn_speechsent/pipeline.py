@@ -322,7 +322,9 @@ def _network(
     parts = _GRAMMAR.fullmatch(_normalised(system))
     if parts is None:
         raise ValueError(
-            f"There is no system {system!r}; known: {', '.join(map(repr, (*_NAMED, *SYSTEMS)))}."
+            f"There is no system {system!r}; known: {', '.join(map(repr, (*_NAMED, *SYSTEMS)))}, "
+            "and other combinations of 0, 1 or 2 frozen blocks, 16 or 34, with or without SpE, "
+            "and C + R, R or C, in this order."
         )
     n_frozen, heads = int(parts[1]), parts[4]
     params: dict[str, Any] = {

@@ -71,8 +71,16 @@ def as_recordings(X: Any) -> list[Recording]:
     >>> [str(recording) for recording in as_recordings(["a.wav", "b.flac"])]
     ['row 0 (a.wav)', 'row 1 (b.flac)']
     """
-    if isinstance(X, (str, bytes, os.PathLike)):
-        raise TypeError(f"X must be a list of recordings, got the single path {X!r}: pass [{X!r}].")
+    if isinstance(X, (str, os.PathLike)):
+        path = str(X)  # scikit-learn users index arrays, whose items repeat their type in a repr
+        raise TypeError(
+            f"X must be a list of recordings, got the single path {path!r}: pass [{path!r}]."
+        )
+    if isinstance(X, bytes):
+        raise TypeError(
+            f"X must be a list of recordings, got the contents of a single file, {len(X)} bytes: "
+            "pass [contents]."
+        )
     if hasattr(X, "read"):
         raise TypeError(
             f"X must be a list of recordings, got the single file {X!r:.80}: pass [file]."

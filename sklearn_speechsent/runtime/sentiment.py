@@ -217,8 +217,10 @@ class OnnxSentiment:
 
     def _scores(self, recordings: Iterable[Any]) -> list[tuple[Any, float, NDArray[np.float64]]]:
         """Level (or intensity), expected level and probabilities of each recording."""
-        if isinstance(recordings, (str, bytes, os.PathLike)):
-            raise ValueError(f"Pass a list of recordings: [{recordings!r}].")
+        if isinstance(recordings, (str, os.PathLike)):
+            raise ValueError(f"Pass a list of recordings: [{str(recordings)!r}].")
+        if isinstance(recordings, bytes):
+            raise ValueError("Pass a list of recordings: [contents].")
         found = []
         for row, recording in enumerate(recordings):
             pair = isinstance(recording, tuple)

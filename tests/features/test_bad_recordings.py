@@ -130,10 +130,21 @@ def test_in_memory_faults_name_the_row():
             MelFilterBank().fit_transform([good, good, bad])
 
 
-@pytest.mark.parametrize("X", ["a.wav", Path("a.wav"), b"a.wav", (RATE, tone())])
-def test_a_single_recording_is_not_a_list(X):
-    with pytest.raises(TypeError, match=r"must be a list of recordings, got .*pass \["):
+@pytest.mark.parametrize(
+    ("X", "remedy"),
+    [
+        ("a.wav", "['a.wav']"),
+        (Path("a.wav"), "['a.wav']"),
+        (np.array(["a.wav"])[0], "['a.wav']"),
+        (b"RIFF" * 10_000, "[contents]"),
+        ((RATE, tone()), "[pair]"),
+    ],
+)
+def test_a_single_recording_is_not_a_list(X, remedy):
+    with pytest.raises(TypeError, match="must be a list of recordings, got") as raised:
         MelFilterBank().fit(X)
+    assert str(raised.value).endswith(f"pass {remedy}.")
+    assert len(str(raised.value)) < 120
 
 
 def test_a_single_waveform_is_not_a_batch():

@@ -152,8 +152,9 @@ def test_bad_recordings(path, voice, tmp_path, make, message):
 
 
 def test_bad_arguments(path, fitted_frames):
-    with pytest.raises(ValueError, match="Pass a list of recordings"):
-        OnnxSentiment(path).predict("a.wav")
+    for X, remedy in (("a.wav", "'a.wav'"), (np.array(["a.wav"])[0], "'a.wav'"), (b"", "contents")):
+        with pytest.raises(ValueError, match=rf"Pass a list of recordings: \[{remedy}\]"):
+            OnnxSentiment(path).predict(X)
     with pytest.raises(ValueError, match="on_error='skip' must be"):
         OnnxSentiment(path, on_error="skip")
     with pytest.raises(ValueError, match="positive numbers of seconds"):
