@@ -30,7 +30,9 @@ from sklearn_speechsent.cli.recordings import PLACE
 
 def evaluate(
     manifest: Manifest,
-    out: Annotated[Path, typer.Option("--out", help="Folder of scores, predictions and pictures.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of scores, predictions and pictures.")
+    ],
     system: System = "small",
     target: Target = "level",
     perturb: Perturb = False,

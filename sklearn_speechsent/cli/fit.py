@@ -46,7 +46,7 @@ Seed = Annotated[int | None, typer.Option(help="random_state of the training of 
 
 def fit(
     manifest: Manifest,
-    out: Annotated[Path, typer.Option("--out", help="Bundle: a folder, or a file .zip.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Bundle: a folder, or a file .zip.")],
     system: System = "small",
     target: Target = "level",
     perturb: Perturb = False,

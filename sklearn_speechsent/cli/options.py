@@ -33,13 +33,13 @@ Model = Annotated[
 ]
 OutputFormat = Annotated[
     Format | None,
-    typer.Option("--format", "-f", help="By default that of --output's suffix, else table."),
+    typer.Option("--format", "-f", help="By default that of --out's suffix, else table."),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="File; by default standard output.")
+    Path | None, typer.Option("--out", "-o", help="File; by default standard output.")
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue an --output (.jsonl, .csv) that was interrupted.")
+    bool, typer.Option("--resume", help="Continue an --out (.jsonl, .csv) that was interrupted.")
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Recordings at a time; -1 uses all cores.")]
 READY = "valence-acted"

@@ -43,7 +43,7 @@ def chosen_format(given: Format | None, output: Path | None, resume: bool = Fals
     suffix = output.suffix.lower() if output is not None else ""
     chosen = given or _BY_SUFFIX.get(suffix, Format.table)
     if resume and (output is None or chosen not in _BY_ROW):
-        raise ValueError("--resume continues an --output in the form jsonl or csv.")
+        raise ValueError("--resume continues an --out in the form jsonl or csv.")
     return chosen
 
 
@@ -148,7 +148,7 @@ def rows_there(
     if found != columns:
         raise ValueError(
             f"{output} has the columns {', '.join(found)}, and this call gives "
-            f"{', '.join(columns)}: it was made in another way. Choose another --output."
+            f"{', '.join(columns)}: it was made in another way. Choose another --out."
         )
     if whole_files and rows:
         rows = [row for row in rows if row["file"] != rows[-1]["file"]]

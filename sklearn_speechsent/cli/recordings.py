@@ -41,7 +41,8 @@ def find_recordings(arguments: list[str]) -> tuple[list[dict[str, Any]], list[An
     FileNotFoundError
         If an argument is not there, or a folder holds no recording.
     ValueError
-        If a table has no column ``file``, or ``-`` stands next to others.
+        If a table has no column ``file``, an argument is a zip file, or ``-`` stands next to
+        others.
     """
     if "-" in arguments and len(arguments) > 1:
         raise ValueError("- stands for a recording on standard input, and alone.")
@@ -110,6 +111,11 @@ def _of_path(name: str) -> list[dict[str, Any]]:
         return [{"file": file} for file in sorted(inside)]
     if path.suffix.lower() in TABLES:
         return _of_table(path)
+    if path.suffix.lower() == ".zip":
+        raise ValueError(
+            f"{name} is a zip file, not a recording. A model comes after --model; recordings have "
+            "to be unpacked."
+        )
     # Whether it is there and can be read is said where it is read.
     return [{"file": name}]
 
