@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+#: Times that a bias of CORAL moves as far as other weights.
+REACH = 20
+
 
 def mask_of(lengths: Tensor, n_frames: int) -> Tensor:
     """Ones for valid frames, of shape (B, 1, 1, n_frames)."""
@@ -156,7 +159,7 @@ class Decoder(nn.Module):
 
 
 class CoralHead(nn.Module):
-    """One weight vector, a bias per threshold that moves 20 times as far in a step."""
+    """One weight vector, a bias per threshold that moves `REACH` times as far in a step."""
 
     def __init__(self, n_levels: int) -> None:
         super().__init__()
@@ -165,7 +168,7 @@ class CoralHead(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Log-odds of exceeding each threshold."""
-        return self.linear(h) + 20 * self.small_bias
+        return self.linear(h) + REACH * self.small_bias
 
 
 class RegressionHead(nn.Module):

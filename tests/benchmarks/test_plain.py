@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from benchmarks.speed._plain import Network
+from benchmarks.speed.training import start_from_shares
 from sklearn_speechsent import make_sentiment_pipeline
 
 
@@ -20,3 +21,12 @@ def test_the_loop_by_hand_trains_the_same_network(make_frames):
     assert set(expected) == set(found)
     for name, output in expected.items():
         torch.testing.assert_close(found[name], output, rtol=0, atol=1e-5)
+
+
+def test_its_heads_begin_with_the_shares_of_the_levels():
+    with torch.random.fork_rng():
+        heads = Network(1, 3).heads
+    start_from_shares(heads, torch.tensor([0, 0, 0, 1, 2]))
+    zero = torch.zeros(1, 128)
+    torch.testing.assert_close(heads["ordinal"](zero)[0].sigmoid(), torch.tensor([0.4, 0.2]))
+    assert heads["regression"](zero).item() == 0
