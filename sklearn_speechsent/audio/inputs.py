@@ -72,7 +72,7 @@ def as_recordings(X: Any) -> list[Recording]:
     ['row 0 (a.wav)', 'row 1 (b.flac)']
     """
     if isinstance(X, (str, os.PathLike)):
-        path = str(X)  # scikit-learn users index arrays, whose items repeat their type in a repr
+        path = str(X)  # the repr of an item of an array, or of a Path, names its type as well
         raise TypeError(
             f"X must be a list of recordings, got the single path {path!r}: pass [{path!r}]."
         )

@@ -32,10 +32,7 @@ def tone(tmp_path):
         (["predict", "-", "a.wav"], "alone"),
         (["predict", "a.wav", "--resume"], "--resume continues an --out"),
         (["predict", "a.wav", "--resume", "-o", "a.json"], "jsonl or csv"),
-        (
-            ["predict", "m.zip", "a.wav"],
-            "m.zip is a zip file, not a recording",
-        ),
+        (["predict", "m.zip", "a.wav"], "m.zip is a zip file, not a recording"),
         (["predict", "no.csv"], "There is no table no.csv"),
         (["predict", "a.wav", "--format", "xml"], "xml"),
         (["listen", "a.wav"], "see timeline"),
